@@ -1,0 +1,1 @@
+//! Edge: the only user of the Kubernetes runtime.

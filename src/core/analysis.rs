@@ -1,0 +1,1 @@
+//! Pure: samples and verdicts.

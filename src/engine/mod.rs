@@ -1,0 +1,1 @@
+//! Observe, decide, act: one runner per database, shared by the operator and the command line.

@@ -1,0 +1,2 @@
+//! The `whimbrel` binary: arguments, telemetry, exit code.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Edge: the only user of sqlx.
+

@@ -1,0 +1,1 @@
+//! Pure: parses, classifies and inverts SQL; the only user of the SQL parser.
