@@ -1,3 +1,8 @@
 //! Pure: plans, states, decisions, analysis and reports. No I/O, no clock, no randomness.
 
 pub mod analysis;
+pub mod decide;
+pub mod observation;
+pub mod plan;
+pub mod rehearsal;
+pub mod state;

@@ -1,0 +1,321 @@
+//! Runs one block of a plan behind the fence: inside a transaction with its ledger rows, or alone with its intent, its
+//! postcondition probe and its repair.
+
+use std::time::{Duration, Instant};
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::error::Error;
+use super::ledger::{self, StatementRecord, UnitRecord, units};
+use super::locks;
+use super::probe;
+use super::session::Session;
+use super::statement::{send, send_ours};
+use crate::core::observation::UnitStatus;
+use crate::core::plan::{Block, Plan};
+use crate::core::rehearsal::StatementFacts;
+use crate::sql::{Statement, quote_ident};
+
+/// Which way a block goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// A unit's statements.
+    Up,
+    /// One block of a unit's way back.
+    Down {
+        /// Index of the block.
+        block: usize,
+        /// How many blocks the way back has.
+        of: usize,
+    },
+}
+
+impl Direction {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down { .. } => "down",
+        }
+    }
+
+    fn block(self) -> usize {
+        match self {
+            Self::Up => 0,
+            Self::Down { block, .. } => block,
+        }
+    }
+
+    fn before(self) -> UnitStatus {
+        match self {
+            Self::Up => UnitStatus::Intent,
+            Self::Down { block, .. } => UnitStatus::Reverting { blocks: block },
+        }
+    }
+
+    fn after(self) -> UnitStatus {
+        match self {
+            Self::Up => UnitStatus::Done,
+            Self::Down { block, of } if block + 1 >= of => UnitStatus::Undone,
+            Self::Down { block, .. } => UnitStatus::Reverting { blocks: block + 1 },
+        }
+    }
+}
+
+/// The time limits of one attempt.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long a statement may queue for a lock that blocks others.
+    pub queue: Duration,
+    /// Waiting plus holding, from the first statement that blocks others to the commit.
+    pub stall: Duration,
+    /// Limit of a statement while nobody is blocked.
+    pub statement: Duration,
+    /// Limit of a statement that cannot run in a transaction.
+    pub alone: Duration,
+}
+
+/// One block of one run, about to be run.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The run.
+    pub run: Uuid,
+    /// Its plan.
+    pub plan: &'a Plan,
+    /// Index into the plan's units.
+    pub unit: usize,
+    /// Which way.
+    pub direction: Direction,
+    /// The statements.
+    pub block: &'a Block,
+    /// The time limits.
+    pub limits: Limits,
+    /// Whether the locks of each statement are read after it; on the copy only.
+    pub measure: bool,
+}
+
+/// What a block did.
+#[derive(Clone, Debug, Default)]
+pub struct Ran {
+    /// From its first statement to its commit.
+    pub duration: Duration,
+    /// From the first statement that blocks others to the commit.
+    pub held: Duration,
+    /// Its statements.
+    pub statements: Vec<StatementFacts>,
+}
+
+/// A block that failed: which statement and why. Nothing of a transactional block remains.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Failed {
+    /// Index of the statement in the block, if one of them failed.
+    pub statement: Option<usize>,
+    /// What happened.
+    pub error: Error,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { statement: None, error }
+    }
+}
+
+/// Runs one block. After an error of class ambiguous the session is not used again.
+pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    if job.block.statements.is_empty() {
+        return record_only(session, job).await;
+    }
+    if job.block.transactional { in_transaction(session, job).await } else { alone(session, job).await }
+}
+
+/// A way back without statements (of `VALIDATE CONSTRAINT`, of `VACUUM`): only the ledger changes.
+async fn record_only(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    let (epoch, pid, server) = session.marks();
+    let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
+    unit_record(job, job.direction.after(), pid, epoch, &server).write(&mut tx).await?;
+    tx.commit().await.map_err(Error::from)?;
+    Ok(Ran::default())
+}
+
+fn unit_record<'a>(
+    job: &Job<'_>,
+    status: UnitStatus,
+    pid: i32,
+    epoch: i64,
+    server: &'a super::identity::ServerIdentity,
+) -> UnitRecord<'a> {
+    UnitRecord { run: job.run, unit: job.unit, status, server, pid, epoch }
+}
+
+fn statement_record<'a>(job: &Job<'_>, ordinal: usize, sql: &'a str, epoch: i64) -> StatementRecord<'a> {
+    StatementRecord {
+        run: job.run,
+        unit: job.unit,
+        direction: job.direction.word(),
+        block: job.direction.block(),
+        ordinal,
+        sql,
+        outcome: "done",
+        duration: None,
+        epoch,
+        error: None,
+    }
+}
+
+fn millis(duration: Duration) -> u128 {
+    // Zero would mean "no limit" to the server.
+    duration.as_millis().max(1)
+}
+
+fn search_path(plan: &Plan) -> String {
+    let path: Vec<String> = plan.search_path.iter().map(|schema| quote_ident(schema)).collect();
+    if path.is_empty() { "public".to_owned() } else { path.join(", ") }
+}
+
+fn role(plan: &Plan) -> String {
+    plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)))
+}
+
+async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    let (epoch, pid, server) = session.marks();
+    session.label(job.unit).await?;
+    let conn = session.conn();
+    send_ours(conn, "BEGIN".to_owned()).await?;
+    match transaction_body(conn, job, epoch, pid, &server).await {
+        Ok((mut ran, started, first_block)) => {
+            // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
+            send_ours(conn, "COMMIT".to_owned()).await?;
+            ran.duration = started.elapsed();
+            ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
+            Ok(ran)
+        }
+        Err(failed) => {
+            // The transaction is lost either way; an error here means that the connection is, too.
+            let _ = send_ours(conn, "ROLLBACK".to_owned()).await;
+            Err(failed)
+        }
+    }
+}
+
+type Body = (Ran, Instant, Option<Instant>);
+
+async fn transaction_body(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    epoch: i64,
+    pid: i32,
+    server: &super::identity::ServerIdentity,
+) -> Result<Body, Failed> {
+    ledger::fence(conn, epoch).await?;
+    let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *conn).await.map_err(Error::from)?;
+    send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), search_path(job.plan))).await?;
+    let started = Instant::now();
+    let mut first_block: Option<Instant> = None;
+    let mut ran = Ran::default();
+    let mut seen = Vec::new();
+    for (ordinal, statement) in job.block.statements.iter().enumerate() {
+        if statement.blocking && first_block.is_none() {
+            first_block = Some(Instant::now());
+        }
+        let sent = limits_then_send(conn, job, statement, first_block).await;
+        let duration = sent.map_err(|error| Failed { statement: Some(ordinal), error })?;
+        let locks = if job.measure { locks::added(conn, &mut seen).await? } else { Vec::new() };
+        ran.statements.push(StatementFacts { summary: statement.summary(), duration, locks });
+    }
+    send_ours(conn, "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s'".to_owned())
+        .await?;
+    still_ours(conn, &xid).await?;
+    for (ordinal, statement) in job.block.statements.iter().enumerate() {
+        let duration = ran.statements.get(ordinal).map(|facts| facts.duration);
+        StatementRecord { duration, ..statement_record(job, ordinal, &statement.sql, epoch) }.write(conn).await?;
+    }
+    unit_record(job, job.direction.after(), pid, epoch, server).write(conn).await?;
+    units::put_aside(conn, job.run, job.unit, &job.block.aside).await?;
+    Ok((ran, started, first_block))
+}
+
+/// Sends one statement under what is left of the budget. Returns how long it took.
+async fn limits_then_send(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    statement: &Statement,
+    first_block: Option<Instant>,
+) -> Result<Duration, Error> {
+    let (lock, limit) = match first_block {
+        Some(at) => {
+            let left = job.limits.stall.saturating_sub(at.elapsed());
+            (job.limits.queue.min(left), left)
+        }
+        None => (job.limits.queue, job.limits.statement),
+    };
+    let text = format!("SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}", millis(lock), millis(limit));
+    send_ours(conn, text).await?;
+    let at = Instant::now();
+    send(conn, statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
+    Ok(at.elapsed())
+}
+
+/// Checks that the user's SQL neither ended our transaction nor touched the ledger.
+async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<(), Error> {
+    let now: Option<String> =
+        sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned()::text").fetch_one(&mut *conn).await?;
+    if now.as_deref() != Some(xid) {
+        return Err(Error::TransactionEscaped);
+    }
+    match ledger::touched(conn).await? {
+        Some(what) => Err(Error::LedgerTouched(what)),
+        None => Ok(()),
+    }
+}
+
+/// One statement that cannot run in a transaction: announce, look, repair, run, look again, record.
+async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    let (epoch, pid, server) = session.marks();
+    let Some(statement) = job.block.statements.first() else { return Ok(Ran::default()) };
+    let failed = |error| Failed { statement: Some(0), error };
+    session.label(job.unit).await?;
+    {
+        let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
+        unit_record(job, job.direction.before(), pid, epoch, &server).write(&mut tx).await?;
+        StatementRecord { outcome: "intent", ..statement_record(job, 0, &statement.sql, epoch) }.write(&mut tx).await?;
+        tx.commit().await.map_err(Error::from)?;
+    }
+    let started = Instant::now();
+    let outcome = if probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+        "found"
+    } else {
+        probe::repair(session, job.plan, statement).await.map_err(failed)?;
+        send_alone(session, job, statement).await.map_err(failed)?;
+        if !probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+            return Err(failed(Error::PostconditionMissing(statement.summary())));
+        }
+        "done"
+    };
+    let duration = started.elapsed();
+    let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
+    unit_record(job, job.direction.after(), pid, epoch, &server).write(&mut tx).await?;
+    let record = statement_record(job, 0, &statement.sql, epoch);
+    StatementRecord { outcome, duration: Some(duration), ..record }.write(&mut tx).await?;
+    units::put_aside(&mut tx, job.run, job.unit, &job.block.aside).await?;
+    tx.commit().await.map_err(Error::from)?;
+    let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
+    Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
+}
+
+/// Runs the statement as the owner, without lock or statement timeout: a lock timeout would leave an invalid index. The
+/// deadline is ours, and the statement is cancelled in the server when it passes.
+async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
+    session.still_owner().await?;
+    let role = job.plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
+    let settings = format!(
+        "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO {}; SET client_connection_check_interval TO 0",
+        search_path(job.plan),
+        millis(job.limits.alone),
+    );
+    send_ours(session.conn(), settings).await?;
+    let at = Instant::now();
+    let sent = send(session.conn(), statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
+    session.restore_settings().await?;
+    sent.map(|_| ())
+}

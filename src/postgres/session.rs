@@ -1,0 +1,213 @@
+//! The work session: the one connection that runs a plan's statements, and the observer beside it.
+//!
+//! Invariants: the session that runs the statements holds the advisory lock, so that the lock can neither outlive nor
+//! underlive the work; a session acts only under an epoch that is its own; the observer never holds a snapshot.
+
+use std::time::{Duration, Instant};
+
+use sqlx::{Connection, PgConnection, Row};
+
+use super::connect::{Purpose, connect};
+use super::error::Error;
+use super::identity::{self, ServerIdentity};
+use super::ledger::{self, Side};
+use super::pooler;
+use super::statement::send_ours;
+use super::target::Target;
+
+/// First key of the advisory lock ("whim"); the second says what for.
+const LOCK_CLASS: i32 = 2_002_873_965;
+const LOCK_WORK: i32 = 1;
+
+/// How long a terminated predecessor may take to disappear.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
+
+/// A pair of connections to one database, checked against its pinned identity.
+#[derive(Debug)]
+pub struct Session {
+    work: PgConnection,
+    observer: Option<PgConnection>,
+    pid: i32,
+    observer_pid: i32,
+    label: String,
+    epoch: i64,
+    server: ServerIdentity,
+    head: Option<ledger::Head>,
+}
+
+impl Session {
+    /// Connects twice and checks what it reached: a server that takes writes, no transaction pooler, the server that the
+    /// ledger was made on. Changes nothing.
+    ///
+    /// # Errors
+    /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
+    pub async fn open(target: &Target, label: &str) -> Result<Self, Error> {
+        let purpose = Purpose::work(format!("whimbrel/{label}"));
+        let (work, observer) = tokio::try_join!(connect(target, &purpose), connect(target, &purpose))?;
+        let (mut work, mut observer) = (work, observer);
+        pooler::check(&mut work, &mut observer, target).await?;
+        let server = identity::read(&mut work).await?;
+        if server.in_recovery {
+            return Err(Error::InRecovery { target: target.address() });
+        }
+        let head = ledger::head(&mut work).await?;
+        if let Some(head) = &head
+            && head.system_identifier != server.system_identifier
+            && head.side == Side::Primary.as_str()
+        {
+            return Err(Error::WrongServer {
+                expected: head.system_identifier.clone(),
+                found: server.system_identifier.clone(),
+            });
+        }
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut work).await?;
+        let observer_pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut observer).await?;
+        Ok(Self { work, observer: Some(observer), pid, observer_pid, label: label.to_owned(), epoch: 0, server, head })
+    }
+
+    /// Returns the ledger's head, as it was when the session was opened.
+    pub fn head(&self) -> Option<&ledger::Head> {
+        self.head.as_ref()
+    }
+
+    /// Returns the server that was reached.
+    pub fn server(&self) -> &ServerIdentity {
+        &self.server
+    }
+
+    /// Returns the epoch under which this session acts; 0 before [`Session::own`].
+    pub fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// Returns the backend that runs the statements.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Returns the connection that runs the statements.
+    pub fn conn(&mut self) -> &mut PgConnection {
+        &mut self.work
+    }
+
+    /// Returns epoch, backend and server for a ledger row.
+    pub(super) fn marks(&self) -> (i64, i32, ServerIdentity) {
+        (self.epoch, self.pid, self.server.clone())
+    }
+
+    /// Makes the ledger where there is none; on a copy, puts the one that was copied aside.
+    pub async fn ensure_ledger(&mut self, side: Side) -> Result<(), Error> {
+        match &self.head {
+            None => ledger::create(&mut self.work, side, &self.server).await?,
+            Some(head) if head.side == side.as_str() => return Ok(()),
+            Some(_) if side == Side::Copy => ledger::put_copied_aside(&mut self.work, &self.server).await?,
+            Some(_) => return Err(Error::IsACopy),
+        }
+        self.head = ledger::head(&mut self.work).await?;
+        Ok(())
+    }
+
+    /// Becomes the owner: bumps the epoch (from `last` only, where we owned it before), ends what a predecessor left
+    /// running, and takes the advisory lock.
+    ///
+    /// # Errors
+    /// `Fenced` when somebody else took over since `last`; `OwnerAlive` while a predecessor's concurrent build runs or its
+    /// session is not gone yet: try again later.
+    pub async fn own(&mut self, owner: &str, last: Option<i64>) -> Result<i64, Error> {
+        send_ours(&mut self.work, "SET lock_timeout TO '3s'".to_owned()).await?;
+        if let Some(last) = last {
+            let current: i64 = sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
+            if current != last {
+                return Err(Error::Fenced);
+            }
+        }
+        self.epoch = ledger::bump_epoch(&mut self.work, owner).await?;
+        self.end_predecessors().await?;
+        let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
+            .bind(LOCK_CLASS)
+            .bind(LOCK_WORK)
+            .fetch_one(&mut self.work)
+            .await?;
+        if locked { Ok(self.epoch) } else { Err(Error::OwnerAlive("another session holds the work lock".to_owned())) }
+    }
+
+    async fn end_predecessors(&mut self) -> Result<(), Error> {
+        let deadline = Instant::now() + GONE_WITHIN;
+        let mut told = false;
+        loop {
+            let rows = sqlx::query(
+                "SELECT pid, coalesce(state = 'active' AND query ~* '^\\s*create\\s+(unique\\s+)?index\\s+concurrently', false) \
+                 FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'whimbrel/%' \
+                   AND pid <> ALL ($1)",
+            )
+            .bind(vec![self.pid, self.observer_pid])
+            .fetch_all(&mut self.work)
+            .await?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in &rows {
+                let (pid, builds): (i32, bool) = (row.try_get(0)?, row.try_get(1)?);
+                if builds {
+                    return Err(Error::OwnerAlive(format!("backend {pid} of a predecessor still builds an index")));
+                }
+                if !told {
+                    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut self.work).await?;
+                }
+            }
+            told = true;
+            if Instant::now() >= deadline {
+                return Err(Error::OwnerAlive("a predecessor's session does not end".to_owned()));
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Re-reads the epoch outside a transaction, before a statement that cannot run in one.
+    pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
+        let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
+        if epoch == self.epoch { Ok(()) } else { Err(Error::Fenced) }
+    }
+
+    /// Names what the session is doing, for whoever looks at `pg_stat_activity`.
+    pub(super) async fn label(&mut self, unit: usize) -> Result<(), Error> {
+        let name = format!("whimbrel/{}/{}/{}", self.label, unit + 1, self.epoch);
+        sqlx::query("SELECT set_config('application_name', $1, false)").bind(name).execute(&mut self.work).await?;
+        Ok(())
+    }
+
+    /// Takes back what a statement outside a transaction needed.
+    pub(super) async fn restore_settings(&mut self) -> Result<(), Error> {
+        send_ours(
+            &mut self.work,
+            "RESET ROLE; RESET search_path; RESET lock_timeout; RESET statement_timeout; RESET client_connection_check_interval"
+                .to_owned(),
+        )
+        .await
+    }
+
+    /// Takes the observer out, to look at this session while it works; [`Session::give_back`] returns it.
+    pub fn take_observer(&mut self) -> Option<PgConnection> {
+        self.observer.take()
+    }
+
+    /// Gives the observer back.
+    pub fn give_back(&mut self, observer: Option<PgConnection>) {
+        self.observer = observer;
+    }
+
+    /// Closes both connections, and with them the advisory lock.
+    pub async fn close(self) {
+        // A connection that cannot be closed politely is dropped; the server ends it by its own timeouts.
+        let closing = async { {
+            let observer = async {
+                match self.observer {
+                    Some(observer) => observer.close().await,
+                    None => Ok(()),
+                }
+            };
+            tokio::join!(self.work.close(), observer)
+        } };
+        let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
+    }
+}
