@@ -1,0 +1,335 @@
+//! What can go wrong between us and a PostgreSQL server, and what may be done about it.
+//!
+//! **Invariant**: nothing in here holds a `sqlx::Error`. The server puts row values into the DETAIL and CONTEXT fields of
+//! its errors, and sqlx prints both; only the fields that are safe to show are copied out.
+
+use std::error::Error as _;
+use std::fmt;
+use std::time::Duration;
+
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
+
+/// Longest text that is kept of a server message, in bytes.
+pub const MAX_TEXT: usize = 1024;
+
+/// What a failed call means for the one who made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing happened; the same call may succeed later.
+    Transient,
+    /// Somebody has to change something (SQL, a Secret, a grant, data); a retry alone fails again.
+    User,
+    /// Stop: neither a retry nor an obvious correction helps.
+    Terminal,
+    /// It is unknown whether the effect took place: observe before anything else.
+    Ambiguous,
+    /// The server or this program is at fault.
+    Bug,
+}
+
+/// Classifies an SQLSTATE (PostgreSQL manual, appendix A).
+///
+/// `own_timer_fired` says that a cancellation (57014) came from a timeout or a cancel request of our own.
+pub fn classify(sqlstate: &str, own_timer_fired: bool) -> Class {
+    let class = sqlstate.get(..2).unwrap_or_default();
+    match sqlstate {
+        "40001" | "40P01" | "55P03" | "55006" | "53000" | "53200" | "53300" => Class::Transient,
+        "57014" if own_timer_fired => Class::Transient,
+        "2BP01" | "3D000" | "25001" => Class::User,
+        _ if sqlstate.starts_with("57P0") || class == "08" => Class::Ambiguous,
+        _ => match class {
+            "42" | "22" | "23" | "28" => Class::User,
+            "XX" => Class::Bug,
+            _ => Class::Terminal,
+        },
+    }
+}
+
+/// An error of the PostgreSQL edge.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The connection settings cannot be used. The text never repeats the URL.
+    #[error("connection settings: {0}")]
+    Settings(String),
+    /// No session: refused, no route, no such host, timed out, starting up, out of connections.
+    #[error("cannot reach {target}: {cause}")]
+    Unreachable {
+        /// Host and port.
+        target: String,
+        /// What the system or the server said.
+        cause: String,
+    },
+    /// The TLS handshake failed, or the server has no TLS.
+    #[error("TLS with {target} failed: {cause}")]
+    Tls {
+        /// Host and port.
+        target: String,
+        /// What the TLS library said.
+        cause: String,
+    },
+    /// The server refused the login (class 28).
+    #[error("{target} refused the login: {cause}")]
+    Authentication {
+        /// Host and port.
+        target: String,
+        /// What the server said.
+        cause: String,
+    },
+    /// The server has no such database (3D000).
+    #[error("{target}: {cause}")]
+    DatabaseMissing {
+        /// Host and port.
+        target: String,
+        /// What the server said.
+        cause: String,
+    },
+    /// A pooler hands our sessions to different backends, so that locks and settings do not hold.
+    #[error("{target} is a transaction pooler ({evidence}); connect to the server itself, or pool by session")]
+    PoolerDetected {
+        /// Host and port.
+        target: String,
+        /// What gave it away.
+        evidence: String,
+    },
+    /// The server answered with an error.
+    #[error("{0}")]
+    Server(Box<ServerError>),
+    /// The connection was lost while a request was under way.
+    #[error("the connection was lost: {0}")]
+    ConnectionLost(String),
+    /// Our own deadline passed. The session must be closed, not used again: its statement may still run.
+    #[error("no answer to {what} within {after:?}")]
+    Deadline {
+        /// What was asked.
+        what: &'static str,
+        /// The deadline.
+        after: Duration,
+    },
+    /// An answer that this program does not understand.
+    #[error("unexpected answer: {0}")]
+    Unexpected(String),
+}
+
+impl Error {
+    /// Returns what this error means for the caller, given that no timer of ours had fired.
+    pub fn class(&self) -> Class {
+        match self {
+            Self::Unreachable { .. } => Class::Transient,
+            Self::Settings(_)
+            | Self::Tls { .. }
+            | Self::Authentication { .. }
+            | Self::DatabaseMissing { .. }
+            | Self::PoolerDetected { .. } => Class::User,
+            Self::Server(server) => server.class(),
+            Self::ConnectionLost(_) | Self::Deadline { .. } => Class::Ambiguous,
+            Self::Unexpected(_) => Class::Bug,
+        }
+    }
+
+    /// Returns the SQLSTATE, where the server answered with one.
+    pub fn sqlstate(&self) -> Option<&str> {
+        match self {
+            Self::Server(server) => Some(&server.sqlstate),
+            _ => None,
+        }
+    }
+
+    /// Marks a cancellation (57014) as one that our own timer or cancel request caused.
+    #[must_use]
+    pub fn with_own_timer(mut self, fired: bool) -> Self {
+        if let Self::Server(server) = &mut self {
+            server.own_timer_fired = fired;
+        }
+        self
+    }
+
+    /// Converts an error of the connect phase, in which nothing can have happened in the database.
+    pub(super) fn connecting(target: &str, error: sqlx::Error) -> Self {
+        let target = target.to_owned();
+        match error {
+            sqlx::Error::Tls(cause) => Self::Tls { target, cause: bounded(&cause.to_string()) },
+            sqlx::Error::Io(io) => {
+                let cause = bounded(&io.to_string());
+                match io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+                    true => Self::Tls { target, cause },
+                    false => Self::Unreachable { target, cause },
+                }
+            }
+            sqlx::Error::Configuration(cause) => Self::Settings(bounded(&cause.to_string())),
+            sqlx::Error::Protocol(cause) if cause.contains("authentication") => {
+                Self::Authentication { target, cause: bounded(&cause) }
+            }
+            other => match Self::from(other) {
+                Self::Server(server) => server.while_connecting(target),
+                Self::ConnectionLost(cause) => Self::Unreachable { target, cause },
+                other => other,
+            },
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::Database(database) => match database.try_downcast_ref::<PgDatabaseError>() {
+                Some(error) => Self::Server(Box::new(ServerError::from(error))),
+                None => Self::Unexpected(bounded(database.message())),
+            },
+            sqlx::Error::Io(io) => Self::ConnectionLost(bounded(&io.to_string())),
+            sqlx::Error::Tls(cause) => Self::ConnectionLost(bounded(&cause.to_string())),
+            sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => Self::ConnectionLost("session closed".to_owned()),
+            sqlx::Error::ColumnDecode { index, source } => Self::Unexpected(format!(
+                "column {index}: {}",
+                // The text of a conversion error may repeat the value; its cause does not.
+                if source.source().is_some() { "not of the expected type" } else { "cannot be decoded" }
+            )),
+            other => Self::Unexpected(bounded(&other.to_string())),
+        }
+    }
+}
+
+/// The parts of a server error that may be shown: no DETAIL, no CONTEXT, bounded text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerError {
+    /// Five characters (PostgreSQL manual, appendix A).
+    pub sqlstate: String,
+    /// The primary message, at most [`MAX_TEXT`] bytes, without values of rows.
+    pub message: String,
+    /// The server's advice, where it gave one.
+    pub hint: Option<String>,
+    /// Position in the statement that was sent, in characters, counted from 1.
+    pub position: Option<usize>,
+    /// Schema of the object that the error is about.
+    pub schema: Option<String>,
+    /// Table that the error is about.
+    pub table: Option<String>,
+    /// Column that the error is about.
+    pub column: Option<String>,
+    /// Constraint (or unique index) that was violated.
+    pub constraint: Option<String>,
+    /// Whether a timer or cancel request of our own caused this error.
+    pub own_timer_fired: bool,
+}
+
+impl ServerError {
+    /// Returns what this error means for the caller.
+    pub fn class(&self) -> Class {
+        classify(&self.sqlstate, self.own_timer_fired)
+    }
+
+    /// Tells whether a lock was not granted in time (55P03).
+    pub fn is_lock_timeout(&self) -> bool {
+        self.sqlstate == "55P03"
+    }
+
+    /// Tells whether the login lacks a privilege (42501).
+    pub fn is_denied(&self) -> bool {
+        self.sqlstate == "42501"
+    }
+
+    fn while_connecting(self: Box<Self>, target: String) -> Error {
+        let cause = self.to_string();
+        match self.sqlstate.as_str() {
+            "3D000" => Error::DatabaseMissing { target, cause },
+            code if code.starts_with("28") => Error::Authentication { target, cause },
+            _ if self.message.contains("unsupported startup parameter") => {
+                Error::PoolerDetected { target, evidence: self.message }
+            }
+            code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+                Error::Unreachable { target, cause }
+            }
+            _ => Error::Server(self),
+        }
+    }
+}
+
+impl From<&PgDatabaseError> for ServerError {
+    fn from(error: &PgDatabaseError) -> Self {
+        let position = match error.position() {
+            Some(PgErrorPosition::Original(position)) => Some(position),
+            _ => None,
+        };
+        let owned = |text: Option<&str>| text.map(bounded);
+        Self {
+            sqlstate: error.code().to_owned(),
+            message: bounded(&shown(error.code(), error.message(), position.is_some())),
+            hint: owned(error.hint()),
+            position,
+            schema: owned(error.schema()),
+            table: owned(error.table()),
+            column: owned(error.column()),
+            constraint: owned(error.constraint()),
+            own_timer_fired: false,
+        }
+    }
+}
+
+impl fmt::Display for ServerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (SQLSTATE {})", self.message, self.sqlstate)?;
+        match &self.hint {
+            Some(hint) => write!(f, "; hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Hides the value that a data exception (class 22) quotes, unless it stands in the statement itself, which is what a
+/// position says: `invalid input syntax for type integer: "..."` names a cell of somebody's row.
+fn shown(sqlstate: &str, message: &str, in_statement: bool) -> String {
+    match message.split_once(": \"") {
+        Some((before, _)) if sqlstate.starts_with("22") && !in_statement => format!("{before} (value not shown)"),
+        _ => message.to_owned(),
+    }
+}
+
+/// Cuts a text at [`MAX_TEXT`] bytes, on a character boundary.
+pub(super) fn bounded(text: &str) -> String {
+    if text.len() <= MAX_TEXT {
+        return text.to_owned();
+    }
+    let mark = '…';
+    let cut = text.floor_char_boundary(MAX_TEXT - mark.len_utf8());
+    let mut kept = text.get(..cut).unwrap_or_default().to_owned();
+    kept.push(mark);
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_are_classified_as_the_design_says() {
+        let check = |codes: &[&str], own_timer: bool, class: Class| {
+            for code in codes {
+                assert_eq!(classify(code, own_timer), class, "{code}");
+            }
+        };
+        let retry = ["40001", "40P01", "55P03", "55006", "53000", "53200", "53300"];
+        check(&retry, false, Class::Transient);
+        check(&["57014"], true, Class::Transient);
+        check(&["57014", "53100", "53400", "55000", "P0001", "0A000", "58030", "25P02", "", "é"], false, Class::Terminal);
+        check(&["08000", "08006", "08P01", "57P01", "57P02", "57P03", "57P05"], true, Class::Ambiguous);
+        check(&["42601", "42P07", "42501", "22P02", "23505", "28P01", "2BP01", "3D000", "25001"], false, Class::User);
+        check(&["XX000", "XX001"], false, Class::Bug);
+    }
+
+    #[test]
+    fn values_of_rows_are_not_shown() {
+        let check = |sqlstate: &str, message: &str, in_statement: bool, expected: &str| {
+            assert_eq!(shown(sqlstate, message, in_statement), expected);
+        };
+        let syntax = "invalid input syntax for type integer: \"ann@example.com\"";
+        check("22P02", syntax, false, "invalid input syntax for type integer (value not shown)");
+        check("22P02", syntax, true, syntax);
+        check("42703", "column \"tier\" does not exist", false, "column \"tier\" does not exist");
+    }
+
+    #[test]
+    fn long_texts_are_cut_on_a_character_boundary() {
+        let text = bounded(&"é".repeat(MAX_TEXT));
+        assert!(text.len() <= MAX_TEXT && text.ends_with('…'), "{} bytes", text.len());
+        assert_eq!(bounded("short"), "short");
+    }
+}
