@@ -126,8 +126,23 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is done, in order.
     pub units: Vec<Unit>,
+    /// What was noticed while planning, for people.
+    pub findings: Vec<Finding>,
     /// How it is watched, if it is.
     pub analysis: Option<AnalysisPlan>,
+}
+
+/// Something noticed while planning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// The step.
+    pub step: String,
+    /// Line in the step's SQL, from 1.
+    pub line: u32,
+    /// Column in the step's SQL, from 1.
+    pub column: u32,
+    /// What was noticed.
+    pub message: String,
 }
 
 impl Plan {

@@ -1,0 +1,374 @@
+//! Pure: from a spec to a plan. All user errors of a spec are found here, all at once.
+//!
+//! Two passes, because a way back may need what the catalog says before the first statement: [`Draft::read`] parses,
+//! an edge answers [`Draft::facts_wanted`], and [`Draft::compile`] makes the plan.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::analysis::AnalysisPlan;
+use super::plan::{Block, DatabaseIdentity, Finding, Guard, Identity, IdentityStep, OnBreach, Plan, Reversibility, Step, Unit};
+use crate::api::{MigrationSpec, Reason, TransactionMode};
+use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
+
+/// What is wrong with a spec, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The word for it.
+    pub reason: Reason,
+    /// The field, or the field with line and column, for example `spec.up:2:14`.
+    pub place: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// What a plan takes from the database and its object.
+#[derive(Clone, Debug)]
+pub struct Surroundings<'a> {
+    /// The database's identity.
+    pub database: &'a DatabaseIdentity,
+    /// The role that owns what is created.
+    pub owner_role: Option<&'a str>,
+    /// The limits on the primary.
+    pub guard: Guard,
+    /// Whether a copy goes first.
+    pub rehearse: bool,
+    /// How it is watched.
+    pub analysis: Option<AnalysisPlan>,
+    /// What tells this run's put-aside names from others.
+    pub suffix: AsideSuffix,
+    /// Answers to [`Draft::facts_wanted`].
+    pub facts: &'a Facts,
+}
+
+struct DraftStep<'a> {
+    name: String,
+    field: String,
+    up_text: &'a str,
+    down_text: Option<&'a str>,
+    irreversible: Option<&'a str>,
+    transaction: TransactionMode,
+    max_stall: Option<Duration>,
+    up: Script,
+    down: Option<Script>,
+}
+
+/// A spec whose SQL is parsed.
+pub struct Draft<'a> {
+    spec: &'a MigrationSpec,
+    steps: Vec<DraftStep<'a>>,
+}
+
+fn refused(field: &str, refusals: Vec<sql::Refusal>, problems: &mut Vec<Problem>) {
+    for refusal in refusals {
+        let place = format!("{field}:{}:{}", refusal.line, refusal.column);
+        let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
+        let message = format!("{}{hint}", refusal.message);
+        problems.push(Problem { reason: Reason::SqlRefused, place, message });
+    }
+}
+
+fn parse(field: &str, text: &str, problems: &mut Vec<Problem>) -> Script {
+    sql::parse(text).unwrap_or_else(|refusals| {
+        refused(field, refusals, problems);
+        Script::default()
+    })
+}
+
+impl<'a> Draft<'a> {
+    /// Parses every piece of SQL of a spec.
+    ///
+    /// # Errors
+    /// Every refusal, each with its field, line and column.
+    pub fn read(spec: &'a MigrationSpec) -> Result<Self, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut steps = Vec::new();
+        if let Some(up) = &spec.up {
+            steps.push(DraftStep {
+                name: "step-1".to_owned(),
+                field: "spec".to_owned(),
+                up_text: up,
+                down_text: spec.down.as_deref(),
+                irreversible: None,
+                transaction: TransactionMode::Auto,
+                max_stall: None,
+                up: parse("spec.up", up, &mut problems),
+                down: spec.down.as_ref().map(|down| parse("spec.down", down, &mut problems)),
+            });
+        }
+        for (index, step) in spec.steps.iter().flatten().enumerate() {
+            let field = format!("spec.steps[{index}].sql");
+            steps.push(DraftStep {
+                name: step.name.clone().unwrap_or_else(|| format!("step-{}", index + 1)),
+                up_text: &step.sql.up,
+                down_text: step.sql.down.as_deref(),
+                irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
+                transaction: step.sql.transaction,
+                max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse().ok()),
+                up: parse(&format!("{field}.up"), &step.sql.up, &mut problems),
+                down: step.sql.down.as_ref().map(|down| parse(&format!("{field}.down"), down, &mut problems)),
+                field,
+            });
+        }
+        if problems.is_empty() { Ok(Self { spec, steps }) } else { Err(problems) }
+    }
+
+    fn statements(&self) -> Vec<Statement> {
+        self.steps.iter().flat_map(|step| step.up.statements.iter().cloned()).collect()
+    }
+
+    /// Returns what has to be known of the catalog.
+    pub fn facts_wanted(&self) -> BTreeSet<FactKey> {
+        sql::facts_wanted(&self.statements())
+    }
+
+    /// Returns the plan hash: of what was asked for and where, nothing else.
+    pub fn hash(&self, database: &DatabaseIdentity, owner_role: Option<&str>) -> String {
+        plan_hash(self.spec, database, owner_role)
+    }
+
+    /// Makes the plan.
+    ///
+    /// # Errors
+    /// Every step that has no way back and does not say so, and every division into transactions that cannot be.
+    pub fn compile(&self, around: Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
+        let all = self.statements();
+        let mut compiler = Compiler {
+            preserve: self.spec.rollback.preserve_data.then(|| around.suffix.clone()),
+            facts: around.facts,
+            all: &all,
+            offset: 0,
+            guard: around.guard,
+            grade: Reversibility::Reversible,
+            units: Vec::new(),
+            problems: Vec::new(),
+        };
+        let mut steps = Vec::new();
+        let mut findings = Vec::new();
+        for (index, step) in self.steps.iter().enumerate() {
+            compiler.step(index, step);
+            let summaries: Vec<String> = step.up.statements.iter().map(Statement::summary).collect();
+            let irreversible = step.irreversible.map(str::to_owned);
+            steps.push(Step { name: step.name.clone(), summary: summaries.join("; "), irreversible });
+            findings.extend(step.up.notes.iter().map(|note| Finding {
+                step: step.name.clone(),
+                line: note.line,
+                column: note.column,
+                message: note.message.clone(),
+            }));
+        }
+        if !compiler.problems.is_empty() {
+            return Err(compiler.problems);
+        }
+        Ok(Plan {
+            stream: self.spec.stream.clone(),
+            version: self.spec.version.clone(),
+            hash: self.hash(around.database, around.owner_role),
+            database: around.database.clone(),
+            search_path: self.spec.search_path.clone(),
+            owner_role: around.owner_role.map(str::to_owned),
+            guard: around.guard,
+            rehearse: around.rehearse,
+            on_breach: OnBreach::from(self.spec.rollback.on_breach),
+            reversibility: compiler.grade,
+            steps,
+            units: compiler.units,
+            findings,
+            analysis: around.analysis,
+        })
+    }
+}
+
+/// Returns the plan hash of a spec, without parsing its SQL.
+pub fn plan_hash(spec: &MigrationSpec, database: &DatabaseIdentity, owner_role: Option<&str>) -> String {
+    let short = spec.up.iter().map(|up| IdentityStep {
+        name: "step-1",
+        up,
+        down: spec.down.as_deref(),
+        irreversible: None,
+        transaction: "Auto",
+    });
+    let names: Vec<String> = (1..=spec.steps.iter().flatten().count()).map(|number| format!("step-{number}")).collect();
+    let long = spec.steps.iter().flatten().zip(&names).map(|(step, number)| IdentityStep {
+        name: step.name.as_deref().unwrap_or(number),
+        up: &step.sql.up,
+        down: step.sql.down.as_deref(),
+        irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
+        transaction: match step.sql.transaction {
+            TransactionMode::Auto => "Auto",
+            TransactionMode::Single => "Single",
+            TransactionMode::PerStatement => "PerStatement",
+        },
+    });
+    let steps = short.chain(long).collect();
+    let identity = Identity {
+        stream: &spec.stream,
+        version: &spec.version,
+        steps,
+        search_path: &spec.search_path,
+        owner_role,
+        database,
+    };
+    identity.hash()
+}
+
+impl From<crate::api::OnBreach> for OnBreach {
+    fn from(wire: crate::api::OnBreach) -> Self {
+        match wire {
+            crate::api::OnBreach::Rollback => Self::Rollback,
+            crate::api::OnBreach::Pause => Self::Pause,
+            crate::api::OnBreach::Notify => Self::Notify,
+        }
+    }
+}
+
+struct Compiler<'a> {
+    preserve: Option<AsideSuffix>,
+    facts: &'a Facts,
+    all: &'a [Statement],
+    offset: usize,
+    guard: Guard,
+    grade: Reversibility,
+    units: Vec<Unit>,
+    problems: Vec<Problem>,
+}
+
+type Undo = (Statement, Vec<Aside>);
+
+/// Groups statements into blocks: what can share a transaction does, unless each has to stand alone.
+fn blocks(statements: Vec<Undo>, alone: bool) -> Vec<Block> {
+    let mut blocks: Vec<Block> = Vec::new();
+    for (statement, aside) in statements {
+        match blocks.last_mut() {
+            Some(last) if last.transactional && statement.transactional && !alone => {
+                last.statements.push(statement);
+                last.aside.extend(aside);
+            }
+            _ => blocks.push(Block { transactional: statement.transactional, statements: vec![statement], aside }),
+        }
+    }
+    blocks
+}
+
+impl Compiler<'_> {
+    fn problem(&mut self, reason: Reason, place: String, message: String) {
+        self.problems.push(Problem { reason, place, message });
+    }
+
+    fn step(&mut self, index: usize, step: &DraftStep<'_>) {
+        let single = step.transaction == TransactionMode::Single || step.up.wants_single_transaction;
+        if single && let Some(statement) = step.up.statements.iter().find(|statement| !statement.transactional) {
+            let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
+            let message = "this statement cannot run in a transaction: give it a step of its own".to_owned();
+            self.problem(Reason::PlanInvalid, place, message);
+        }
+        let first = self.offset;
+        let alone = step.transaction == TransactionMode::PerStatement;
+        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), alone);
+        let backs = self.ways_back(step, &ups, first);
+        self.offset += step.up.statements.len();
+        for (up, way_back) in ups.into_iter().zip(backs) {
+            self.grade = self.grade.min(match &way_back {
+                None => Reversibility::ForwardOnly,
+                Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => Reversibility::ReversibleWithArchive,
+                Some(_) => Reversibility::Reversible,
+            });
+            let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
+            self.units.push(Unit { step: index, max_stall, up, way_back });
+        }
+    }
+
+    /// Finds the way back of each of a step's blocks.
+    fn ways_back(&mut self, step: &DraftStep<'_>, ups: &[Block], first: usize) -> Vec<Option<Vec<Block>>> {
+        if step.irreversible.is_some() {
+            return vec![None; ups.len()];
+        }
+        let written = step.down.as_ref().map(|down| self.written(down, step));
+        match written {
+            Some(down) if ups.len() == 1 => vec![Some(down)],
+            Some(down) if down.len() == ups.len() => down.into_iter().rev().map(|block| Some(vec![block])).collect(),
+            // One `down` that undoes a step of several units: it belongs to the first; the others must be derivable.
+            Some(down) => {
+                let mut backs = vec![Some(down)];
+                backs.extend(self.derived(step, ups, first, 1));
+                backs
+            }
+            None => self.derived(step, ups, first, 0),
+        }
+    }
+
+    fn written(&mut self, down: &Script, step: &DraftStep<'_>) -> Vec<Block> {
+        let Some(suffix) = &self.preserve else {
+            return blocks(down.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), false);
+        };
+        let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, suffix);
+        let mut undo: Vec<Undo> = Vec::new();
+        for text in texts {
+            undo.extend(self.composed(&text).into_iter().map(|statement| (statement, Vec::new())));
+        }
+        let mut grouped = blocks(undo, false);
+        if let Some(block) = grouped.iter_mut().find(|block| block.transactional) {
+            block.aside = asides;
+        }
+        grouped
+    }
+
+    /// Reads SQL that was composed here, so that it has a kind like any other.
+    fn composed(&mut self, text: &str) -> Vec<Statement> {
+        match sql::parse(text) {
+            Ok(script) => script.statements,
+            Err(refusals) => {
+                let why = refusals.first().map(ToString::to_string).unwrap_or_default();
+                self.problem(Reason::Internal, "spec".to_owned(), format!("a derived inverse does not parse: {why}"));
+                Vec::new()
+            }
+        }
+    }
+
+    fn derived(&mut self, step: &DraftStep<'_>, ups: &[Block], first: usize, from: usize) -> Vec<Option<Vec<Block>>> {
+        let mut position = first;
+        let mut backs = Vec::new();
+        for (number, up) in ups.iter().enumerate() {
+            let here = position;
+            position += up.statements.len();
+            if number < from {
+                continue;
+            }
+            let mut undo: Vec<Undo> = Vec::new();
+            for (ordinal, statement) in up.statements.iter().enumerate().rev() {
+                let until = here + ordinal;
+                let known = self.all.get(..=until).unwrap_or(self.all);
+                match sql::derive(known, until, self.facts, self.preserve.as_ref()) {
+                    Inverse::Exact { statements, mut aside, .. } => {
+                        let mut parsed: Vec<Undo> = Vec::new();
+                        for text in statements {
+                            parsed.extend(self.composed(&text).into_iter().map(|one| (one, Vec::new())));
+                        }
+                        if let Some((_, asides)) = parsed.last_mut() {
+                            asides.append(&mut aside);
+                        }
+                        undo.extend(parsed);
+                    }
+                    Inverse::None { reason } => {
+                        let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
+                        let advice = if step.field == "spec" {
+                            "write spec.down, or use spec.steps with irreversible: {reason: ...}"
+                        } else {
+                            "write down, or irreversible: {reason: ...}"
+                        };
+                        let message = format!("no inverse can be derived, because {reason}; {advice}");
+                        self.problem(Reason::IrreversibleStep, place, message);
+                    }
+                }
+            }
+            backs.push(Some(blocks(undo, false)));
+        }
+        backs
+    }
+}
