@@ -1,5 +1,7 @@
 //! Edge: the only user of sqlx.
 
+pub mod block;
+pub mod catalog;
 pub mod connect;
 pub mod copy;
 pub mod error;
@@ -7,8 +9,15 @@ pub mod facts;
 pub mod fingerprint;
 pub mod grants;
 pub mod identity;
+pub mod ledger;
+pub mod locks;
 pub mod pooler;
+pub mod probe;
+pub mod rehearsal;
+pub mod session;
+mod statement;
 pub mod target;
 
 pub use error::{Class, Error, ServerError};
+pub use session::Session;
 pub use target::{Secret, Target, Tls, TlsMode};

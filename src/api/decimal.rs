@@ -1,0 +1,82 @@
+//! Decimal numbers as strings, because floating point has no place in a Kubernetes object.
+
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+
+use super::problem::FieldProblem;
+
+/// What a decimal looks like: no exponent, no `NaN`, no infinity, so that every match is finite.
+const PATTERN: &str = r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$";
+const MAX_LENGTH: usize = 26;
+
+/// A decimal number as it was written, as in `0.05`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DecimalText(String);
+
+impl DecimalText {
+    /// Returns the text as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reads the number; it is always finite.
+    ///
+    /// # Errors
+    /// A problem that names `field` when the text does not follow the pattern.
+    pub fn parse(&self, field: &str) -> Result<f64, FieldProblem> {
+        parse(&self.0).ok_or_else(|| {
+            FieldProblem::new(
+                field,
+                format!("{:?} is not a decimal number: write it like 0.05", self.0),
+            )
+        })
+    }
+}
+
+fn parse(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = match unsigned.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (unsigned, None),
+    };
+    let digits = |text: &str, most: usize| {
+        (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let valid = digits(whole, 15) && fraction.is_none_or(|fraction| digits(fraction, 9));
+    if valid { text.parse().ok() } else { None }
+}
+
+impl From<&str> for DecimalText {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for DecimalText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl fmt::Display for DecimalText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl JsonSchema for DecimalText {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DecimalText".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
+    }
+}
