@@ -1,0 +1,103 @@
+//! The connection to the API server: where it is, and how long a call may take.
+
+use std::future::Future;
+use std::time::Duration;
+
+use kube::{Client, Config};
+
+/// Longest time for one ordinary call.
+pub const CALL_LIMIT: Duration = Duration::from_secs(10);
+
+/// Longest silence on a connection. Watches are long polls that end after less than five minutes.
+const SILENCE_LIMIT: Duration = Duration::from_mins(5);
+
+/// A call to the API server that did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Neither a kubeconfig nor an in-cluster service account was found.
+    #[error("cannot find the API server: {0}; set KUBECONFIG, or run in a Pod with a service account")]
+    Config(#[source] Box<kube::config::InferConfigError>),
+    /// The configuration was found, but no client can be made of it.
+    #[error("cannot use the configuration of the API server: {0}")]
+    Client(#[source] Box<kube::Error>),
+    /// The call was answered with an error, or not at all.
+    #[error("cannot {what}: {source}")]
+    Call {
+        /// What was attempted, on what.
+        what: String,
+        /// What the client says.
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The call was abandoned.
+    #[error("cannot {what}: no answer from the API server within {limit:?}")]
+    Deadline {
+        /// What was attempted, on what.
+        what: String,
+        /// The limit that passed.
+        limit: Duration,
+    },
+}
+
+impl Error {
+    /// Whether the object was changed or created by somebody else in between.
+    pub fn is_conflict(&self) -> bool {
+        self.status()
+            .is_some_and(|status| status.is_conflict() || status.is_already_exists())
+    }
+
+    /// Whether the API server said that there is no such object, or no such kind.
+    pub fn is_not_found(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+
+    fn status(&self) -> Option<&kube::core::Status> {
+        match self {
+            Self::Call { source, .. } => match source.as_ref() {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Connects as a kubeconfig (`KUBECONFIG`, `~/.kube/config`) says, else as the Pod's service account.
+///
+/// The client's silent retries are off: they last for minutes, and a leader must know within seconds.
+///
+/// # Errors
+/// When there is no configuration or it cannot be used. The API server is not contacted yet.
+pub async fn client() -> Result<Client, Error> {
+    let mut config = Config::infer()
+        .await
+        .map_err(|error| Error::Config(Box::new(error)))?;
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(Duration::from_secs(15));
+    config.read_timeout = Some(SILENCE_LIMIT);
+    config.reset_reader_on_write = true;
+    config.default_retry = false;
+    Client::try_from(config).map_err(|error| Error::Client(Box::new(error)))
+}
+
+/// Waits for a call no longer than `limit`. `what` completes the sentence "cannot ...".
+///
+/// # Errors
+/// When the call failed or took too long; a write may have happened then.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    call: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(source)) => Err(Error::Call {
+            what: what.to_owned(),
+            source: Box::new(source),
+        }),
+        Err(_) => Err(Error::Deadline {
+            what: what.to_owned(),
+            limit,
+        }),
+    }
+}
