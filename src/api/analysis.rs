@@ -11,6 +11,19 @@ use super::duration::DurationText;
 /// What is watched after the last step on the primary, and for how long.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.interval) >= duration('1s')")
+        .message("interval must be at least 1s").field_path(".interval"),
+    validation = Rule::new("duration(self.window) >= duration(self.interval)")
+        .message("window must be at least one interval").field_path(".window"),
+    validation = Rule::new("duration(self.warmup) < duration(self.window)")
+        .message("warmup must be shorter than window").field_path(".warmup"),
+    validation = Rule::new(
+        "self.minSamples * duration(self.interval).getSeconds() <= \
+         (duration(self.window) - duration(self.warmup) + duration(self.maxExtension)).getSeconds()"
+    )
+    .message("minSamples intervals must fit into window - warmup + maxExtension").field_path(".minSamples")
+)]
 pub struct Analysis {
     /// How long the migration is watched after its last step.
     #[serde(default = "window")]
@@ -80,6 +93,10 @@ fn args(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {"type": "string", "maxLength": 253},
+        "x-kubernetes-validations": [{
+            "rule": "self.all(name, name.matches('^[A-Za-z_][A-Za-z0-9_]{0,62}$'))",
+            "message": "names of args are letters, digits and underscores",
+        }],
     })
 }
 
@@ -151,8 +168,10 @@ pub enum OnUnknownAction {
 }
 
 /// One metric.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.range) || duration(self.range) >= duration('1s')")
+    .message("range must be at least 1s").field_path(".range"))]
 pub struct Metric {
     /// Name, unique in the analysis.
     #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63))]
@@ -235,6 +254,13 @@ pub enum OnNoData {
 /// The limits of a good value: at least one of them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.max) || has(self.min)", "at least one of max and min is required"),
+    validation = (
+        "!has(self.max) || !has(self.min) || double(self.min) <= double(self.max)",
+        "min must not be more than max"
+    )
+)]
 pub struct Threshold {
     /// The largest good value.
     #[serde(skip_serializing_if = "Option::is_none")]

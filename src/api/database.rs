@@ -53,6 +53,10 @@ pub struct DatabaseSpec {
     pub replica: Replica,
     /// What the application may feel of a migration.
     #[serde(default)]
+    #[x_kube(validation = Rule::new("duration(self.maxStall) > duration('0s')")
+        .message("maxStall must be more than 0s").field_path(".maxStall"))]
+    #[x_kube(validation = Rule::new("!has(self.statementTimeout) || duration(self.statementTimeout) > duration('0s')")
+        .message("statementTimeout must be more than 0s").field_path(".statementTimeout"))]
     pub guard: Guard,
     /// What migrations of this database may do.
     #[serde(default)]
@@ -95,7 +99,7 @@ pub struct Primary {
 #[serde(rename_all = "camelCase")]
 pub struct Connection {
     /// Host name or IP address.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(regex(pattern = r"^[^\s/@?#,]+$"), length(max = 253))]
     pub host: String,
     /// TCP port.
     #[serde(default = "postgres_port")]

@@ -45,6 +45,12 @@ pub struct MetricsProviderSpec {
 /// A server with the Prometheus HTTP API.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('60s')")
+        .message("timeout must be more than 0s and at most 60s").field_path(".timeout"),
+    validation = Rule::new("duration(self.scrapeInterval) > duration('0s')")
+        .message("scrapeInterval must be more than 0s").field_path(".scrapeInterval")
+)]
 pub struct Prometheus {
     /// Address, to which `/api/v1/query` is appended. No user, no query: see `auth` and `headers`.
     #[schemars(regex(pattern = r"^https?://[^/?#@\s]+(/[^?#\s]*)?$"), length(max = 1024))]

@@ -1,5 +1,6 @@
 //! `Migration`: one change of a schema, how it is watched, and how it comes back.
 
+use kube::core::{Message, Reason as RuleReason, Rule};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,29 @@ use super::migration_status::MigrationStatus;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].message",
         priority = 1
+    ),
+    validation = applied_is_immutable("databaseRef", "self.spec.databaseRef == oldSelf.spec.databaseRef"),
+    validation = applied_is_immutable("stream", "self.spec.stream == oldSelf.spec.stream"),
+    validation = applied_is_immutable("version", "self.spec.version == oldSelf.spec.version"),
+    validation = applied_is_immutable("searchPath", "self.spec.searchPath == oldSelf.spec.searchPath"),
+    validation = applied_is_immutable("up", &unchanged("up")),
+    validation = applied_is_immutable("down", &unchanged("down")),
+    validation = applied_is_immutable("steps", &unchanged("steps"))
+)]
+#[x_kube(
+    validation = ("has(self.up) != has(self.steps)", "exactly one of up and steps is required"),
+    validation = Rule::new("!has(self.down) || has(self.up)")
+        .message("down goes with up; with steps it stands in each step").field_path(".down"),
+    validation = Rule::new(
+        "!has(self.steps) || self.steps.all(a, !has(a.name) || \
+         self.steps.exists_one(b, has(b.name) && b.name == a.name))"
+    )
+    .message("names of steps must be unique").field_path(".steps"),
+    validation = (
+        "(has(self.up) ? size(self.up) : 0) + (has(self.down) ? size(self.down) : 0) + \
+         (has(self.steps) ? self.steps.map(s, size(s.sql.up) + (has(s.sql.down) ? size(s.sql.down) : 0)).sum() : 0) \
+         <= 196608",
+        "the SQL of up, down and steps must not be longer than 192 KiB in all"
     )
 )]
 pub struct MigrationSpec {
@@ -77,6 +101,26 @@ pub struct MigrationSpec {
     /// Stops going forward at the next safe point; sampling and automatic rollback go on.
     #[serde(default)]
     pub suspend: bool,
+}
+
+/// Makes the rule that a field of `spec` stays as it is while the primary has the change.
+fn applied_is_immutable(field: &str, unchanged: &str) -> Rule {
+    Rule::new(format!(
+        "!has(oldSelf.status) || !has(oldSelf.status.applied) || !oldSelf.status.applied || ({unchanged})"
+    ))
+    .message(Message::Message(format!(
+        "{field} cannot be changed while the migration is applied; roll it back, or write a new migration"
+    )))
+    .field_path(format!(".spec.{field}"))
+    .reason(RuleReason::FieldValueForbidden)
+}
+
+/// Says in CEL that an optional field of `spec` is as it was, or absent as it was.
+fn unchanged(field: &str) -> String {
+    format!(
+        "has(self.spec.{field}) == has(oldSelf.spec.{field}) && \
+         (!has(self.spec.{field}) || self.spec.{field} == oldSelf.spec.{field})"
+    )
 }
 
 fn default_stream() -> String {
@@ -117,8 +161,13 @@ pub struct Step {
 }
 
 /// A step in SQL.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("!has(self.down) || !has(self.irreversible)", "at most one of down and irreversible is allowed"),
+    validation = Rule::new("!has(self.maxStall) || duration(self.maxStall) > duration('0s')")
+        .message("maxStall must be more than 0s").field_path(".maxStall")
+)]
 pub struct SqlStep {
     /// The change.
     #[schemars(length(min = 1, max = 196_608))]

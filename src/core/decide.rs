@@ -5,8 +5,8 @@
 
 use jiff::Timestamp;
 
-use super::analysis::Assessment;
-use super::observation::{Attempt, Baseline, Class, CopyLevel, Observation, RehearsalVerdict, UnitStatus, Watch};
+use super::analysis::{Assessment, UnknownAction};
+use super::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, UnitStatus, WatchFacts};
 use super::plan::{OnBreach, Plan};
 use super::state::{Cause, Outcome, State};
 use crate::api::Reason;
@@ -131,12 +131,11 @@ fn rehearsing(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {
 
 fn begin_applying(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {
     if plan.analysis.is_some() {
-        match &seen.baseline {
-            None => {
-                return run(Effect::Baseline, seen, now).unwrap_or_else(|cause| end(now, Outcome::Failed(cause)));
-            }
-            Some(Baseline::Unhealthy(cause)) => return end(now, Outcome::Failed(cause.clone())),
-            Some(Baseline::Healthy) => {}
+        let Some(baseline) = &seen.baseline else {
+            return run(Effect::Baseline, seen, now).unwrap_or_else(|cause| end(now, Outcome::Failed(cause)));
+        };
+        if let Some(cause) = &baseline.unhealthy {
+            return end(now, Outcome::Failed(cause.clone()));
         }
     }
     Decision::Move(State::Applying { since: now })
@@ -226,7 +225,7 @@ fn watching(plan: &Plan, applied_at: Timestamp, since: Timestamp, seen: &Observa
 }
 
 /// What a breach, missing data or an inconclusive end mean under the plan's policies.
-fn judged(plan: &Plan, applied_at: Timestamp, watch: &Watch, now: Timestamp) -> Option<Decision> {
+fn judged(plan: &Plan, applied_at: Timestamp, watch: &WatchFacts, now: Timestamp) -> Option<Decision> {
     match &watch.assessment {
         Assessment::Breach { message, .. } => {
             let cause = Cause::new(Reason::MetricBreached, message.clone());
@@ -236,17 +235,20 @@ fn judged(plan: &Plan, applied_at: Timestamp, watch: &Watch, now: Timestamp) -> 
                 OnBreach::Notify => None,
             }
         }
-        Assessment::Unknown { rollback: true, message, .. } => {
+        Assessment::Unknown { action: UnknownAction::Rollback, message, .. } => {
             Some(come_back(plan, applied_at, Cause::new(Reason::MetricUnknown, message.clone()), false, now))
         }
-        Assessment::Unknown { rollback: false, message, .. } => {
+        Assessment::Unknown { action: UnknownAction::Pause, message, .. } => {
             Some(wait(Some(watch.next), Reason::MetricUnknown, message.clone()))
         }
         Assessment::Inconclusive { message } => {
             let cause = Cause::new(Reason::AnalysisInconclusive, message.clone());
             Some(Decision::Move(State::Held { applied_at, cause }))
         }
-        Assessment::Continue | Assessment::Passed => None,
+        Assessment::Unknown { action: UnknownAction::Continue, .. }
+        | Assessment::Continue { .. }
+        | Assessment::Extend { .. }
+        | Assessment::Passed => None,
     }
 }
 

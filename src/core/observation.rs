@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::analysis::Assessment;
+use super::analysis::{Assessment, Baseline};
 use super::state::Cause;
 
 /// Something that was read, or the reason why it could not be.
@@ -136,13 +136,13 @@ pub enum RehearsalVerdict {
     Failed(Cause),
 }
 
-/// What the metrics said before the first statement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Baseline {
-    /// No metric breaches.
-    Healthy,
-    /// A metric breaches already.
-    Unhealthy(Cause),
+/// What the metrics said before the first statement; frozen in the ledger.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BaselineRecord {
+    /// The values.
+    pub values: Baseline,
+    /// Why the migration must not start, if a metric breaches already.
+    pub unhealthy: Option<Cause>,
 }
 
 /// All that a decision may rest on.
@@ -159,14 +159,14 @@ pub struct Observation {
     /// Where the copy stands.
     pub copy: CopyLevel,
     /// The metrics before the first statement, once they were read.
-    pub baseline: Option<Baseline>,
+    pub baseline: Option<BaselineRecord>,
     /// The samples' assessment and whether a tick is due, while watching.
-    pub watch: Option<Watch>,
+    pub watch: Option<WatchFacts>,
 }
 
 /// The state of the watch.
 #[derive(Clone, Debug)]
-pub struct Watch {
+pub struct WatchFacts {
     /// What the recorded samples say.
     pub assessment: Assessment,
     /// Whether a sample is due now.

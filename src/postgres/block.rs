@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::catalog::path;
 use super::error::Error;
 use super::ledger::{self, StatementRecord, UnitRecord, units};
 use super::locks;
@@ -168,11 +169,6 @@ fn millis(duration: Duration) -> u128 {
     duration.as_millis().max(1)
 }
 
-fn search_path(plan: &Plan) -> String {
-    let path: Vec<String> = plan.search_path.iter().map(|schema| quote_ident(schema)).collect();
-    if path.is_empty() { "public".to_owned() } else { path.join(", ") }
-}
-
 fn role(plan: &Plan) -> String {
     plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)))
 }
@@ -209,7 +205,7 @@ async fn transaction_body(
 ) -> Result<Body, Failed> {
     ledger::fence(conn, epoch).await?;
     let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *conn).await.map_err(Error::from)?;
-    send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), search_path(job.plan))).await?;
+    send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), path(&job.plan.search_path))).await?;
     let started = Instant::now();
     let mut first_block: Option<Instant> = None;
     let mut ran = Ran::default();
@@ -275,6 +271,7 @@ async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let Some(statement) = job.block.statements.first() else { return Ok(Ran::default()) };
     let failed = |error| Failed { statement: Some(0), error };
     session.label(job.unit).await?;
+    let before = units::status(session.conn(), job.run, job.unit).await?;
     {
         let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
         unit_record(job, job.direction.before(), pid, epoch, &server).write(&mut tx).await?;
@@ -282,7 +279,12 @@ async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
         tx.commit().await.map_err(Error::from)?;
     }
     let started = Instant::now();
-    let outcome = if probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+    // Forward, only an attempt of ours that went missing may have made it so; else the statement itself must say.
+    let look = match job.direction {
+        Direction::Up => before == UnitStatus::Intent && !probe::repeatable(statement),
+        Direction::Down { .. } => !probe::repeatable(statement),
+    };
+    let outcome = if look && probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
         "found"
     } else {
         probe::repair(session, job.plan, statement).await.map_err(failed)?;
@@ -310,7 +312,7 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
     let role = job.plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
     let settings = format!(
         "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO {}; SET client_connection_check_interval TO 0",
-        search_path(job.plan),
+        path(&job.plan.search_path),
         millis(job.limits.alone),
     );
     send_ours(session.conn(), settings).await?;

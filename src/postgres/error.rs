@@ -9,23 +9,10 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
+pub use crate::core::observation::Class;
+
 /// Longest text that is kept of a server message, in bytes.
 pub const MAX_TEXT: usize = 1024;
-
-/// What a failed call means for the one who made it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Nothing happened; the same call may succeed later.
-    Transient,
-    /// Somebody has to change something (SQL, a Secret, a grant, data); a retry alone fails again.
-    User,
-    /// Stop: neither a retry nor an obvious correction helps.
-    Terminal,
-    /// It is unknown whether the effect took place: observe before anything else.
-    Ambiguous,
-    /// The server or this program is at fault.
-    Bug,
-}
 
 /// Classifies an SQLSTATE (PostgreSQL manual, appendix A).
 ///
@@ -108,6 +95,49 @@ pub enum Error {
     /// An answer that this program does not understand.
     #[error("unexpected answer: {0}")]
     Unexpected(String),
+    /// Another owner took over: this one must not act any more.
+    #[error("another owner took over this database")]
+    Fenced,
+    /// A predecessor's session or concurrent build is still there.
+    #[error("waiting for a predecessor: {0}")]
+    OwnerAlive(String),
+    /// The ledger was written by a newer version of this program.
+    #[error("the ledger has version {found}, this program knows up to {known}; use a newer whimbrel")]
+    LedgerNewer {
+        /// What is there.
+        found: i32,
+        /// What is known.
+        known: i32,
+    },
+    /// User SQL touched the ledger; its transaction was rolled back.
+    #[error("the SQL touched {0}, which belongs to whimbrel; it was rolled back")]
+    LedgerTouched(String),
+    /// User SQL ended the transaction around it.
+    #[error("the SQL ended the transaction that it ran in (a COMMIT or ROLLBACK inside DO or CALL)")]
+    TransactionEscaped,
+    /// A statement reported success, and the catalog does not show it.
+    #[error("{0}: the server reported success, but the catalog does not show it")]
+    PostconditionMissing(String),
+    /// A statement outside a transaction without a postcondition.
+    #[error("{0}: cannot run outside a transaction, since nothing tells whether it took effect")]
+    Unprobed(String),
+    /// The server takes no writes.
+    #[error("{target} is in recovery (a standby); the primary is needed")]
+    InRecovery {
+        /// Host and port.
+        target: String,
+    },
+    /// Not the server that the ledger was made on.
+    #[error("wrong server: system identifier {found}, the ledger was made on {expected}")]
+    WrongServer {
+        /// What the ledger says.
+        expected: String,
+        /// What was reached.
+        found: String,
+    },
+    /// The database is known as a copy of another one.
+    #[error("this database is a copy: its ledger says so; it cannot be a primary")]
+    IsACopy,
 }
 
 impl Error {
@@ -122,7 +152,12 @@ impl Error {
             | Self::PoolerDetected { .. } => Class::User,
             Self::Server(server) => server.class(),
             Self::ConnectionLost(_) | Self::Deadline { .. } => Class::Ambiguous,
-            Self::Unexpected(_) => Class::Bug,
+            Self::Unexpected(_) | Self::Unprobed(_) => Class::Bug,
+            Self::OwnerAlive(_) => Class::Transient,
+            Self::LedgerTouched(_) | Self::TransactionEscaped | Self::InRecovery { .. } | Self::IsACopy => Class::User,
+            Self::Fenced | Self::LedgerNewer { .. } | Self::PostconditionMissing(_) | Self::WrongServer { .. } => {
+                Class::Terminal
+            }
         }
     }
 

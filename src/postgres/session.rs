@@ -9,7 +9,7 @@ use sqlx::{Connection, PgConnection, Row};
 
 use super::connect::{Purpose, connect};
 use super::error::Error;
-use super::identity::{self, ServerIdentity};
+use super::identity::ServerIdentity;
 use super::ledger::{self, Side};
 use super::pooler;
 use super::statement::send_ours;
@@ -42,11 +42,11 @@ impl Session {
     /// # Errors
     /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
     pub async fn open(target: &Target, label: &str) -> Result<Self, Error> {
-        let purpose = Purpose::work(format!("whimbrel/{label}"));
+        let purpose = Purpose::new(format!("whimbrel/{label}"));
         let (work, observer) = tokio::try_join!(connect(target, &purpose), connect(target, &purpose))?;
         let (mut work, mut observer) = (work, observer);
-        pooler::check(&mut work, &mut observer, target).await?;
-        let server = identity::read(&mut work).await?;
+        pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
+        let server = ServerIdentity::read(&mut work).await?;
         if server.in_recovery {
             return Err(Error::InRecovery { target: target.address() });
         }

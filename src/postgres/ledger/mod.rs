@@ -5,6 +5,7 @@
 //! newer than this program is refused.
 
 mod runs;
+pub mod samples;
 pub mod units;
 
 use sqlx::{Connection, PgConnection, Row};

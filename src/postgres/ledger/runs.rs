@@ -10,7 +10,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::begin_fenced;
-use crate::core::observation::{Baseline, CopyLevel, UnitStatus};
+use crate::core::observation::{BaselineRecord, CopyLevel, UnitStatus};
 use crate::core::plan::Plan;
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
@@ -73,7 +73,7 @@ pub struct Run {
     /// The rehearsal, once there is one.
     pub rehearsal: Option<Rehearsal>,
     /// The metrics before the first statement.
-    pub baseline: Option<Baseline>,
+    pub baseline: Option<BaselineRecord>,
     /// Where the copy stands.
     pub copy: CopyLevel,
     /// What else should be known: for example that the copy could not follow.
@@ -100,7 +100,7 @@ pub struct RunChange<'a> {
     /// The rehearsal's record.
     pub rehearsal: Option<&'a Rehearsal>,
     /// The baseline.
-    pub baseline: Option<&'a Baseline>,
+    pub baseline: Option<&'a BaselineRecord>,
     /// Where the copy stands.
     pub copy: Option<CopyLevel>,
     /// A note.
@@ -120,7 +120,7 @@ fn read(row: &PgRow) -> Result<Run, Error> {
     let state: Json<State> = row.try_get(5)?;
     let tokens: Json<Tokens> = row.try_get(6)?;
     let rehearsal: Option<Json<Rehearsal>> = row.try_get(7)?;
-    let baseline: Option<Json<Baseline>> = row.try_get(8)?;
+    let baseline: Option<Json<BaselineRecord>> = row.try_get(8)?;
     let copy: Json<CopyLevel> = row.try_get(9)?;
     let statuses: Json<BTreeMap<String, UnitStatus>> = row.try_get(15)?;
     let units = (0..plan.0.units.len())

@@ -1,0 +1,111 @@
+//! The private directory of this process.
+//!
+//! A small janitor process removes it when this process is gone, however that happened: statics are never dropped, and
+//! a killed process drops nothing. After a failure, or with `KEEP=1`, it stays.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use anyhow::{Context as _, Result};
+
+/// Lines of each interesting log that a failure prints.
+const TAIL: usize = 40;
+
+/// Waits for its standard input to end, which is when this process ends. Servers may still be dying then.
+const JANITOR: &str = r#"cat >/dev/null; [ -e "$1/keep" ] && exit; for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" && exit; sleep 0.3; done"#;
+
+struct Scratch {
+    path: PathBuf,
+    _janitor: ChildStdin,
+}
+
+static SCRATCH: OnceLock<Scratch> = OnceLock::new();
+static CREATING: Mutex<()> = Mutex::new(());
+static SUBJECTS: Mutex<Vec<(String, PathBuf)>> = Mutex::new(Vec::new());
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
+
+/// The directory, made on first use; other users may enter it, since servers run as users of their own.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn root() -> Result<&'static Path> {
+    let _guard = CREATING.lock().unwrap_or_else(PoisonError::into_inner);
+    if SCRATCH.get().is_none() {
+        let scratch = create().context("cannot make a private directory")?;
+        let _ = SCRATCH.set(scratch);
+    }
+    SCRATCH
+        .get()
+        .map(|scratch| scratch.path.as_path())
+        .context("the private directory vanished")
+}
+
+fn create() -> Result<Scratch> {
+    let path = tempfile::Builder::new().prefix("whimbrel-").tempdir()?.keep();
+    std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+    let mut janitor = Command::new("sh")
+        .args(["-c", JANITOR, "janitor"])
+        .arg(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // An interrupt from the terminal is for us, not for the janitor.
+        .process_group(0)
+        .spawn()?;
+    let stdin = janitor
+        .stdin
+        .take()
+        .context("the janitor has no standard input")?;
+    if std::env::var_os("KEEP").is_some() {
+        std::fs::write(path.join("keep"), "")?;
+    }
+    Ok(Scratch {
+        path,
+        _janitor: stdin,
+    })
+}
+
+/// A new directory below [`root`], named after its purpose.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn directory(purpose: &str) -> Result<PathBuf> {
+    let path = root()?.join(format!("{purpose}-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+    std::fs::create_dir(&path).with_context(|| format!("cannot make {}", path.display()))?;
+    Ok(path)
+}
+
+/// Registers a log whose end is printed when something fails.
+pub fn subject(name: &str, log: &Path) {
+    SUBJECTS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push((name.to_owned(), log.to_owned()));
+}
+
+/// Keeps the directory, and prints where it is and the end of each interesting log.
+pub fn report_failure(reason: &str) {
+    let Some(scratch) = SCRATCH.get() else { return };
+    let _ = std::fs::write(scratch.path.join("keep"), reason);
+    for (name, log) in SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        eprintln!(
+            "--- the last lines of {name} ({})\n{}",
+            log.display(),
+            tail(log, TAIL)
+        );
+    }
+    eprintln!("--- all logs are kept in {}", scratch.path.display());
+}
+
+/// The last lines of a file; empty where there is none.
+pub fn tail(path: &Path, lines: usize) -> String {
+    let text = std::fs::read(path).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let skip = text.lines().count().saturating_sub(lines);
+    text.lines().skip(skip).collect::<Vec<_>>().join("\n")
+}
