@@ -7,3 +7,4 @@ pub mod observation;
 pub mod plan;
 pub mod rehearsal;
 pub mod state;
+pub mod view;

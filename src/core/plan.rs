@@ -157,6 +157,17 @@ impl Plan {
         )
     }
 
+    /// Says which statement failed, where it stands, and what the server said.
+    pub fn failure(&self, unit: usize, block: &Block, statement: Option<usize>, error: &str) -> String {
+        let step = self.step_of(unit).map_or("?", |step| step.name.as_str());
+        match statement.and_then(|index| block.statements.get(index)) {
+            Some(statement) => {
+                format!("step {step} at {}:{}: {}: {error}", statement.line, statement.column, statement.summary())
+            }
+            None => format!("step {step}: {error}"),
+        }
+    }
+
     /// Returns the step that a unit belongs to.
     pub fn step_of(&self, unit: usize) -> Option<&Step> {
         self.units.get(unit).and_then(|unit| self.steps.get(unit.step))

@@ -93,6 +93,8 @@ pub struct Job<'a> {
     pub limits: Limits,
     /// Whether the locks of each statement are read after it; on the copy only.
     pub measure: bool,
+    /// Whether a transaction is rolled back at its end instead of committed; on the copy only.
+    pub rehearse_only: bool,
 }
 
 /// What a block did.
@@ -181,7 +183,7 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
     match transaction_body(conn, job, epoch, pid, &server).await {
         Ok((mut ran, started, first_block)) => {
             // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
-            send_ours(conn, "COMMIT".to_owned()).await?;
+            send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned()).await?;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
             Ok(ran)

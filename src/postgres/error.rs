@@ -135,6 +135,9 @@ pub enum Error {
         /// What was reached.
         found: String,
     },
+    /// The copy that was named is the primary itself.
+    #[error("the copy is the primary itself: both connections reach the same database server; name a separate copy")]
+    CopyIsPrimary,
     /// The database is known as a copy of another one.
     #[error("this database is a copy: its ledger says so; it cannot be a primary")]
     IsACopy,
@@ -154,7 +157,7 @@ impl Error {
             Self::ConnectionLost(_) | Self::Deadline { .. } => Class::Ambiguous,
             Self::Unexpected(_) | Self::Unprobed(_) => Class::Bug,
             Self::OwnerAlive(_) => Class::Transient,
-            Self::LedgerTouched(_) | Self::TransactionEscaped | Self::InRecovery { .. } | Self::IsACopy => Class::User,
+            Self::LedgerTouched(_) | Self::TransactionEscaped | Self::InRecovery { .. } | Self::IsACopy | Self::CopyIsPrimary => Class::User,
             Self::Fenced | Self::LedgerNewer { .. } | Self::PostconditionMissing(_) | Self::WrongServer { .. } => {
                 Class::Terminal
             }

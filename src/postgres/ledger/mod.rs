@@ -10,7 +10,7 @@ pub mod units;
 
 use sqlx::{Connection, PgConnection, Row};
 
-pub use runs::{NewRun, PastRun, Run, RunChange, RunKey, Tokens};
+pub use runs::{NewRun, Run, RunChange, RunKey};
 pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;

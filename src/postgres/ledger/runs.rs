@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
@@ -14,18 +13,8 @@ use crate::core::observation::{BaselineRecord, CopyLevel, UnitStatus};
 use crate::core::plan::Plan;
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
+use crate::core::view::{PastRun, Tokens};
 use crate::postgres::error::Error;
-
-/// The one-shot tokens that a run has already answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tokens {
-    /// Last `retry-requested-at`.
-    pub retry: Option<String>,
-    /// Last `abort-requested-at`.
-    pub abort: Option<String>,
-    /// Last `rollback-requested-at`.
-    pub rollback: Option<String>,
-}
 
 /// Who asked for a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,7 +231,7 @@ impl Run {
     pub async fn past(conn: &mut PgConnection, stream: &str, version: &str) -> Result<Vec<PastRun>, Error> {
         let rows = sqlx::query(
             "SELECT plan_hash, phase, to_json(started_at) #>> '{}', to_json(finished_at) #>> '{}', \
-             state #>> '{Done,outcome}' FROM whimbrel.runs \
+             state FROM whimbrel.runs \
              WHERE stream = $1 AND version = $2 AND finished_at IS NOT NULL ORDER BY seq DESC LIMIT 5",
         )
         .bind(stream)
@@ -251,26 +240,19 @@ impl Run {
         .await?;
         rows.iter()
             .map(|row| {
+                let state: Json<State> = row.try_get(4)?;
+                let message = match &state.0 {
+                    State::Done { outcome, .. } => outcome.cause().map(|cause| cause.message.clone()),
+                    _ => None,
+                };
                 Ok(PastRun {
                     plan_hash: row.try_get(0)?,
                     outcome: row.try_get(1)?,
                     started_at: time(row.try_get(2)?),
                     finished_at: time(row.try_get(3)?),
+                    message,
                 })
             })
             .collect()
     }
-}
-
-/// A run that ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PastRun {
-    /// What was planned.
-    pub plan_hash: String,
-    /// How it ended.
-    pub outcome: String,
-    /// When it began.
-    pub started_at: Option<Timestamp>,
-    /// When it ended.
-    pub finished_at: Option<Timestamp>,
 }

@@ -1,0 +1,372 @@
+//! Replica first: the round trip on a writable copy, and keeping the copy where the primary is.
+//!
+//! Invariants: the copy is never the primary; a rehearsal begins and ends where the primary stands, as far as the plan can
+//! come back; what an interrupted rehearsal left is undone by the next one, from the copy's own ledger.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::block::{self, Direction, Failed, Job, Limits, Ran};
+use super::catalog::path;
+use super::copy::{self, Overlap};
+use super::error::{Class, Error};
+use super::fingerprint::{self, Fingerprint};
+use super::ledger::{self, NewRun, Run, Side, units};
+use super::session::Session;
+use super::statement::send_ours;
+use crate::api::Reason;
+use crate::core::observation::{RehearsalVerdict, UnitStatus};
+use crate::core::plan::{Block, Plan};
+use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
+use crate::core::state::Cause;
+use crate::sql::{self, Aside, quote_ident};
+
+/// Time limits on the copy, where nobody waits behind us.
+const ON_COPY: Limits = Limits {
+    queue: Duration::from_secs(10),
+    stall: Duration::from_hours(24),
+    statement: Duration::from_hours(24),
+    alone: Duration::from_hours(24),
+};
+
+/// Why a rehearsal ended early: a verdict about the plan or the copy, or an error after which nothing is known.
+enum Stop {
+    Verdict(Cause),
+    Error(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+fn verdict<T>(reason: Reason, message: impl Into<String>) -> Result<T, Stop> {
+    Err(Stop::Verdict(Cause::new(reason, message)))
+}
+
+/// Makes the copy ours: not the primary, a ledger of its own, the epoch bumped.
+///
+/// # Errors
+/// `CopyIsPrimary`, and everything of [`Session::own`].
+pub async fn take(primary: &mut Session, copy: &mut Session, owner: &str) -> Result<(), Error> {
+    if copy::overlap(primary.conn(), copy.conn()).await? != Overlap::None {
+        return Err(Error::CopyIsPrimary);
+    }
+    copy.ensure_ledger(Side::Copy).await?;
+    copy.own(owner, None).await?;
+    Ok(())
+}
+
+/// Runs the round trip for a run whose primary nothing was done to, and returns its record.
+///
+/// # Errors
+/// Only what may be different at the next attempt; everything else is the record's verdict.
+pub async fn rehearse(
+    primary: &mut Session,
+    copy: &mut Session,
+    run: &Run,
+    replica: &str,
+    clock: fn() -> Timestamp,
+) -> Result<Rehearsal, Error> {
+    let started_at = clock();
+    let mut trip = Trip { copy, run: run.id, plan: &run.plan, units: Vec::new(), fingerprint: String::new() };
+    let ended = trip.whole(primary, run).await;
+    let (round_trip, verdict) = match ended {
+        Ok(round_trip) => (round_trip, RehearsalVerdict::Passed),
+        Err(Stop::Verdict(cause)) => (RoundTrip::Broken, RehearsalVerdict::Failed(cause)),
+        Err(Stop::Error(error)) => return Err(error),
+    };
+    Ok(Rehearsal {
+        replica: replica.to_owned(),
+        started_at,
+        finished_at: clock(),
+        round_trip,
+        fingerprint: trip.fingerprint,
+        units: trip.units,
+        verdict,
+    })
+}
+
+struct Trip<'a> {
+    copy: &'a mut Session,
+    run: Uuid,
+    plan: &'a Plan,
+    units: Vec<UnitFacts>,
+    fingerprint: String,
+}
+
+impl Trip<'_> {
+    async fn whole(&mut self, primary: &mut Session, run: &Run) -> Result<RoundTrip, Stop> {
+        align(primary, self.copy).await?;
+        let zero = fingerprint::read(self.copy.conn()).await?;
+        let there = fingerprint::read(primary.conn()).await?;
+        self.fingerprint.clone_from(&zero.hash);
+        if zero.hash != there.hash {
+            let differences = fingerprint::diff(&there, &zero);
+            let message = format!("the copy differs from the primary: {differences}; refresh the copy, then request a retry");
+            return verdict(Reason::Drifted, message);
+        }
+        register(self.copy, run).await?;
+        if self.plan.no_way_back(&vec![UnitStatus::Done; self.plan.units.len()]).is_some() {
+            return self.forward_only().await;
+        }
+        let reached = self.up(true).await?;
+        self.down(&zero, &reached).await?;
+        let again = self.up(false).await?;
+        if let (Some(first), Some(second)) = (reached.last(), again.last())
+            && first.hash != second.hash
+        {
+            let differences = fingerprint::diff(first, second);
+            return verdict(Reason::RoundTripFailed, format!("the second time up ends elsewhere than the first: {differences}"));
+        }
+        self.down(&zero, &again).await?;
+        Ok(RoundTrip::Complete)
+    }
+
+    /// A plan that cannot come back runs in one transaction that is rolled back, where its statements allow it; else it
+    /// stays on the copy, which is then ahead.
+    async fn forward_only(&mut self) -> Result<RoundTrip, Stop> {
+        if self.plan.units.iter().any(|unit| !unit.up.transactional) {
+            self.up(true).await?;
+            return Ok(RoundTrip::UpOnly);
+        }
+        let statements = self.plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
+        let all = Block { transactional: true, statements, aside: Vec::new() };
+        let job = Job { rehearse_only: true, ..self.job(0, Direction::Up, &all, true) };
+        match block::run(self.copy, &job).await {
+            Ok(ran) => self.units.push(facts(0, ran)),
+            Err(failed) => return Err(judge(self.plan, 0, &all, failed, "on the copy")),
+        }
+        Ok(RoundTrip::UpOnly)
+    }
+
+    fn job<'a>(&'a self, unit: usize, direction: Direction, block: &'a Block, measure: bool) -> Job<'a> {
+        Job { run: self.run, plan: self.plan, unit, direction, block, limits: ON_COPY, measure, rehearse_only: false }
+    }
+
+    /// Applies every unit and returns the fingerprint after each.
+    async fn up(&mut self, measure: bool) -> Result<Vec<Fingerprint>, Stop> {
+        let mut reached = Vec::new();
+        let plan = self.plan;
+        for (index, unit) in plan.units.iter().enumerate() {
+            let job = Job {
+                run: self.run,
+                plan,
+                unit: index,
+                direction: Direction::Up,
+                block: &unit.up,
+                limits: ON_COPY,
+                measure,
+                rehearse_only: false,
+            };
+            match block::run(self.copy, &job).await {
+                Ok(ran) if measure => self.units.push(facts(index, ran)),
+                Ok(_) => {}
+                Err(failed) => {
+                    let stop = judge(plan, index, &unit.up, failed, "on the copy");
+                    if matches!(stop, Stop::Verdict(_)) {
+                        back(self.copy, self.run, plan).await?;
+                    }
+                    return Err(stop);
+                }
+            }
+            reached.push(fingerprint::read(self.copy.conn()).await?);
+        }
+        Ok(reached)
+    }
+
+    /// Undoes every unit in reverse order; after each, the catalog must be what it was before that unit.
+    async fn down(&mut self, zero: &Fingerprint, reached: &[Fingerprint]) -> Result<(), Stop> {
+        for index in (0..self.plan.units.len()).rev() {
+            undo(self.copy, self.run, self.plan, index, 0).await.map_err(|(block, failed)| {
+                let unit = self.plan.units.get(index).and_then(|unit| unit.way_back.as_ref()?.get(block));
+                unit.map_or_else(
+                    || Stop::Verdict(Cause::new(Reason::RoundTripFailed, "a unit has no way back")),
+                    |block| way_back_failed(self.plan, index, block, failed),
+                )
+            })?;
+            let now = fingerprint::read(self.copy.conn()).await?;
+            let before = index.checked_sub(1).and_then(|index| reached.get(index)).unwrap_or(zero);
+            if now.hash != before.hash {
+                let step = self.plan.step_of(index).map_or("?", |step| step.name.as_str());
+                let message = format!(
+                    "the way back of step {step} does not bring the catalog back: {}; correct its down",
+                    fingerprint::diff(before, &now)
+                );
+                return verdict(Reason::RoundTripFailed, message);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn facts(unit: usize, ran: Ran) -> UnitFacts {
+    UnitFacts { unit, duration: ran.duration, held: ran.held, statements: ran.statements }
+}
+
+/// Turns a failed block into a verdict on the plan, unless the next attempt may be different.
+fn judge(plan: &Plan, unit: usize, block: &Block, failed: Failed, place: &str) -> Stop {
+    match failed.error.class() {
+        Class::User => {
+            let text = plan.failure(unit, block, failed.statement, &failed.error.to_string());
+            Stop::Verdict(Cause::new(Reason::RehearsalFailed, format!("{text} ({place}; the primary was not touched)")))
+        }
+        Class::Transient | Class::Ambiguous | Class::Terminal | Class::Bug => Stop::Error(failed.error),
+    }
+}
+
+fn way_back_failed(plan: &Plan, unit: usize, block: &Block, failed: Failed) -> Stop {
+    match judge(plan, unit, block, failed, "on the copy, on the way back") {
+        Stop::Verdict(cause) => Stop::Verdict(Cause::new(Reason::RoundTripFailed, cause.message)),
+        stop @ Stop::Error(_) => stop,
+    }
+}
+
+/// Puts the run's row into the copy's ledger, which the units refer to.
+async fn register(copy: &mut Session, run: &Run) -> Result<(), Error> {
+    if Run::by_id(copy.conn(), run.id).await?.is_some() {
+        return Ok(());
+    }
+    let new = NewRun {
+        id: run.id,
+        key: &run.key,
+        plan: &run.plan,
+        analysis_hash: None,
+        from_version: run.from_version.as_deref(),
+        tokens: &run.tokens,
+        state: &run.state,
+    };
+    let epoch = copy.epoch();
+    Run::insert(copy.conn(), epoch, &new).await
+}
+
+/// Undoes one unit on the copy from a block on, and destroys what that put aside: nothing on a copy is worth keeping.
+async fn undo(copy: &mut Session, run: Uuid, plan: &Plan, unit: usize, from: usize) -> Result<(), (usize, Failed)> {
+    let blocks = plan.units.get(unit).and_then(|unit| unit.way_back.as_deref()).unwrap_or_default();
+    if blocks.is_empty() {
+        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
+        return one_back(copy, run, plan, unit, &nothing, 0, 1).await.map_err(|failed| (0, failed));
+    }
+    for (index, block) in blocks.iter().enumerate().skip(from) {
+        one_back(copy, run, plan, unit, block, index, blocks.len()).await.map_err(|failed| (index, failed))?;
+    }
+    let asides: Vec<Aside> = blocks.iter().flat_map(|block| block.aside.iter().cloned()).collect();
+    purge(copy, plan, &asides).await.map_err(|error| (0, error.into()))
+}
+
+async fn one_back(
+    copy: &mut Session,
+    run: Uuid,
+    plan: &Plan,
+    unit: usize,
+    block: &Block,
+    index: usize,
+    of: usize,
+) -> Result<Ran, Failed> {
+    let direction = Direction::Down { block: index, of };
+    let job = Job { run, plan, unit, direction, block, limits: ON_COPY, measure: false, rehearse_only: false };
+    block::run(copy, &job).await
+}
+
+async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), Error> {
+    let statements = sql::purge(asides);
+    if statements.is_empty() {
+        return Ok(());
+    }
+    let epoch = copy.epoch();
+    let mut tx = ledger::begin_fenced(copy.conn(), epoch).await?;
+    let role = plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
+    send_ours(&mut tx, format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path))).await?;
+    for statement in statements {
+        send_ours(&mut tx, statement).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Undoes whatever of the run is in force on the copy.
+async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
+    for index in (0..plan.units.len()).rev() {
+        let status = units::status(copy.conn(), run, index).await?;
+        let from = match status {
+            UnitStatus::Reverting { blocks } => blocks,
+            _ => 0,
+        };
+        if status.in_force() {
+            undo(copy, run, plan, index, from).await.map_err(|(_, failed)| failed.error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the copy to where the primary is: replays what is in force there and not here, undoes what is here and not there.
+///
+/// # Errors
+/// The first error; the copy is then somewhere between, which the next call goes on from.
+pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Error> {
+    let there = units::all(primary.conn()).await?;
+    let here = units::all(copy.conn()).await?;
+    let in_force = |all: &std::collections::BTreeMap<Uuid, std::collections::BTreeMap<usize, UnitStatus>>, id: &Uuid| {
+        all.get(id)
+            .map(|units| units.iter().filter(|(_, status)| status.in_force()).map(|(unit, _)| *unit).collect::<BTreeSet<_>>())
+            .unwrap_or_default()
+    };
+    let mut differing = Vec::new();
+    for id in there.keys().chain(here.keys()).collect::<BTreeSet<_>>() {
+        if in_force(&there, id) != in_force(&here, id) {
+            differing.push(*id);
+        }
+    }
+    let mut runs = Vec::new();
+    for id in differing {
+        let found = match Run::by_id(primary.conn(), id).await? {
+            Some(run) => Some(run),
+            None => Run::by_id(copy.conn(), id).await?,
+        };
+        runs.extend(found);
+    }
+    runs.sort_by_key(|run| run.started_at);
+    // First back, newest first; then forward, oldest first.
+    for run in runs.iter().rev() {
+        let target = in_force(&there, &run.id);
+        for unit in in_force(&here, &run.id).difference(&target).rev() {
+            undo(copy, run.id, &run.plan, *unit, 0).await.map_err(|(_, failed)| failed.error)?;
+        }
+    }
+    for run in &runs {
+        register(copy, run).await?;
+        for index in in_force(&there, &run.id).difference(&in_force(&here, &run.id)) {
+            let Some(unit) = run.plan.units.get(*index) else { continue };
+            let job = Job {
+                run: run.id,
+                plan: &run.plan,
+                unit: *index,
+                direction: Direction::Up,
+                block: &unit.up,
+                limits: ON_COPY,
+                measure: false,
+                rehearse_only: false,
+            };
+            block::run(copy, &job).await.map_err(|failed| failed.error)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads the first differences between primary and copy, for the Database's status; `None` when there are none.
+pub async fn drift(primary: &mut PgConnection, copy: &mut PgConnection) -> Result<Option<String>, Error> {
+    let there = fingerprint::read(primary).await?;
+    let here = fingerprint::read(copy).await?;
+    Ok((there.hash != here.hash).then(|| fingerprint::diff(&there, &here).to_string()))
+}
