@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::analysis::AnalysisPlan;
 use super::plan::{Block, DatabaseIdentity, Finding, Guard, Identity, IdentityStep, OnBreach, Plan, Reversibility, Step, Unit};
-use crate::api::{MigrationSpec, Reason, TransactionMode};
+use crate::api::{MigrationSpec, Reason, TransactionMode, Version};
 use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
 
 /// What is wrong with a spec, and where.
@@ -110,7 +110,7 @@ impl<'a> Draft<'a> {
                 down_text: step.sql.down.as_deref(),
                 irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
                 transaction: step.sql.transaction,
-                max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse().ok()),
+                max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
                 up: parse(&format!("{field}.up"), &step.sql.up, &mut problems),
                 down: step.sql.down.as_ref().map(|down| parse(&format!("{field}.down"), down, &mut problems)),
                 field,
@@ -168,7 +168,7 @@ impl<'a> Draft<'a> {
         }
         Ok(Plan {
             stream: self.spec.stream.clone(),
-            version: self.spec.version.clone(),
+            version: canonical_version(&self.spec.version),
             hash: self.hash(around.database, around.owner_role),
             database: around.database.clone(),
             search_path: self.spec.search_path.clone(),
@@ -183,6 +183,11 @@ impl<'a> Draft<'a> {
             analysis: around.analysis,
         })
     }
+}
+
+/// Returns a version as the ledger stores it, so that equal versions are equal texts.
+pub fn canonical_version(text: &str) -> String {
+    Version::parse(text, "spec.version").map_or_else(|_| text.to_owned(), |version| version.canonical())
 }
 
 /// Returns the plan hash of a spec, without parsing its SQL.

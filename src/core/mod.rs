@@ -4,6 +4,7 @@ pub mod analysis;
 pub mod compile;
 pub mod decide;
 pub mod observation;
+pub mod order;
 pub mod plan;
 pub mod rehearsal;
 pub mod state;

@@ -65,6 +65,12 @@ pub async fn blockers(conn: &mut PgConnection, pid: i32) -> Result<Vec<Blocker>,
         .collect()
 }
 
+/// Cancels what the backend `pid` runs now.
+pub async fn cancel(conn: &mut PgConnection, pid: i32) -> Result<(), Error> {
+    sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(conn).await?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

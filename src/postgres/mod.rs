@@ -21,3 +21,6 @@ pub mod target;
 pub use error::{Class, Error, ServerError};
 pub use session::Session;
 pub use target::{Secret, Target, Tls, TlsMode};
+
+/// A connection, for rooms that carry one and never use it themselves.
+pub type Connection = sqlx::PgConnection;

@@ -42,7 +42,7 @@ impl Session {
     /// # Errors
     /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
     pub async fn open(target: &Target, label: &str) -> Result<Self, Error> {
-        let purpose = Purpose::new(format!("whimbrel/{label}"));
+        let purpose = Purpose::new(format!("whimbrel/{label}")).stop_when_abandoned(Duration::from_millis(500));
         let (work, observer) = tokio::try_join!(connect(target, &purpose), connect(target, &purpose))?;
         let (mut work, mut observer) = (work, observer);
         pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
@@ -107,21 +107,20 @@ impl Session {
         Ok(())
     }
 
-    /// Becomes the owner: bumps the epoch (from `last` only, where we owned it before), ends what a predecessor left
-    /// running, and takes the advisory lock.
+    /// Becomes the owner: bumps the epoch (or keeps `last`, where we owned it before and nobody took over since), ends
+    /// what a predecessor left running, and takes the advisory lock.
     ///
     /// # Errors
     /// `Fenced` when somebody else took over since `last`; `OwnerAlive` while a predecessor's concurrent build runs or its
     /// session is not gone yet: try again later.
     pub async fn own(&mut self, owner: &str, last: Option<i64>) -> Result<i64, Error> {
-        send_ours(&mut self.work, "SET lock_timeout TO '3s'".to_owned()).await?;
-        if let Some(last) = last {
-            let current: i64 = sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
-            if current != last {
-                return Err(Error::Fenced);
+        match last {
+            Some(last) => {
+                self.epoch = last;
+                self.still_owner().await?;
             }
+            None => self.epoch = ledger::bump_epoch(&mut self.work, owner).await?,
         }
-        self.epoch = ledger::bump_epoch(&mut self.work, owner).await?;
         self.end_predecessors().await?;
         let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
             .bind(LOCK_CLASS)

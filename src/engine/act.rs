@@ -1,0 +1,310 @@
+//! Observes a run and carries out one effect. Before an effect its intent is durable (the stored plan, or a unit's own
+//! intent row); after it, its outcome is.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use tracing::{debug, info, warn};
+
+use super::runner::{Next, Runner};
+use super::subject::{Desired, Subject};
+use super::{clock, failure, watch};
+use crate::api::Reason;
+use crate::core::analysis::{Baseline, Sample};
+use crate::core::decide::Effect;
+use crate::core::observation::{Attempt, Blocker, Class, CopyLevel, Observation, Wish};
+use crate::core::plan::{Block, Plan};
+use crate::core::state::Cause;
+use crate::postgres::block::{self, Direction, Failed, Job, Limits, Ran};
+use crate::postgres::ledger::{Run, RunChange, samples};
+use crate::postgres::{Error, Session, locks, rehearsal};
+
+/// The first attempts queue so long for a lock: not felt, and it still gets through on a table that is never free.
+const FIRST_QUEUE: Duration = Duration::from_millis(20);
+/// When the first look at who is in the way is taken, and how often afterwards.
+const LOOK_AFTER: Duration = Duration::from_millis(8);
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+impl Runner {
+    /// Reads what the next decision may rest on; returns the samples, too.
+    pub(super) async fn observe(&mut self, run: &Run, wish: Wish) -> Result<(Observation, Vec<Sample>), Error> {
+        let mut taken = Vec::new();
+        let mut facts = None;
+        if let (Some(analysis), Some(span)) = (&run.plan.analysis, watch::span(&run.state))
+            && let Some(session) = self.session.as_mut()
+        {
+            taken = samples::since(session.conn(), run.id, span.applied_at).await?;
+            facts = Some(watch::facts(analysis, &span, &taken, clock::now()));
+        }
+        let seen = Observation {
+            units: run.units.clone(),
+            wish,
+            attempt: self.attempt.as_ref().map(|(_, attempt)| attempt.clone()),
+            rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsal.verdict.clone()),
+            copy: run.copy,
+            baseline: run.baseline.clone(),
+            watch: facts,
+        };
+        Ok((seen, taken))
+    }
+
+    /// Carries out one effect. A failure becomes an attempt that the next decision sees.
+    pub(super) async fn act(
+        &mut self,
+        desired: &Desired,
+        subject: Option<&Subject>,
+        run: &Run,
+        effect: Effect,
+        taken: Vec<Sample>,
+    ) -> Result<Next, Error> {
+        debug!(migration = run.key.name, run = %run.id, ?effect, "effect");
+        match effect {
+            Effect::Apply { unit } => self.block(desired, run, unit, None).await,
+            Effect::Revert { unit, block } => self.block(desired, run, unit, Some(block)).await,
+            Effect::Rehearse => self.rehearse(desired, run).await,
+            Effect::Follow { applied } => self.follow(desired, run, applied).await,
+            Effect::Baseline => self.baseline(desired, subject, run).await,
+            Effect::Sample => self.sample(desired, subject, run, &taken).await,
+        }
+    }
+
+    fn note(&mut self, run: &Run, attempt: Attempt) {
+        warn!(migration = run.key.name, run = %run.id, attempt = attempt.count, reason = attempt.cause.reason.as_str(), "{}", attempt.cause.message);
+        self.attempt = Some((run.id, attempt));
+    }
+
+    fn failures_so_far(&self) -> Option<&Attempt> {
+        self.attempt.as_ref().map(|(_, attempt)| attempt)
+    }
+
+    async fn block(&mut self, desired: &Desired, run: &Run, unit: usize, back: Option<usize>) -> Result<Next, Error> {
+        let Some(planned) = run.plan.units.get(unit) else {
+            return Err(Error::Unexpected(format!("the plan has no unit {unit}")));
+        };
+        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
+        let (block, direction) = match back {
+            None => (&planned.up, Direction::Up),
+            Some(index) => {
+                let blocks = planned.way_back.as_deref().unwrap_or_default();
+                (blocks.get(index).unwrap_or(&nothing), Direction::Down { block: index, of: blocks.len() })
+            }
+        };
+        let tries = self.failures_so_far().map_or(0, |attempt| attempt.count);
+        let limits = limits(&run.plan, planned.max_stall, tries);
+        let job = Job { run: run.id, plan: &run.plan, unit, direction, block, limits, measure: false, rehearse_only: false };
+        let mut news = self.start.desired.clone();
+        let uid = run.key.uid.clone();
+        let session = self.own(&desired.database).await?;
+        let (ran, blockers) = overseen(session, &job, async move {
+            stop_asked(&mut news, &uid, back.is_some()).await;
+        })
+        .await;
+        match ran {
+            Ok(ran) => {
+                info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), held = ?ran.held, took = ?ran.duration, "unit committed");
+                self.attempt = None;
+                Ok(Next::Again)
+            }
+            Err(failed) => self.block_failed(run, unit, block, failed, blockers),
+        }
+    }
+
+    fn block_failed(
+        &mut self,
+        run: &Run,
+        unit: usize,
+        block: &Block,
+        failed: Failed,
+        blockers: Vec<Blocker>,
+    ) -> Result<Next, Error> {
+        if matches!(failed.error, Error::Fenced) {
+            return Err(failed.error);
+        }
+        if !failure::session_survives(&failed.error) {
+            self.session = None;
+        }
+        let text = run.plan.failure(unit, block, failed.statement, &failed.error.to_string());
+        let attempt = failure::attempt(&failed.error, text, blockers, self.failures_so_far(), clock::now());
+        self.note(run, attempt);
+        Ok(Next::Again)
+    }
+
+    async fn rehearse(&mut self, desired: &Desired, run: &Run) -> Result<Next, Error> {
+        let result = self.on_copy(desired, run, true).await;
+        let record = match result {
+            Ok(record) => record,
+            Err(error @ (Error::Fenced | Error::ConnectionLost(_))) => return Err(error),
+            Err(error) => {
+                let text = format!("the copy: {error}");
+                let mut attempt = failure::attempt(&error, text, Vec::new(), self.failures_so_far(), clock::now());
+                if attempt.cause.reason == Reason::DatabaseUnreachable {
+                    attempt.cause.reason = Reason::ReplicaUnreachable;
+                }
+                if !matches!(error, Error::CopyIsPrimary) && attempt.class != Class::User {
+                    // The copy is not the primary: whatever happened there is looked up there again.
+                    attempt.class = Class::Transient;
+                }
+                self.note(run, attempt);
+                return Ok(Next::Again);
+            }
+        };
+        let session = self.own(&desired.database).await?;
+        let epoch = session.epoch();
+        if let Some(record) = &record {
+            Run::change(session.conn(), epoch, run.id, &RunChange { rehearsal: Some(record), ..RunChange::default() }).await?;
+        }
+        self.attempt = None;
+        Ok(Next::Again)
+    }
+
+    /// Opens the copy beside the primary and rehearses there, or brings it to where the primary is.
+    async fn on_copy(
+        &mut self,
+        desired: &Desired,
+        run: &Run,
+        rehearse: bool,
+    ) -> Result<Option<crate::core::rehearsal::Rehearsal>, Error> {
+        let Some(target) = &desired.database.copy else {
+            return Err(Error::Settings("the plan has a rehearsal, and the Database has no copy any more".to_owned()));
+        };
+        let owner = self.start.owner.clone();
+        let mut copy = Session::open(target, "copy").await?;
+        let primary = self.own(&desired.database).await?;
+        let result = async {
+            rehearsal::take(primary, &mut copy, &owner).await?;
+            if rehearse {
+                rehearsal::rehearse(primary, &mut copy, run, &target.address(), clock::now).await.map(Some)
+            } else {
+                rehearsal::align(primary, &mut copy).await.map(|()| None)
+            }
+        }
+        .await;
+        copy.close().await;
+        result
+    }
+
+    async fn follow(&mut self, desired: &Desired, run: &Run, applied: bool) -> Result<Next, Error> {
+        let level = match self.on_copy(desired, run, false).await {
+            Ok(_) if applied => CopyLevel::After,
+            Ok(_) => CopyLevel::Before,
+            Err(error @ Error::Fenced) => return Err(error),
+            Err(error) => {
+                warn!(migration = run.key.name, "the copy could not follow: {error}");
+                CopyLevel::Behind
+            }
+        };
+        let note = (level == CopyLevel::Behind).then_some("the copy could not follow; the next rehearsal makes up for it");
+        let session = self.own(&desired.database).await?;
+        let epoch = session.epoch();
+        Run::change(session.conn(), epoch, run.id, &RunChange { copy: Some(level), note, ..RunChange::default() }).await?;
+        Ok(Next::Again)
+    }
+
+    async fn baseline(&mut self, desired: &Desired, subject: Option<&Subject>, run: &Run) -> Result<Next, Error> {
+        let (Some(analysis), Some(subject)) = (&run.plan.analysis, subject) else { return Ok(Next::Again) };
+        match watch::baseline(analysis, subject, clock::now()).await {
+            Ok(record) => {
+                let session = self.own(&desired.database).await?;
+                let epoch = session.epoch();
+                Run::change(session.conn(), epoch, run.id, &RunChange { baseline: Some(&record), ..RunChange::default() }).await?;
+                self.attempt = None;
+            }
+            Err(cause) => {
+                let attempt = later(cause, self.failures_so_far());
+                self.note(run, attempt);
+            }
+        }
+        Ok(Next::Again)
+    }
+
+    async fn sample(
+        &mut self,
+        desired: &Desired,
+        subject: Option<&Subject>,
+        run: &Run,
+        taken: &[Sample],
+    ) -> Result<Next, Error> {
+        let (Some(analysis), Some(span), Some(subject)) = (&run.plan.analysis, watch::span(&run.state), subject) else {
+            return Ok(Next::Again);
+        };
+        let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
+        let fresh = watch::sample(analysis, &span, subject, taken, &before, clock::now()).await;
+        let session = self.own(&desired.database).await?;
+        let epoch = session.epoch();
+        samples::record(session.conn(), epoch, run.id, &fresh).await?;
+        Ok(Next::Again)
+    }
+}
+
+/// A failure outside the database that may pass.
+fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
+    let count = before.map_or(1, |attempt| attempt.count + 1);
+    let now = clock::now();
+    let pause = failure::pause(Class::Transient, false, count.min(4));
+    let retry_at = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
+    Attempt { at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
+}
+
+/// The time limits of an attempt: the queue grows towards the stall budget only while attempts keep failing.
+fn limits(plan: &Plan, stall: Duration, failed: u32) -> Limits {
+    let factor = 1.0 + f64::from(failed.saturating_sub(4)) * 0.25;
+    let queue = FIRST_QUEUE.mul_f64(factor).min(stall.mul_f64(0.8));
+    Limits { queue, stall, statement: plan.guard.statement_timeout, alone: Duration::from_hours(24) }
+}
+
+/// Resolves when the object asks to stop: it was deleted or has a new abort token. On the way back nothing stops.
+async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>, uid: &str, back: bool) {
+    if back {
+        return std::future::pending().await;
+    }
+    let abort = news.borrow().subject(uid).and_then(|subject| subject.tokens.abort.clone());
+    loop {
+        if news.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let asked = news.borrow().subject(uid).is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
+        if asked {
+            return;
+        }
+    }
+}
+
+/// Runs a block while the observer looks who is in its way, and cancels it in the server when asked to stop.
+async fn overseen(
+    session: &mut Session,
+    job: &Job<'_>,
+    stop: impl Future<Output = ()>,
+) -> (Result<Ran, Failed>, Vec<Blocker>) {
+    let mut observer = session.take_observer();
+    let pid = session.pid();
+    let mut found: Vec<Blocker> = Vec::new();
+    let result = {
+        let oversee = async {
+            let Some(observer) = observer.as_mut() else { return std::future::pending::<()>().await };
+            tokio::pin!(stop);
+            let mut pause = LOOK_AFTER;
+            let mut stopped = false;
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => {
+                        if let Ok(blockers) = locks::blockers(observer, pid).await && !blockers.is_empty() {
+                            found = blockers;
+                        }
+                    }
+                    () = &mut stop, if !stopped => {
+                        stopped = true;
+                        // Best effort: if it fails, the statement ends by its own limits.
+                        let _ = locks::cancel(observer, pid).await;
+                    }
+                }
+                pause = LOOK_EVERY;
+            }
+        };
+        tokio::select! {
+            result = block::run(session, job) => result,
+            () = oversee => Err(Failed::from(Error::Unexpected("the observer ended".to_owned()))),
+        }
+    };
+    session.give_back(observer);
+    (result, found)
+}

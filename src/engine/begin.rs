@@ -1,0 +1,134 @@
+//! From an object that may begin to a run in the ledger: plan, policy, metrics preflight, and only then the first write.
+
+use uuid::Uuid;
+
+use super::clock;
+use super::subject::{Database, Subject};
+use super::watch;
+use crate::api::Reason;
+use crate::core::analysis::AnalysisPlan;
+use crate::core::compile::{Draft, Problem, Surroundings};
+use crate::core::plan::{DatabaseIdentity, Plan};
+use crate::core::state::{Cause, State};
+use crate::postgres::ledger::{NewRun, Run, Side};
+use crate::postgres::{Error, Session, catalog};
+use crate::sql::AsideSuffix;
+
+/// Why a run does not begin.
+#[derive(Debug)]
+pub enum NotBegun {
+    /// A person has to change something.
+    Refused(Cause),
+    /// It may pass by itself.
+    Later(Cause),
+    /// The database.
+    Failed(Error),
+}
+
+impl From<Error> for NotBegun {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Returns the identity of the database behind a session.
+pub fn identity(session: &Session) -> DatabaseIdentity {
+    let server = session.server();
+    DatabaseIdentity { system_identifier: server.system_identifier.clone(), name: server.database.clone() }
+}
+
+fn refused(problems: &[Problem]) -> NotBegun {
+    let reason = problems.first().map_or(Reason::PlanInvalid, |problem| problem.reason);
+    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    NotBegun::Refused(Cause::new(reason, message))
+}
+
+/// Makes the plan of a subject.
+async fn plan(session: &mut Session, database: &Database, subject: &Subject, id: Uuid) -> Result<Plan, NotBegun> {
+    let wrong = crate::api::validate::validate(&subject.spec);
+    if !wrong.is_empty() {
+        let message = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        return Err(NotBegun::Refused(Cause::new(Reason::PlanInvalid, message)));
+    }
+    let analysis = match &subject.spec.analysis {
+        None => None,
+        Some(spec) => Some(analysis(spec).map_err(|problems| refused(&problems))?),
+    };
+    let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
+    let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;
+    let suffix = id.simple().to_string().get(..8).and_then(|text| AsideSuffix::new(text.to_owned()));
+    let Some(suffix) = suffix else {
+        return Err(NotBegun::Refused(Cause::new(Reason::Internal, "a run identifier has no suffix")));
+    };
+    let around = Surroundings {
+        database: &identity(session),
+        owner_role: database.owner_role.as_deref(),
+        guard: database.guard,
+        rehearse: database.copy.is_some(),
+        analysis,
+        suffix,
+        facts: &facts,
+    };
+    let plan = draft.compile(around).map_err(|problems| refused(&problems))?;
+    if plan.reversibility < database.min_reversibility {
+        let message = format!(
+            "the plan is {:?}, and policy.minReversibility of the database demands {:?}",
+            plan.reversibility, database.min_reversibility
+        );
+        return Err(NotBegun::Refused(Cause::new(Reason::PolicyViolated, message)));
+    }
+    Ok(plan)
+}
+
+/// Reads the analysis of a spec.
+fn analysis(spec: &crate::api::Analysis) -> Result<AnalysisPlan, Vec<Problem>> {
+    let invalid = |field: &str, message: String| Problem {
+        reason: Reason::PlanInvalid,
+        place: format!("spec.analysis.{field}"),
+        message,
+    };
+    let plan = AnalysisPlan::try_from(spec).map_err(|problems| {
+        problems.into_iter().map(|problem| invalid(&problem.field, problem.message)).collect::<Vec<_>>()
+    })?;
+    let problems: Vec<Problem> =
+        plan.validate().into_iter().map(|problem| invalid(&problem.field, problem.message)).collect();
+    if problems.is_empty() { Ok(plan) } else { Err(problems) }
+}
+
+/// Begins a run: the plan is made and checked, the metrics are asked, the ledger is made, the epoch is taken, and the
+/// whole plan is stored.
+///
+/// # Errors
+/// See [`NotBegun`]; before the last step nothing was written.
+pub async fn begin(
+    session: &mut Session,
+    database: &Database,
+    subject: &Subject,
+    owner: &str,
+    from_version: Option<&str>,
+) -> Result<(), NotBegun> {
+    let id = Uuid::new_v4();
+    let plan = plan(session, database, subject, id).await?;
+    if let Some(analysis) = &plan.analysis
+        && let Err((cause, transient)) = watch::check(analysis, subject, clock::now()).await
+    {
+        return Err(if transient { NotBegun::Later(cause) } else { NotBegun::Refused(cause) });
+    }
+    session.ensure_ledger(Side::Primary).await?;
+    if session.epoch() == 0 {
+        session.own(owner, None).await?;
+    }
+    let analysis_hash = plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok());
+    let new = NewRun {
+        id,
+        key: &subject.key,
+        plan: &plan,
+        analysis_hash: analysis_hash.as_deref(),
+        from_version,
+        tokens: &subject.tokens,
+        state: &State::Planned,
+    };
+    let epoch = session.epoch();
+    Run::insert(session.conn(), epoch, &new).await?;
+    Ok(())
+}

@@ -1,0 +1,426 @@
+//! One runner per database: observe, decide, act, until it has to wait or is done.
+//!
+//! Invariants: the runner is the only writer of its database's ledger in this process; it acts only while `may_act` says
+//! so and its epoch stands; it stops at a safe point when it is told to.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+use uuid::Uuid;
+
+use super::begin::{self, NotBegun};
+use super::subject::{Database, Desired, Subject};
+use super::views::Views;
+use super::{clock, failure, project};
+use crate::api::{Reason, Version};
+use crate::core::compile::{canonical_version, plan_hash};
+use crate::core::decide::{Decision, decide};
+use crate::core::observation::{Attempt, Class, Wish};
+use crate::core::order::{Candidate, InForce, Latest, Place, order};
+use crate::core::state::{Cause, State};
+use crate::core::view::{Standing, Tokens, View};
+use crate::postgres::ledger::{Run, RunChange, Side};
+use crate::postgres::{Error, Session};
+
+/// A wait longer than this holds no connection.
+const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
+
+/// What the loop does after a pass.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// Looks again at once.
+    Again,
+    /// Waits for a time or for news.
+    Wait(Option<Timestamp>),
+    /// Has nothing to do, until news come.
+    Idle,
+    /// Must not go on.
+    Over,
+}
+
+/// What a runner is started with.
+#[derive(Clone)]
+pub struct Start {
+    /// Name of this process, for the epoch's owner.
+    pub owner: String,
+    /// The newest wishes.
+    pub desired: watch::Receiver<Desired>,
+    /// Where views go.
+    pub views: Views,
+    /// Cancelled: stop at the next safe point.
+    pub stop: CancellationToken,
+    /// Whether this process may act now; false in a process that lost its lead.
+    pub may_act: Arc<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The runner of one database.
+pub struct Runner {
+    pub(super) start: Start,
+    pub(super) session: Option<Session>,
+    pub(super) epoch: Option<i64>,
+    pub(super) attempt: Option<(Uuid, Attempt)>,
+    refused: BTreeSet<String>,
+    failures: u32,
+    last: Option<Box<Run>>,
+}
+
+impl Runner {
+    /// Makes a runner; [`Runner::run`] starts it.
+    pub fn new(start: Start) -> Self {
+        Self { start, session: None, epoch: None, attempt: None, refused: BTreeSet::new(), failures: 0, last: None }
+    }
+
+    /// Runs until nothing is left to do, or it is stopped.
+    pub async fn run(mut self) {
+        loop {
+            if self.start.stop.is_cancelled() || !(self.start.may_act)() {
+                break;
+            }
+            let next = self.pass().await;
+            if !self.rest(next).await {
+                break;
+            }
+        }
+        if let Some(session) = self.session.take() {
+            session.close().await;
+        }
+    }
+
+    /// Waits as the last pass said. Returns false at the end.
+    async fn rest(&mut self, next: Next) -> bool {
+        let until = match next {
+            Next::Again => return true,
+            Next::Over => return false,
+            Next::Idle => return self.start.desired.has_changed().unwrap_or(false),
+            Next::Wait(until) => until,
+        };
+        let now = clock::now();
+        let pause = until.map(|until| until.duration_since(now).max(SignedDuration::ZERO));
+        if pause.is_none_or(|pause| pause > KEEP_SESSION)
+            && let Some(session) = self.session.take()
+        {
+            session.close().await;
+        }
+        let pause = pause.map_or(Duration::from_hours(1), |pause| pause.try_into().unwrap_or_default());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => true,
+            changed = self.start.desired.changed() => {
+                self.refused.clear();
+                changed.is_ok()
+            }
+            () = self.start.stop.cancelled() => false,
+        }
+    }
+
+    async fn pass(&mut self) -> Next {
+        if self.start.desired.has_changed().unwrap_or(false) {
+            self.refused.clear();
+        }
+        let desired = self.start.desired.borrow_and_update().clone();
+        match self.look(&desired).await {
+            Ok(next) => {
+                self.failures = 0;
+                next
+            }
+            Err(error) => self.failed(&desired, &error),
+        }
+    }
+
+    async fn look(&mut self, desired: &Desired) -> Result<Next, Error> {
+        let session = self.open(&desired.database).await?;
+        if session.head().is_some()
+            && let Some(run) = Run::active(session.conn()).await?
+        {
+            return self.drive(desired, run).await;
+        }
+        self.last = None;
+        self.choose(desired).await
+    }
+
+    /// Returns the session, opened if need be, and owned if this runner owned it before.
+    pub(super) async fn open(&mut self, database: &Database) -> Result<&mut Session, Error> {
+        if self.session.is_none() {
+            let mut session = Session::open(&database.primary, &self.start.owner_label()).await?;
+            if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
+                return Err(Error::IsACopy);
+            }
+            if let Some(epoch) = self.epoch {
+                session.own(&self.start.owner, Some(epoch)).await?;
+            }
+            self.session = Some(session);
+        }
+        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
+    }
+
+    /// Makes sure that this runner owns the database.
+    pub(super) async fn own(&mut self, database: &Database) -> Result<&mut Session, Error> {
+        let owner = self.start.owner.clone();
+        let session = self.open(database).await?;
+        if session.epoch() == 0 {
+            session.own(&owner, None).await?;
+        }
+        self.epoch = Some(session.epoch());
+        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
+    }
+
+    /// The database could not be used: everybody who waits for it is told, and it is tried again.
+    fn failed(&mut self, desired: &Desired, error: &Error) -> Next {
+        if matches!(error, Error::Fenced) {
+            info!(database = desired.database.name, "another owner took over");
+            return Next::Over;
+        }
+        self.failures += 1;
+        if !failure::session_survives(error) {
+            self.session = None;
+        }
+        let cause = Cause::new(failure::reason(error), error.to_string());
+        warn!(database = desired.database.name, reason = cause.reason.as_str(), "{}", cause.message);
+        let stuck = matches!(
+            error,
+            Error::PoolerDetected { .. } | Error::WrongServer { .. } | Error::IsACopy | Error::LedgerNewer { .. } | Error::Settings(_)
+        );
+        for subject in &desired.subjects {
+            let standing = match &self.last {
+                Some(run) if run.key.uid == subject.key.uid => {
+                    let mut view = project::run(run, None, None);
+                    view.waiting = Some(cause.clone());
+                    Standing::Run(Box::new(view))
+                }
+                _ if stuck => Standing::Refused(cause.clone()),
+                _ => Standing::Retrying(cause.clone()),
+            };
+            self.publish(subject, standing, Tokens::default(), Vec::new());
+        }
+        let pause = if matches!(error, Error::OwnerAlive(_)) {
+            Duration::from_millis(300)
+        } else {
+            failure::pause(Class::Transient, false, self.failures)
+        };
+        let pause = if stuck { pause.max(Duration::from_secs(15)) } else { pause };
+        Next::Wait(Some(clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5))))
+    }
+
+    pub(super) fn publish(&self, subject: &Subject, standing: Standing, answered: Tokens, past: Vec<crate::core::view::PastRun>) {
+        let view = View { generation: subject.generation, standing, answered, past };
+        self.start.views.publish(&subject.key, view);
+    }
+
+    /// Nothing is under way: finds whose turn it is.
+    async fn choose(&mut self, desired: &Desired) -> Result<Next, Error> {
+        let session = self.open(&desired.database).await?;
+        let ledger = session.head().is_some();
+        let identity = begin::identity(session);
+        let mut in_force = InForce {
+            versions: Vec::new(),
+            baseline: desired.database.baseline.clone(),
+            out_of_order: desired.database.out_of_order,
+        };
+        let mut candidates = Vec::new();
+        let mut latest_runs = Vec::new();
+        if ledger {
+            let applied = Run::applied_versions(session.conn()).await?;
+            in_force.versions = applied
+                .into_iter()
+                .filter_map(|(stream, text)| Some((stream, Version::parse(&text, "version").ok()?)))
+                .collect();
+        }
+        for subject in &desired.subjects {
+            let version = canonical_version(&subject.spec.version);
+            let latest = if ledger { Run::latest(session.conn(), &subject.spec.stream, &version).await? } else { None };
+            let Ok(parsed) = Version::parse(&version, "spec.version") else {
+                continue;
+            };
+            candidates.push(Candidate {
+                uid: subject.key.uid.clone(),
+                name: subject.key.name.clone(),
+                created: subject.created,
+                stream: subject.spec.stream.clone(),
+                version: parsed,
+                hash: plan_hash(&subject.spec, &identity, desired.database.owner_role.as_deref()),
+                wish: wish(Some(subject), latest.as_ref().map(|run| &run.tokens), false),
+                latest: latest.as_ref().map(|run| Latest {
+                    uid: run.key.uid.clone(),
+                    hash: run.plan.hash.clone(),
+                    state: run.state.clone(),
+                }),
+            });
+            latest_runs.push((Arc::clone(subject), latest));
+        }
+        let places = order(&candidates, &in_force);
+        self.take_turns(desired, &in_force, places, latest_runs).await
+    }
+
+    async fn take_turns(
+        &mut self,
+        desired: &Desired,
+        in_force: &InForce,
+        places: Vec<Place>,
+        subjects: Vec<(Arc<Subject>, Option<Run>)>,
+    ) -> Result<Next, Error> {
+        let mut turn = None;
+        for (place, (subject, latest)) in places.into_iter().zip(subjects) {
+            match place {
+                Place::Begin if turn.is_none() && !self.refused.contains(&subject.key.uid) => turn = Some((subject, None)),
+                Place::Resume if turn.is_none() => turn = Some((subject, latest)),
+                Place::Begin if self.refused.contains(&subject.key.uid) => {}
+                Place::Begin | Place::Resume => {
+                    let cause = Cause::new(Reason::WaitingForEarlierVersion, "another Migration of this database goes first");
+                    self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new());
+                }
+                Place::Show => self.show(desired, &subject, latest).await?,
+                Place::Covered(cause) => self.publish(&subject, Standing::Covered(cause), subject.tokens.clone(), Vec::new()),
+                Place::Wait(cause) => self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new()),
+                Place::Refuse(cause) => self.publish(&subject, Standing::Refused(cause), subject.tokens.clone(), Vec::new()),
+            }
+        }
+        match turn {
+            None => Ok(Next::Idle),
+            Some((_, Some(run))) => self.drive(desired, run).await,
+            Some((subject, None)) => self.begin(desired, in_force, &subject).await,
+        }
+    }
+
+    async fn begin(&mut self, desired: &Desired, in_force: &InForce, subject: &Subject) -> Result<Next, Error> {
+        let from = in_force.current(&subject.spec.stream).map(Version::canonical);
+        let owner = self.start.owner.clone();
+        let session = self.open(&desired.database).await?;
+        let begun = begin::begin(session, &desired.database, subject, &owner, from.as_deref()).await;
+        if session.epoch() > 0 {
+            self.epoch = Some(session.epoch());
+        }
+        match begun {
+            Ok(()) => {
+                info!(database = desired.database.name, migration = subject.key.name, "run begun");
+                Ok(Next::Again)
+            }
+            Err(NotBegun::Failed(error)) => Err(error),
+            Err(NotBegun::Refused(cause)) => {
+                info!(migration = subject.key.name, reason = cause.reason.as_str(), "refused: {}", cause.message);
+                self.refused.insert(subject.key.uid.clone());
+                self.publish(subject, Standing::Refused(cause), subject.tokens.clone(), Vec::new());
+                Ok(Next::Again)
+            }
+            Err(NotBegun::Later(cause)) => {
+                self.failures += 1;
+                let pause = failure::pause(Class::Transient, false, self.failures.min(4));
+                self.publish(subject, Standing::Retrying(cause), Tokens::default(), Vec::new());
+                Ok(Next::Wait(Some(clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)))))
+            }
+        }
+    }
+
+    /// Publishes a run that has ended.
+    async fn show(&mut self, desired: &Desired, subject: &Subject, run: Option<Run>) -> Result<(), Error> {
+        let Some(run) = run else { return Ok(()) };
+        let session = self.open(&desired.database).await?;
+        let view = project::with_samples(session.conn(), &run, None, None).await?;
+        let past = Run::past(session.conn(), &run.plan.stream, &run.plan.version).await?;
+        self.publish(subject, Standing::Run(Box::new(view)), run.tokens.clone(), past);
+        Ok(())
+    }
+
+    /// One step of a run: observe, decide, act.
+    async fn drive(&mut self, desired: &Desired, run: Run) -> Result<Next, Error> {
+        let subject = desired.subject(&run.key.uid).cloned();
+        let gone = match &subject {
+            Some(subject) => subject.gone,
+            None => match (desired.presence)(run.key.clone()).await {
+                Ok(false) => true,
+                // It exists, and its reconcile will bring it; or that is not known. Neither is a reason to act.
+                Ok(true) | Err(_) => return Ok(Next::Wait(Some(clock::now() + SignedDuration::from_secs(1)))),
+            },
+        };
+        self.own(&desired.database).await?;
+        if self.attempt.as_ref().is_some_and(|(id, _)| *id != run.id) {
+            self.attempt = None;
+        }
+        let wish = wish(subject.as_deref(), Some(&run.tokens), gone);
+        let (seen, samples) = self.observe(&run, wish).await?;
+        let now = clock::now();
+        let decision = decide(&run.plan, &run.state, &seen, now);
+        self.last = Some(Box::new(run.clone()));
+        let waiting = match &decision {
+            Decision::Wait { cause, .. } => Some(cause.clone()),
+            _ => None,
+        };
+        if let (Some(subject), Decision::Run(_) | Decision::Wait { .. } | Decision::Stop) = (&subject, &decision) {
+            let attempt = self.attempt.as_ref().map(|(_, attempt)| attempt.clone());
+            let mut view = project::run(&run, attempt, waiting);
+            view.watch = project::watch(&run, &samples);
+            let past = match &decision {
+                Decision::Stop => Run::past(self.open(&desired.database).await?.conn(), &run.plan.stream, &run.plan.version).await?,
+                _ => Vec::new(),
+            };
+            let answered = if decision == Decision::Stop { subject.tokens.clone() } else { run.tokens.clone() };
+            self.publish(subject, Standing::Run(Box::new(view)), answered, past);
+        }
+        match decision {
+            Decision::Run(effect) => self.act(desired, subject.as_deref(), &run, effect, samples).await,
+            Decision::Move(state) => self.change_state(desired, subject.as_deref(), &run, state).await,
+            Decision::Wait { until, .. } => Ok(Next::Wait(until)),
+            Decision::Stop => self.answer_tokens(desired, subject.as_deref(), &run).await,
+        }
+    }
+
+    async fn change_state(
+        &mut self,
+        desired: &Desired,
+        subject: Option<&Subject>,
+        run: &Run,
+        state: State,
+    ) -> Result<Next, Error> {
+        if !run.state.may_become(&state) {
+            error!(from = run.state.phase(), to = state.phase(), "illegal transition; nothing is done");
+            return Ok(Next::Wait(Some(clock::now() + SignedDuration::from_mins(5))));
+        }
+        info!(migration = run.key.name, run = %run.id, from = run.state.phase(), to = state.phase(), "run moves on");
+        let tokens = subject.map(|subject| subject.tokens.clone());
+        let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
+        self.attempt = None;
+        let session = self.own(&desired.database).await?;
+        let epoch = session.epoch();
+        Run::change(session.conn(), epoch, run.id, &change).await?;
+        Ok(Next::Again)
+    }
+
+    /// The run rests. Tokens that change nothing are answered all the same, so that they never act later.
+    async fn answer_tokens(&mut self, desired: &Desired, subject: Option<&Subject>, run: &Run) -> Result<Next, Error> {
+        if let Some(subject) = subject
+            && subject.tokens != run.tokens
+        {
+            let session = self.own(&desired.database).await?;
+            let epoch = session.epoch();
+            let change = RunChange { tokens: Some(&subject.tokens), ..RunChange::default() };
+            Run::change(session.conn(), epoch, run.id, &change).await?;
+        }
+        if run.state.is_done() { Ok(Next::Again) } else { Ok(Next::Idle) }
+    }
+}
+
+impl Start {
+    fn owner_label(&self) -> String {
+        self.owner.chars().filter(char::is_ascii_graphic).take(36).collect()
+    }
+}
+
+/// Compares an object's tokens with those that were answered.
+fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
+    let Some(subject) = subject else { return Wish { gone, ..Wish::default() } };
+    let Some(answered) = answered else {
+        // Without a run there is nothing that a token could ask for.
+        return Wish { suspend: subject.spec.suspend, gone: gone || subject.gone, ..Wish::default() };
+    };
+    let new = |asked: &Option<String>, answered: &Option<String>| asked.is_some() && asked != answered;
+    Wish {
+        suspend: subject.spec.suspend,
+        gone: gone || subject.gone,
+        abort: new(&subject.tokens.abort, &answered.abort),
+        rollback: new(&subject.tokens.rollback, &answered.rollback),
+        retry: new(&subject.tokens.retry, &answered.retry),
+    }
+}

@@ -1,0 +1,89 @@
+//! What the engine is given: a database to work on, and the newest objects that want something of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use jiff::Timestamp;
+
+use crate::api::{MigrationSpec, Version};
+use crate::core::plan::{Guard, Reversibility};
+use crate::core::state::Cause;
+use crate::core::view::Tokens;
+use crate::metrics::Provider;
+use crate::postgres::Target;
+use crate::postgres::ledger::RunKey;
+
+/// A database, its Secrets resolved.
+#[derive(Debug)]
+pub struct Database {
+    /// Name for logs and labels, for example `shop/shop`.
+    pub name: String,
+    /// Where the primary is.
+    pub primary: Target,
+    /// Where the writable copy is, if there is one.
+    pub copy: Option<Target>,
+    /// The role that owns what a migration creates.
+    pub owner_role: Option<String>,
+    /// Limits on the primary.
+    pub guard: Guard,
+    /// The least grade that a plan may have.
+    pub min_reversibility: Reversibility,
+    /// Whether versions may come late.
+    pub out_of_order: bool,
+    /// Up to here everything counts as applied.
+    pub baseline: Option<Version>,
+}
+
+/// A metrics provider, its Secrets resolved, or why it cannot be used.
+pub type ProviderSlot = Result<ReadyProvider, Cause>;
+
+/// A provider that can be asked.
+#[derive(Clone, Debug)]
+pub struct ReadyProvider {
+    /// The provider.
+    pub provider: Arc<Provider>,
+    /// How often it scrapes, where it is known.
+    pub scrape_interval: Option<Duration>,
+}
+
+/// The newest state of one Migration object.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// Identity of the object.
+    pub key: RunKey,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// When it was created.
+    pub created: Timestamp,
+    /// What it asks for.
+    pub spec: MigrationSpec,
+    /// It is being deleted, or is gone.
+    pub gone: bool,
+    /// Its one-shot tokens.
+    pub tokens: Tokens,
+    /// The providers that its analysis names.
+    pub providers: BTreeMap<String, ProviderSlot>,
+}
+
+/// Asks whether an object still exists, at its source and not in a cache; the error says why that is not known.
+pub type Presence = Arc<dyn Fn(RunKey) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
+
+/// Everything that is wanted of one database.
+#[derive(Clone)]
+pub struct Desired {
+    /// The database.
+    pub database: Arc<Database>,
+    /// The objects that are not settled.
+    pub subjects: Vec<Arc<Subject>>,
+    /// Tells a deleted object from one that was not seen yet.
+    pub presence: Presence,
+}
+
+impl Desired {
+    /// Returns the subject of that UID.
+    pub fn subject(&self, uid: &str) -> Option<&Arc<Subject>> {
+        self.subjects.iter().find(|subject| subject.key.uid == uid)
+    }
+}
