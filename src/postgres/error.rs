@@ -3,7 +3,6 @@
 //! **Invariant**: nothing in here holds a `sqlx::Error`. The server puts row values into the DETAIL and CONTEXT fields of
 //! its errors, and sqlx prints both; only the fields that are safe to show are copied out.
 
-use std::error::Error as _;
 use std::fmt;
 use std::time::Duration;
 
@@ -71,7 +70,9 @@ pub enum Error {
         cause: String,
     },
     /// A pooler hands our sessions to different backends, so that locks and settings do not hold.
-    #[error("{target} is a transaction pooler ({evidence}); connect to the server itself, or pool by session")]
+    #[error(
+        "{target} is a transaction pooler ({evidence}); connect to the server itself, or pool by session"
+    )]
     PoolerDetected {
         /// Host and port.
         target: String,
@@ -185,18 +186,27 @@ impl Error {
     pub(super) fn connecting(target: &str, error: sqlx::Error) -> Self {
         let target = target.to_owned();
         match error {
-            sqlx::Error::Tls(cause) => Self::Tls { target, cause: bounded(&cause.to_string()) },
+            sqlx::Error::Tls(cause) => Self::Tls {
+                target,
+                cause: bounded(&cause.to_string()),
+            },
             sqlx::Error::Io(io) => {
                 let cause = bounded(&io.to_string());
-                match io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                    true => Self::Tls { target, cause },
-                    false => Self::Unreachable { target, cause },
+                let is_tls = io
+                    .get_ref()
+                    .and_then(|inner| inner.downcast_ref::<rustls::Error>())
+                    .is_some();
+                if is_tls {
+                    Self::Tls { target, cause }
+                } else {
+                    Self::Unreachable { target, cause }
                 }
             }
             sqlx::Error::Configuration(cause) => Self::Settings(bounded(&cause.to_string())),
-            sqlx::Error::Protocol(cause) if cause.contains("authentication") => {
-                Self::Authentication { target, cause: bounded(&cause) }
-            }
+            sqlx::Error::Protocol(cause) if cause.contains("authentication") => Self::Authentication {
+                target,
+                cause: bounded(&cause),
+            },
             other => match Self::from(other) {
                 Self::Server(server) => server.while_connecting(target),
                 Self::ConnectionLost(cause) => Self::Unreachable { target, cause },
@@ -215,12 +225,13 @@ impl From<sqlx::Error> for Error {
             },
             sqlx::Error::Io(io) => Self::ConnectionLost(bounded(&io.to_string())),
             sqlx::Error::Tls(cause) => Self::ConnectionLost(bounded(&cause.to_string())),
-            sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => Self::ConnectionLost("session closed".to_owned()),
-            sqlx::Error::ColumnDecode { index, source } => Self::Unexpected(format!(
-                "column {index}: {}",
-                // The text of a conversion error may repeat the value; its cause does not.
-                if source.source().is_some() { "not of the expected type" } else { "cannot be decoded" }
-            )),
+            sqlx::Error::WorkerCrashed | sqlx::Error::PoolClosed => {
+                Self::ConnectionLost("session closed".to_owned())
+            }
+            // The text of a conversion error may repeat the value.
+            sqlx::Error::ColumnDecode { index, .. } => {
+                Self::Unexpected(format!("column {index} cannot be decoded"))
+            }
             other => Self::Unexpected(bounded(&other.to_string())),
         }
     }
@@ -270,9 +281,10 @@ impl ServerError {
         match self.sqlstate.as_str() {
             "3D000" => Error::DatabaseMissing { target, cause },
             code if code.starts_with("28") => Error::Authentication { target, cause },
-            _ if self.message.contains("unsupported startup parameter") => {
-                Error::PoolerDetected { target, evidence: self.message }
-            }
+            _ if self.message.contains("unsupported startup parameter") => Error::PoolerDetected {
+                target,
+                evidence: self.message,
+            },
             code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 Error::Unreachable { target, cause }
             }
@@ -316,7 +328,9 @@ impl fmt::Display for ServerError {
 /// position says: `invalid input syntax for type integer: "..."` names a cell of somebody's row.
 fn shown(sqlstate: &str, message: &str, in_statement: bool) -> String {
     match message.split_once(": \"") {
-        Some((before, _)) if sqlstate.starts_with("22") && !in_statement => format!("{before} (value not shown)"),
+        Some((before, _)) if sqlstate.starts_with("22") && !in_statement => {
+            format!("{before} (value not shown)")
+        }
         _ => message.to_owned(),
     }
 }
@@ -347,9 +361,25 @@ mod tests {
         let retry = ["40001", "40P01", "55P03", "55006", "53000", "53200", "53300"];
         check(&retry, false, Class::Transient);
         check(&["57014"], true, Class::Transient);
-        check(&["57014", "53100", "53400", "55000", "P0001", "0A000", "58030", "25P02", "", "é"], false, Class::Terminal);
-        check(&["08000", "08006", "08P01", "57P01", "57P02", "57P03", "57P05"], true, Class::Ambiguous);
-        check(&["42601", "42P07", "42501", "22P02", "23505", "28P01", "2BP01", "3D000", "25001"], false, Class::User);
+        check(
+            &[
+                "57014", "53100", "53400", "55000", "P0001", "0A000", "58030", "25P02", "", "é",
+            ],
+            false,
+            Class::Terminal,
+        );
+        check(
+            &["08000", "08006", "08P01", "57P01", "57P02", "57P03", "57P05"],
+            true,
+            Class::Ambiguous,
+        );
+        check(
+            &[
+                "42601", "42P07", "42501", "22P02", "23505", "28P01", "2BP01", "3D000", "25001",
+            ],
+            false,
+            Class::User,
+        );
         check(&["XX000", "XX001"], false, Class::Bug);
     }
 
@@ -359,15 +389,29 @@ mod tests {
             assert_eq!(shown(sqlstate, message, in_statement), expected);
         };
         let syntax = "invalid input syntax for type integer: \"ann@example.com\"";
-        check("22P02", syntax, false, "invalid input syntax for type integer (value not shown)");
+        check(
+            "22P02",
+            syntax,
+            false,
+            "invalid input syntax for type integer (value not shown)",
+        );
         check("22P02", syntax, true, syntax);
-        check("42703", "column \"tier\" does not exist", false, "column \"tier\" does not exist");
+        check(
+            "42703",
+            "column \"tier\" does not exist",
+            false,
+            "column \"tier\" does not exist",
+        );
     }
 
     #[test]
     fn long_texts_are_cut_on_a_character_boundary() {
         let text = bounded(&"é".repeat(MAX_TEXT));
-        assert!(text.len() <= MAX_TEXT && text.ends_with('…'), "{} bytes", text.len());
+        assert!(
+            text.len() <= MAX_TEXT && text.ends_with('…'),
+            "{} bytes",
+            text.len()
+        );
         assert_eq!(bounded("short"), "short");
     }
 }

@@ -59,13 +59,21 @@ pub async fn columns(
     let mut facts = BTreeMap::new();
     for row in rows {
         if !matches!(row.try_get("path")?, "" | "\"\"") {
-            return Err(Error::Unexpected("the session that reads columns must have an empty search path".to_owned()));
+            return Err(Error::Unexpected(
+                "the session that reads columns must have an empty search path".to_owned(),
+            ));
         }
         let ordinal: i64 = row.try_get("ordinal")?;
-        let key = usize::try_from(ordinal - 1).ok().and_then(|index| keys.get(index));
+        let key = usize::try_from(ordinal - 1)
+            .ok()
+            .and_then(|index| keys.get(index));
         let expression: Option<String> = row.try_get("expression")?;
         let is_generated: bool = row.try_get("is_generated")?;
-        let (generated, default) = if is_generated { (expression, None) } else { (None, expression) };
+        let (generated, default) = if is_generated {
+            (expression, None)
+        } else {
+            (None, expression)
+        };
         let fact = ColumnFact {
             schema: row.try_get("schema")?,
             data_type: row.try_get("data_type")?,

@@ -171,16 +171,30 @@ impl Target {
         let username = decoded("user name", url.username())?;
         let password = Secret::new(decoded("password", url.password().unwrap_or_default())?);
         let (tls, connect_timeout) = parameters(&url, tls)?;
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
-        let target = Self::new((host, url.port().unwrap_or(5432)), &database, &username, password, tls)?;
-        Ok(Self { connect_timeout, ..target })
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(&host);
+        let target = Self::new(
+            (host, url.port().unwrap_or(5432)),
+            &database,
+            &username,
+            password,
+            tls,
+        )?;
+        Ok(Self {
+            connect_timeout,
+            ..target
+        })
     }
 
     /// Returns `host:port`, for messages.
     pub fn address(&self) -> String {
-        match self.host.contains(':') {
-            true => format!("[{}]:{}", self.host, self.port),
-            false => format!("{}:{}", self.host, self.port),
+        let is_ipv6 = self.host.contains(':');
+        if is_ipv6 {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
         }
     }
 }
@@ -224,7 +238,11 @@ fn parameters(url: &Url, mut tls: Tls) -> Result<(Tls, Duration), Error> {
                     "the parameter {known} is not allowed in the URL (allowed: sslmode, connect_timeout, application_name)"
                 ));
             }
-            _ => return settings("the URL has an unknown parameter (allowed: sslmode, connect_timeout, application_name)"),
+            _ => {
+                return settings(
+                    "the URL has an unknown parameter (allowed: sslmode, connect_timeout, application_name)",
+                );
+            }
         }
     }
     Ok((tls, timeout))
@@ -236,7 +254,11 @@ fn stricter(wanted: TlsMode, sslmode: &str) -> Result<TlsMode, Error> {
         "require" => TlsMode::Require,
         "verify-ca" => TlsMode::VerifyCA,
         "verify-full" => TlsMode::VerifyFull,
-        _ => return settings("sslmode in the URL is none of disable, allow, prefer, require, verify-ca, verify-full"),
+        _ => {
+            return settings(
+                "sslmode in the URL is none of disable, allow, prefer, require, verify-ca, verify-full",
+            );
+        }
     };
     if in_url < wanted {
         return settings(format!(
@@ -305,30 +327,89 @@ mod tests {
     use super::*;
 
     fn tls(mode: TlsMode) -> Tls {
-        Tls { mode, ..Tls::default() }
+        Tls {
+            mode,
+            ..Tls::default()
+        }
     }
 
     #[test]
     fn a_url_becomes_a_target() {
-        let check = |url: &str, host: &str, port: u16, user: &str, password: &str, database: &str, mode: TlsMode| {
-            let target = Target::from_url(url, tls(TlsMode::Require)).unwrap_or_else(|e| panic!("{url}: {e}"));
-            assert_eq!((target.host.as_str(), target.port), (host, port), "{url}");
-            assert_eq!((target.username.as_str(), target.password.expose()), (user, password), "{url}");
-            assert_eq!((target.database.as_str(), target.tls.mode), (database, mode), "{url}");
-        };
-        check("postgres://ann:pw@db/shop", "db", 5432, "ann", "pw", "shop", TlsMode::Require);
-        check("postgresql://ann@db:6543/shop?application_name=x", "db", 6543, "ann", "", "shop", TlsMode::Require);
-        check("postgres://a%40b:p%2Fw%20%25@db/s%20p\n", "db", 5432, "a@b", "p/w %", "s p", TlsMode::Require);
-        check("postgres://ann:p+w@[::1]:7/shop?sslmode=verify-full", "::1", 7, "ann", "p+w", "shop", TlsMode::VerifyFull);
-        check("postgres://ann:pw@db/shop?sslmode=verify-ca&connect_timeout=3", "db", 5432, "ann", "pw", "shop", TlsMode::VerifyCA);
+        let check =
+            |url: &str, host: &str, port: u16, user: &str, password: &str, database: &str, mode: TlsMode| {
+                let target =
+                    Target::from_url(url, tls(TlsMode::Require)).unwrap_or_else(|e| panic!("{url}: {e}"));
+                assert_eq!((target.host.as_str(), target.port), (host, port), "{url}");
+                assert_eq!(
+                    (target.username.as_str(), target.password.expose()),
+                    (user, password),
+                    "{url}"
+                );
+                assert_eq!(
+                    (target.database.as_str(), target.tls.mode),
+                    (database, mode),
+                    "{url}"
+                );
+            };
+        check(
+            "postgres://ann:pw@db/shop",
+            "db",
+            5432,
+            "ann",
+            "pw",
+            "shop",
+            TlsMode::Require,
+        );
+        check(
+            "postgresql://ann@db:6543/shop?application_name=x",
+            "db",
+            6543,
+            "ann",
+            "",
+            "shop",
+            TlsMode::Require,
+        );
+        check(
+            "postgres://a%40b:p%2Fw%20%25@db/s%20p\n",
+            "db",
+            5432,
+            "a@b",
+            "p/w %",
+            "s p",
+            TlsMode::Require,
+        );
+        check(
+            "postgres://ann:p+w@[::1]:7/shop?sslmode=verify-full",
+            "::1",
+            7,
+            "ann",
+            "p+w",
+            "shop",
+            TlsMode::VerifyFull,
+        );
+        check(
+            "postgres://ann:pw@db/shop?sslmode=verify-ca&connect_timeout=3",
+            "db",
+            5432,
+            "ann",
+            "pw",
+            "shop",
+            TlsMode::VerifyCA,
+        );
     }
 
     #[test]
     fn what_a_url_may_not_say_is_refused_by_name() {
         let check = |url: &str, expected: &str| {
-            let message = Target::from_url(url, tls(TlsMode::Require)).map(|_| ()).unwrap_err().to_string();
+            let message = Target::from_url(url, tls(TlsMode::Require))
+                .map(|_| ())
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(expected), "{url}: {message}");
-            assert!(!message.contains("hunter") && !message.contains('@'), "{url}: {message}");
+            assert!(
+                !message.contains("hunter") && !message.contains('@'),
+                "{url}: {message}"
+            );
         };
         check("mysql://ann:hunter2@db/shop", "postgres://");
         check("hunter2", "cannot be parsed");
@@ -340,16 +421,40 @@ mod tests {
         check("postgres://ann:hunter2@a,b/shop", "one host");
         check("postgres://ann:hunter2@a:1,b:2/shop", "cannot be parsed");
         check("postgres://ann:hunter2@%2Fvar%2Frun/shop", "Unix socket");
-        check("postgres://ann:hunter2@db/shop?options=-csearch_path%3Dx", "options is not allowed");
-        check("postgres://ann:hunter2@db/shop?sslrootcert=/etc/passwd", "sslrootcert is not allowed");
+        check(
+            "postgres://ann:hunter2@db/shop?options=-csearch_path%3Dx",
+            "options is not allowed",
+        );
+        check(
+            "postgres://ann:hunter2@db/shop?sslrootcert=/etc/passwd",
+            "sslrootcert is not allowed",
+        );
         check("postgres://ann:hunter2@db/shop?host=/tmp", "host is not allowed");
-        check("postgres://ann:hunter2@db/shop?service=x", "service is not allowed");
-        check("postgres://ann:hunter2@db/shop?passfile=x", "passfile is not allowed");
+        check(
+            "postgres://ann:hunter2@db/shop?service=x",
+            "service is not allowed",
+        );
+        check(
+            "postgres://ann:hunter2@db/shop?passfile=x",
+            "passfile is not allowed",
+        );
         check("postgres://ann:hunter2@db/shop?hunter3=x", "unknown parameter");
-        check("postgres://ann:hunter2@db/shop?sslmode=disable", "weaker than the TLS mode Require");
-        check("postgres://ann:hunter2@db/shop?sslmode=prefer", "weaker than the TLS mode Require");
-        check("postgres://ann:hunter2@db/shop?sslmode=hunter", "sslmode in the URL is none of");
-        check("postgres://ann:hunter2@db/shop?connect_timeout=0", "connect_timeout");
+        check(
+            "postgres://ann:hunter2@db/shop?sslmode=disable",
+            "weaker than the TLS mode Require",
+        );
+        check(
+            "postgres://ann:hunter2@db/shop?sslmode=prefer",
+            "weaker than the TLS mode Require",
+        );
+        check(
+            "postgres://ann:hunter2@db/shop?sslmode=hunter",
+            "sslmode in the URL is none of",
+        );
+        check(
+            "postgres://ann:hunter2@db/shop?connect_timeout=0",
+            "connect_timeout",
+        );
         check("postgres://ann:hunter2@db/sh%00op", "control character");
         check("postgres://ann%ff:hunter2@db/shop", "not UTF-8");
         check("postgres://ann:hunter%00@db/shop", "NUL");
@@ -369,13 +474,19 @@ mod tests {
         };
         let target = Target::from_url("postgres://ann:hunter2@db/shop", tls).unwrap();
         let printed = format!("{target:?} {}", target.address());
-        assert!(!printed.contains("hunter") && printed.contains("redacted"), "{printed}");
+        assert!(
+            !printed.contains("hunter") && printed.contains("redacted"),
+            "{printed}"
+        );
         assert!(!printed.contains(&format!("{:?}", b"hunter-key")), "{printed}");
     }
 
     #[test]
     fn half_a_client_certificate_is_refused() {
-        let tls = Tls { client_cert_pem: Some(Vec::new()), ..Tls::default() };
+        let tls = Tls {
+            client_cert_pem: Some(Vec::new()),
+            ..Tls::default()
+        };
         let refused = Target::new(("db", 5432), "shop", "ann", Secret::default(), tls);
         assert!(matches!(refused, Err(Error::Settings(text)) if text.contains("together")));
     }
