@@ -1,1 +1,0 @@
-//! Pure: samples and verdicts.
