@@ -1,4 +1,4 @@
-//! Parts that several kinds share: references to Secrets and ConfigMaps, and the schema of conditions.
+//! Parts that several kinds share: references to other objects, and the schema of conditions.
 
 use std::collections::BTreeMap;
 

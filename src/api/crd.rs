@@ -53,8 +53,8 @@ pub fn files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
 /// # Errors
 /// Never in practice: a definition has a representation in YAML.
 pub fn print() -> Result<String, serde_yaml::Error> {
-    let files = files()?;
-    Ok(files.iter().map(|(_, yaml)| format!("---\n{yaml}")).collect())
+    let documents: Vec<String> = files()?.into_iter().map(|(_, yaml)| yaml).collect();
+    Ok(documents.join("---\n"))
 }
 
 /// Tidies a schema and all below it; `in_list` says whether it stands below a list.
@@ -172,10 +172,7 @@ mod tests {
                 .as_ref()
                 .unwrap();
             visit(root, &crd.spec.names.kind, false, &mut |path, schema, in_list| {
-                let of_kubernetes =
-                    path.ends_with(".apiVersion") || path.ends_with(".kind") || path.ends_with(".metadata");
-                let ours = !of_kubernetes || path.matches('.').count() > 1;
-                assert!(!ours || !broken(path, schema, in_list), "{path}: {rule}");
+                assert!(!broken(path, schema, in_list), "{path}: {rule}");
             });
         }
     }
@@ -194,7 +191,7 @@ mod tests {
         check("a map has a bound", |_, schema, _| {
             schema.additional_properties.is_some() && schema.max_properties.is_none()
         });
-        check("there is no default below a list", |schema, in_list| {
+        check("there is no default below a list", |_, schema, in_list| {
             in_list && schema.default.is_some()
         });
         check("null is not a value", |_, schema, _| {

@@ -80,3 +80,39 @@ impl JsonSchema for DecimalText {
         json_schema!({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_read() {
+        for (text, expected) in [
+            ("0.05", 0.05),
+            ("20", 20.0),
+            ("-1.5", -1.5),
+            ("0", 0.0),
+            ("007", 7.0),
+        ] {
+            let parsed = DecimalText::from(text).parse("f").unwrap();
+            assert!((parsed - expected).abs() < f64::EPSILON, "{text}: {parsed}");
+        }
+        assert!(
+            DecimalText::from("999999999999999.999999999")
+                .parse("f")
+                .unwrap()
+                .is_finite()
+        );
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let texts = [
+            "", "-", "+1", ".5", "5.", "1e309", "NaN", "inf", "1,5", " 1", "0x1", "1_000", "--1", "1.-5",
+        ];
+        for text in texts.into_iter().chain(["1234567890123456", "0.1234567890"]) {
+            let problem = DecimalText::from(text).parse("spec.max").unwrap_err();
+            assert_eq!(problem.field, "spec.max", "{text:?}");
+        }
+    }
+}

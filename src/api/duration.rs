@@ -139,3 +139,77 @@ impl JsonSchema for DurationText {
         json_schema!({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn check(text: &str, expected: Option<u64>) {
+        let parsed = DurationText::from(text).parse("spec.f");
+        assert_eq!(
+            parsed.clone().ok(),
+            expected.map(Duration::from_micros),
+            "{text:?}"
+        );
+        if let Err(problem) = parsed {
+            assert!(problem.to_string().starts_with("spec.f: "), "{problem}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read() {
+        check("250ms", Some(250_000));
+        check("0s", Some(0));
+        check("1m30s", Some(90_000_000));
+        check("72h", Some(72 * MICROS_PER_HOUR));
+        check("1.5s", Some(1_500_000));
+        check("0.412ms", Some(412));
+        check("1h2m3s4ms", Some(3_723_004_000));
+        check("99999h99999h99999h99999h", Some(4 * 99_999 * MICROS_PER_HOUR));
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let other = [
+            "", "5", "s", "-1s", "+1s", "1S", "1 s", "1d", "1us", "1x", "1.s", ".5s", "1.2345s", "100000s",
+        ];
+        for text in other
+            .into_iter()
+            .chain(["1s ", "1ss", "1s1s1s1s1s", "1m 30s", "\u{661}s", "1e3s"])
+        {
+            check(text, None);
+        }
+    }
+
+    #[test]
+    fn measured_times_are_short() {
+        let check = |micros, expected: &str| {
+            assert_eq!(
+                DurationText::from(Duration::from_micros(micros)).as_str(),
+                expected
+            );
+        };
+        check(0, "0ms");
+        check(412, "0.412ms");
+        check(250_000, "250ms");
+        check(999_999, "999.999ms");
+        check(1_000_000, "1s");
+        check(12_345_678, "12.345s");
+        check(90_000_000, "1m30s");
+        check(3_723_000_000, "1h2m3s");
+        check(u64::MAX, "99999h0m0s");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_can_be_read(micros in 0..99_999 * MICROS_PER_HOUR) {
+            let written = DurationText::from(Duration::from_micros(micros));
+            let read = written.parse("f").unwrap();
+            let lost = u128::from(micros) - read.as_micros();
+            let precision = if micros < 1_000_000 { 1 } else if micros < 60_000_000 { 1000 } else { 1_000_000 };
+            prop_assert!(lost < precision, "{written} lost {lost} us");
+        }
+    }
+}

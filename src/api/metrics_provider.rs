@@ -11,6 +11,7 @@ use super::duration::DurationText;
 /// What is wanted of a provider.
 #[derive(CustomResource, Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::duplicated_attributes)] // Every printer column has a type.
 #[kube(
     group = "whimbrel.dev",
     version = "v1alpha1",

@@ -13,6 +13,7 @@ use super::migration_status::MigrationStatus;
 /// What is wanted of a migration.
 #[derive(CustomResource, Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[allow(clippy::duplicated_attributes)] // Every printer column has a type.
 #[kube(
     group = "whimbrel.dev",
     version = "v1alpha1",
@@ -158,6 +159,13 @@ pub struct Step {
     pub name: Option<String>,
     /// SQL to run.
     pub sql: SqlStep,
+}
+
+impl Step {
+    /// Returns the name of the step, given its place in the list, from 0.
+    pub fn name_at(&self, index: usize) -> String {
+        self.name.clone().unwrap_or_else(|| format!("step-{}", index + 1))
+    }
 }
 
 /// A step in SQL.

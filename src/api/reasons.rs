@@ -123,3 +123,30 @@ impl fmt::Display for Reason {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Form of a condition's reason (metav1.Condition): CamelCase, and short enough for a metric label and an event.
+    #[test]
+    fn every_reason_is_one_documented_word() {
+        let mut words = BTreeSet::new();
+        for reason in Reason::ALL {
+            let word = reason.as_str();
+            assert!(words.insert(word), "{word} is there twice");
+            assert!(
+                word.len() <= 64 && word.starts_with(|c: char| c.is_ascii_uppercase()),
+                "{word}"
+            );
+            assert!(word.chars().all(|c| c.is_ascii_alphabetic()), "{word}");
+            let sentence = reason.sentence();
+            assert!(
+                sentence.ends_with('.') && sentence.len() > 10,
+                "{word}: {sentence}"
+            );
+        }
+    }
+}

@@ -94,3 +94,79 @@ impl fmt::Display for Version {
         f.write_str(&self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text, "spec.version").unwrap()
+    }
+
+    #[test]
+    fn versions_are_compared_number_by_number() {
+        let ordered = [
+            "0",
+            "1",
+            "1.0.1",
+            "1.2",
+            "1.10",
+            "2",
+            "10",
+            "20261120093000",
+            "20261120093000.1",
+        ];
+        for pair in ordered.windows(2) {
+            assert!(version(pair[0]) < version(pair[1]), "{pair:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_of_one_version_are_equal() {
+        for (text, other, canonical) in [
+            ("7", "007", "7"),
+            ("7", "7.0.0", "7"),
+            ("1.2.0.0", "01.02", "1.2"),
+        ] {
+            assert_eq!(version(text), version(other));
+            assert_eq!(version(text).canonical(), canonical);
+            assert_eq!(version(other).canonical(), canonical);
+        }
+        assert_eq!(version("007.0").to_string(), "007.0");
+        assert_eq!(version("1.0.3").canonical(), "1.0.3");
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        let texts = [
+            "",
+            ".",
+            "1.",
+            ".1",
+            "1..2",
+            "1.2.3.4.5",
+            "v1",
+            "1-rc1",
+            "-1",
+            "+1",
+            "1 ",
+            "\u{661}",
+        ];
+        for text in texts.into_iter().chain(["1234567890123456789", "1.1234567890"]) {
+            let problem = Version::parse(text, "spec.version").unwrap_err();
+            assert!(problem.to_string().starts_with("spec.version: "), "{problem}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn canonical_text_keeps_the_version(text in r"[0-9]{1,18}(\.[0-9]{1,9}){0,3}") {
+            let version = version(&text);
+            let again = Version::parse(&version.canonical(), "f").unwrap();
+            prop_assert_eq!(&again, &version);
+            prop_assert_eq!(again.canonical(), version.canonical());
+        }
+    }
+}
