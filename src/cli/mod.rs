@@ -1,5 +1,6 @@
 //! The command line.
 
+mod crd;
 mod operator;
 mod version;
 
@@ -19,6 +20,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(Box<operator::Args>),
+    Crd(crd::Args),
     Version(version::Args),
 }
 
@@ -30,6 +32,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<()> {
         match self.command {
             Command::Operator(args) => operator::run(*args),
+            Command::Crd(args) => print(&crd::text(&args)?),
             Command::Version(args) => print(&version::text(&args)?),
         }
     }

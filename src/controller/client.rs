@@ -11,23 +11,22 @@ pub const CALL_LIMIT: Duration = Duration::from_secs(10);
 /// Longest silence on a connection. Watches are long polls that end after less than five minutes.
 const SILENCE_LIMIT: Duration = Duration::from_mins(5);
 
-/// A call to the API server that did not succeed.
+/// A call to the API server that did not succeed. The messages are complete; there is no chain of sources to print.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Neither a kubeconfig nor an in-cluster service account was found.
     #[error("cannot find the API server: {0}; set KUBECONFIG, or run in a Pod with a service account")]
-    Config(#[source] Box<kube::config::InferConfigError>),
+    Config(Box<kube::config::InferConfigError>),
     /// The configuration was found, but no client can be made of it.
     #[error("cannot use the configuration of the API server: {0}")]
-    Client(#[source] Box<kube::Error>),
+    Client(Box<kube::Error>),
     /// The call was answered with an error, or not at all.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {cause}")]
     Call {
         /// What was attempted, on what.
         what: String,
         /// What the client says.
-        #[source]
-        source: Box<kube::Error>,
+        cause: Box<kube::Error>,
     },
     /// The call was abandoned.
     #[error("cannot {what}: no answer from the API server within {limit:?}")]
@@ -53,7 +52,7 @@ impl Error {
 
     fn status(&self) -> Option<&kube::core::Status> {
         match self {
-            Self::Call { source, .. } => match source.as_ref() {
+            Self::Call { cause, .. } => match cause.as_ref() {
                 kube::Error::Api(status) => Some(status),
                 _ => None,
             },
