@@ -1,2 +1,1 @@
 //! Edge: the only user of sqlx.
-
