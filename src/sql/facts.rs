@@ -1,0 +1,108 @@
+//! What has to be known of the catalog before statements run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::name::RelationName;
+use super::statement::Statement;
+
+/// A question to the catalog, asked before the first statement of the plan runs.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FactKey {
+    /// A column of a relation.
+    Column {
+        /// The relation, for `to_regclass`.
+        relation: RelationName,
+        /// The column.
+        column: String,
+    },
+    /// Whether a name is taken in the schema of a relation (in the one where new objects go, if there is no such
+    /// relation and it has no schema): by a relation (`pg_class.relname`) or by a constraint (`pg_constraint.conname`).
+    Name {
+        /// The relation whose schema is meant.
+        relation: RelationName,
+        /// The name.
+        name: String,
+    },
+    /// The comment on a relation, or on a column of it.
+    Comment {
+        /// The relation, for `to_regclass`.
+        relation: RelationName,
+        /// The column; `None` asks for the comment of the relation itself.
+        column: Option<String>,
+    },
+}
+
+/// An answer of the catalog.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum FactValue {
+    /// Answers [`FactKey::Column`].
+    Column {
+        /// The relation has this column.
+        exists: bool,
+        /// Its default, as `pg_get_expr` gives it; none for a generated column.
+        default: Option<String>,
+        /// It is `NOT NULL`.
+        not_null: bool,
+        /// It is an identity column.
+        identity: bool,
+        /// It is a generated column.
+        generated: bool,
+    },
+    /// Answers [`FactKey::Name`].
+    Name {
+        /// It is taken.
+        taken: bool,
+    },
+    /// Answers [`FactKey::Comment`].
+    Comment {
+        /// The relation, or the column, is there.
+        exists: bool,
+        /// Its comment.
+        text: Option<String>,
+    },
+}
+
+/// Answers of the catalog, stored with the plan (as a list of pairs, since JSON knows only strings as keys).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<(FactKey, FactValue)>", into = "Vec<(FactKey, FactValue)>")]
+pub struct Facts(pub BTreeMap<FactKey, FactValue>);
+
+impl Facts {
+    /// The answer to a question, if it was asked.
+    pub fn get(&self, key: &FactKey) -> Option<&FactValue> {
+        self.0.get(key)
+    }
+
+    /// Notes an answer.
+    pub fn insert(&mut self, key: FactKey, value: FactValue) {
+        self.0.insert(key, value);
+    }
+}
+
+impl From<Vec<(FactKey, FactValue)>> for Facts {
+    fn from(pairs: Vec<(FactKey, FactValue)>) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+impl From<Facts> for Vec<(FactKey, FactValue)> {
+    fn from(facts: Facts) -> Self {
+        facts.0.into_iter().collect()
+    }
+}
+
+impl FromIterator<(FactKey, FactValue)> for Facts {
+    fn from_iter<I: IntoIterator<Item = (FactKey, FactValue)>>(pairs: I) -> Self {
+        Self(pairs.into_iter().collect())
+    }
+}
+
+/// What the inverses of these statements need to know, for [`super::derive`].
+pub fn facts_wanted(statements: &[Statement]) -> BTreeSet<FactKey> {
+    let _ = statements;
+    BTreeSet::new()
+}

@@ -1,0 +1,1 @@
+//! The state of the catalog between the statements of a plan.

@@ -1,0 +1,125 @@
+//! What the room says no to, and what it leaves out.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why a piece of SQL is refused; the names are stable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The grammar of PostgreSQL does not accept it.
+    SyntaxError,
+    /// There is no statement at all.
+    Empty,
+    /// The text is longer than [`super::MAX_BYTES`].
+    TooLong,
+    /// Expressions or parentheses are nested deeper than the parser can follow.
+    TooDeep,
+    /// The parser could not be run.
+    ParserUnavailable,
+    /// A command of `psql`, not SQL.
+    PsqlCommand,
+    /// Transaction control other than one `BEGIN ... COMMIT` around everything.
+    TransactionControl,
+    /// The statement would change who runs the statements after it.
+    RoleChange,
+    /// The statement leaves something behind in the session.
+    SessionState,
+    /// A session setting that belongs elsewhere.
+    Setting,
+    /// Data or files of the server or of the client.
+    FileAccess,
+    /// The statement changes the whole server or another database.
+    ServerWide,
+    /// The schema that holds the ledger.
+    ReservedSchema,
+    /// It cannot run in a transaction, and nothing tells after a crash whether it took effect.
+    NoProbe,
+    /// It cannot run in a transaction, but stands between `BEGIN` and `COMMIT`.
+    NotInTransaction,
+    /// A name is needed to find the object again.
+    NameRequired,
+}
+
+/// A piece of SQL that is not accepted, with its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Why, for programs.
+    pub code: Code,
+    /// Why, for people.
+    pub message: String,
+    /// What to do instead; empty if there is nothing to say.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub hint: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.line, self.column, self.message)?;
+        if self.hint.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {}", self.hint)
+        }
+    }
+}
+
+/// Something harmless that was left out or overruled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What was left out, and why.
+    pub message: String,
+}
+
+/// A refusal before its place is known as line and column.
+#[derive(Clone, Debug)]
+pub(super) struct Objection {
+    /// Byte offset in the whole text.
+    pub offset: usize,
+    pub code: Code,
+    pub message: String,
+    pub hint: String,
+}
+
+impl Objection {
+    pub fn new(offset: usize, code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            offset,
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    pub fn placed(self, text: &str) -> Refusal {
+        let (line, column) = place(text, self.offset);
+        Refusal {
+            line,
+            column,
+            code: self.code,
+            message: self.message,
+            hint: self.hint,
+        }
+    }
+}
+
+/// Line and column, both from 1, of a byte offset; the column counts characters.
+pub(super) fn place(text: &str, offset: usize) -> (u32, u32) {
+    let before = super::name::clip(text, offset);
+    let line = before.matches('\n').count() + 1;
+    let start = before.rfind('\n').map_or(0, |at| at + 1);
+    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+    (
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
+}

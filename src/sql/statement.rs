@@ -1,0 +1,122 @@
+//! One statement of a script.
+
+use serde::{Deserialize, Serialize};
+
+use super::kind::{Kind, TableAction};
+use super::name::{RelationName, clip};
+
+/// Longest summary, in bytes.
+const MAX_SUMMARY: usize = 120;
+
+/// One statement, with what the engine has to know of it. Stored in the ledger as part of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Statement {
+    /// The text as it was written, without the semicolon and what surrounds it.
+    pub sql: String,
+    /// Line of its first character, from 1.
+    pub line: u32,
+    /// Column of its first character, in characters, from 1.
+    pub column: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// It can run in a transaction; one that cannot is a unit of its own, and has a [`Probe`].
+    pub transactional: bool,
+    /// It may hold a lock on a relation that was there before, which makes readers or writers of it wait.
+    pub blocking: bool,
+}
+
+/// What the catalog shows once a statement that cannot run in a transaction has taken effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "probe", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Probe {
+    /// An index of this name on the table is there and valid, and no half-built one is left. An index that is there but
+    /// invalid has to be dropped (concurrently) before the statement is sent again.
+    IndexValid {
+        /// The index, in the schema of its table.
+        index: RelationName,
+        /// The table.
+        table: RelationName,
+    },
+    /// None of these indexes is there.
+    IndexesAbsent {
+        /// The indexes.
+        indexes: Vec<RelationName>,
+    },
+    /// The index is valid and no leftover (`_ccnew`, `_ccold`) is there. The statement may be sent again.
+    IndexRebuilt {
+        /// The index.
+        index: RelationName,
+    },
+    /// All indexes of the table are valid and no leftover (`_ccnew`, `_ccold`) is there. The statement may be sent again.
+    TableReindexed {
+        /// The table.
+        table: RelationName,
+    },
+    /// The table is no partition of the parent, and no detach is pending. If one is pending, `ALTER TABLE parent DETACH
+    /// PARTITION child FINALIZE` ends it.
+    PartitionDetached {
+        /// The partitioned table.
+        parent: RelationName,
+        /// The partition.
+        partition: RelationName,
+    },
+    /// Nothing to look at: sending it once more does no harm.
+    Repeatable,
+}
+
+impl Statement {
+    /// How to find out whether the statement took effect, if it cannot run in a transaction.
+    ///
+    /// Every statement with `transactional == false` has one: [`super::parse`] refuses the others.
+    pub fn probe(&self) -> Option<Probe> {
+        if self.transactional {
+            return None;
+        }
+        match &self.kind {
+            Kind::CreateIndex(index) => Some(Probe::IndexValid {
+                index: index.relation.sibling(index.name.clone()?),
+                table: index.relation.clone(),
+            }),
+            Kind::DropIndex { indexes, .. } => Some(Probe::IndexesAbsent {
+                indexes: indexes.clone(),
+            }),
+            Kind::Reindex {
+                relation,
+                index: true,
+                ..
+            } => Some(Probe::IndexRebuilt {
+                index: relation.clone(),
+            }),
+            Kind::Reindex {
+                relation,
+                index: false,
+                ..
+            } => Some(Probe::TableReindexed {
+                table: relation.clone(),
+            }),
+            Kind::Vacuum => Some(Probe::Repeatable),
+            Kind::AlterTable(alter) => alter.actions.iter().find_map(|action| match action {
+                TableAction::DetachPartition {
+                    partition,
+                    concurrently: true,
+                } => Some(Probe::PartitionDetached {
+                    parent: alter.relation.clone(),
+                    partition: partition.clone(),
+                }),
+                _ => None,
+            }),
+            _ => None,
+        }
+    }
+
+    /// The statement in one short line, for people.
+    pub fn summary(&self) -> String {
+        let line = super::token::one_line(&self.sql);
+        if line.len() <= MAX_SUMMARY {
+            line
+        } else {
+            format!("{}...", clip(&line, MAX_SUMMARY - 3).trim_end())
+        }
+    }
+}
