@@ -35,3 +35,6 @@ pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, Script, parse};
 pub use statement::{Probe, Statement};
 pub use written::aside_written;
+
+#[cfg(test)]
+mod tests;
