@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::aside::AsideSuffix;
+use super::inverse;
 use super::name::RelationName;
+use super::overlay::Catalog;
 use super::statement::Statement;
 
 /// A question to the catalog, asked before the first statement of the plan runs.
@@ -103,6 +106,9 @@ impl FromIterator<(FactKey, FactValue)> for Facts {
 
 /// What the inverses of these statements need to know, for [`super::derive`].
 pub fn facts_wanted(statements: &[Statement]) -> BTreeSet<FactKey> {
-    let _ = statements;
-    BTreeSet::new()
+    let catalog = Catalog::collecting();
+    for index in 0..statements.len() {
+        let _ = inverse::undo(statements, index, &catalog, Some(&AsideSuffix::placeholder()));
+    }
+    catalog.into_asked()
 }

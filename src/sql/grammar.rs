@@ -14,8 +14,15 @@ use super::refusal::{Code, Objection};
 use super::token::{self, Token};
 
 /// Stack of the parsing thread in bytes; only what is touched takes memory. The library gives up at 2 MiB of its own
-/// frames, which are the smallest of those on this stack.
-const STACK: usize = 512 * 1024 * 1024;
+/// frames or some hundred levels; decoding and walking the tree takes more for each level, in a debug build above all.
+const STACK: usize = 64 * 1024 * 1024;
+
+/// What the library says of statements that are too deep for it.
+const TOO_DEEP: &[&str] = &[
+    "stack depth limit exceeded",
+    "memory exhausted",
+    "nested too deeply",
+];
 
 /// Syntax errors that are looked for before giving up.
 const MAX_ERRORS: usize = 20;
@@ -31,6 +38,10 @@ fn turn() -> MutexGuard<'static, ()> {
 
 /// Tokens of a text, comments included.
 pub(super) fn scan(text: &str) -> Result<Vec<ScanToken>, pg_query::Error> {
+    // The library makes a slice of a null pointer, and aborts, when there is no token.
+    if text.bytes().all(|byte| b" \t\n\r\x0b\x0c".contains(&byte)) {
+        return Ok(Vec::new());
+    }
     let _turn = turn();
     pg_query::scan_tokens(text)
 }
@@ -214,10 +225,14 @@ impl Failure {
             })
             .unwrap_or(good);
         let between_statements = !tokens.iter().any(|token| (good..at).contains(&token.start));
+        // Where a body written in SQL ends cannot be told once it is wrong.
+        let mut before = tokens.iter().filter(|token| (good..at).contains(&token.start));
+        let in_body = before.any(|token| token.is_word(text, "atomic"));
         let semicolon = tokens
             .iter()
             .find(|token| token.is_semicolon() && token.end > at)
             .map(|token| token.end);
+        let semicolon = semicolon.filter(|_| !in_body);
         Self {
             message,
             at,
@@ -239,7 +254,7 @@ impl Failure {
                 "leave it out; only SQL is sent to the server",
             );
         }
-        if self.message.contains("stack depth limit exceeded") || self.message.contains("memory exhausted") {
+        if TOO_DEEP.iter().any(|words| self.message.contains(words)) {
             return Objection::new(
                 offset,
                 Code::TooDeep,

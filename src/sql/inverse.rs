@@ -2,8 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::aside::{Aside, AsideSuffix};
+use super::aside::{self, Aside, AsideKind, AsideSuffix};
 use super::facts::Facts;
+use super::kind::{
+    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Kind, RelationKind, Rename,
+    RenameTarget, TableAction,
+};
+use super::name::{RelationName, quote_ident, quote_literal};
+use super::overlay::{Catalog, State};
 use super::statement::Statement;
 
 /// How one statement is undone.
@@ -12,7 +18,7 @@ use super::statement::Statement;
 pub enum Inverse {
     /// These statements, in order, bring the catalog back. None at all: there is nothing to undo.
     Exact {
-        /// The SQL, one statement each.
+        /// The SQL, one statement each; `DROP INDEX CONCURRENTLY` cannot run in a transaction.
         statements: Vec<String>,
         /// What they put aside, in order.
         aside: Vec<Aside>,
@@ -36,8 +42,465 @@ pub fn derive(
     facts: &Facts,
     preserve: Option<&AsideSuffix>,
 ) -> Inverse {
-    let _ = (statements, index, facts, preserve);
-    Inverse::None {
-        reason: "not derived".into(),
+    match undo(statements, index, &Catalog::new(facts), preserve) {
+        Ok(Undo {
+            statements,
+            aside,
+            lossless,
+        }) => Inverse::Exact {
+            statements,
+            aside,
+            lossless,
+        },
+        Err(reason) => Inverse::None { reason },
     }
+}
+
+/// An inverse that exists; otherwise there is a reason.
+#[derive(Clone, Debug)]
+pub(super) struct Undo {
+    pub statements: Vec<String>,
+    pub aside: Vec<Aside>,
+    pub lossless: bool,
+}
+
+impl Undo {
+    fn nothing() -> Self {
+        Self {
+            statements: Vec::new(),
+            aside: Vec::new(),
+            lossless: true,
+        }
+    }
+
+    fn by(sql: String) -> Self {
+        Self {
+            statements: vec![sql],
+            ..Self::nothing()
+        }
+    }
+
+    fn destroying(sql: String) -> Self {
+        Self {
+            lossless: false,
+            ..Self::by(sql)
+        }
+    }
+
+    fn then(mut self, other: Self) -> Self {
+        self.statements.extend(other.statements);
+        self.aside.extend(other.aside);
+        self.lossless &= other.lossless;
+        self
+    }
+}
+
+type Derived = Result<Undo, String>;
+
+pub(super) fn undo(
+    statements: &[Statement],
+    index: usize,
+    catalog: &Catalog<'_>,
+    preserve: Option<&AsideSuffix>,
+) -> Derived {
+    let (Some(statement), Some(before)) = (statements.get(index), statements.get(..index)) else {
+        return Err("there is no such statement".into());
+    };
+    let mut state = State::after(before, catalog);
+    match &statement.kind {
+        Kind::CreateTable(table) => undo_create_table(table, &state, preserve),
+        Kind::AlterTable(alter) => undo_alter(alter, &mut state, preserve),
+        Kind::CreateIndex(index) => undo_create_index(index, &state),
+        Kind::Rename(rename) => undo_rename(rename),
+        kind => undo_create(kind, preserve)
+            .or_else(|| undo_rows(kind, &state))
+            .unwrap_or_else(|| undo_rest(kind, &state)),
+    }
+}
+
+fn may_exist(if_not_exists: bool) -> Result<(), String> {
+    if if_not_exists {
+        Err("IF NOT EXISTS may have found it there already".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn may_lack(if_exists: bool) -> Result<(), String> {
+    if if_exists {
+        Err("IF EXISTS may have found nothing".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn may_replace(replace: bool) -> Result<(), String> {
+    if replace {
+        Err("OR REPLACE may have replaced another definition, which is not kept".into())
+    } else {
+        Ok(())
+    }
+}
+
+fn undo_create_table(table: &CreateTable, state: &State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
+    may_exist(table.if_not_exists)?;
+    let relation = &table.relation;
+    match preserve {
+        _ if table.temporary => Ok(Undo::nothing()),
+        _ if table.foreign => Ok(Undo::by(format!("DROP FOREIGN TABLE {relation}"))),
+        Some(suffix) => aside::table(state, table, suffix),
+        None => Ok(Undo::destroying(format!("DROP TABLE {relation}"))),
+    }
+}
+
+fn undo_create_index(index: &CreateIndex, state: &State<'_>) -> Derived {
+    may_exist(index.if_not_exists)?;
+    let name = index.relation.sibling(state.index_name(index)?);
+    let concurrently = if index.concurrently { "CONCURRENTLY " } else { "" };
+    // It may be gone already: a constraint that took it over takes it along when it is dropped.
+    Ok(Undo::by(format!("DROP INDEX {concurrently}IF EXISTS {name}")))
+}
+
+fn undo_alter(alter: &AlterTable, state: &mut State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
+    may_lack(alter.if_exists)?;
+    let mut whole = Undo::nothing();
+    for action in &alter.actions {
+        let part = undo_action(alter, action, state, preserve)?;
+        whole = part.then(whole);
+        state.alter(alter, action);
+    }
+    Ok(whole)
+}
+
+fn undo_action(
+    alter: &AlterTable,
+    action: &TableAction,
+    state: &State<'_>,
+    preserve: Option<&AsideSuffix>,
+) -> Derived {
+    let relation = &alter.relation;
+    let only = if alter.only { "ONLY " } else { "" };
+    let table = format!("ALTER {} {only}{relation}", alter.object.sql());
+    let column_of = |column: &str| format!("{table} ALTER COLUMN {}", quote_ident(column));
+    match action {
+        TableAction::AddColumn {
+            column,
+            if_not_exists,
+        } => {
+            may_exist(*if_not_exists)?;
+            undo_add_column(alter, &table, column, state, preserve)
+        }
+        TableAction::AddConstraint(constraint) => undo_constraint(relation, &table, constraint, state),
+        TableAction::ValidateConstraint { .. } => Ok(Undo::nothing()),
+        TableAction::SetDefault { column, .. } | TableAction::DropDefault { column } => {
+            let before = state.column(relation, column)?;
+            let column = column_of(column);
+            match before.default {
+                _ if before.computed => Err("the column is an identity or generated".into()),
+                Some(default) => Ok(Undo::by(format!("{column} SET DEFAULT {default}"))),
+                None => Ok(Undo::by(format!("{column} DROP DEFAULT"))),
+            }
+        }
+        TableAction::SetNotNull { column } => match state.column(relation, column)?.not_null {
+            true => Ok(Undo::nothing()),
+            false => Ok(Undo::by(format!("{} DROP NOT NULL", column_of(column)))),
+        },
+        TableAction::DropNotNull { column } => {
+            let before = state.column(relation, column)?;
+            if before.not_null && !before.added {
+                return Err("NULL may have been written since".into());
+            }
+            Ok(Undo::nothing())
+        }
+        TableAction::Setting { .. } if state.made(relation) => Ok(Undo::nothing()),
+        TableAction::Setting { action } => Err(format!("what {action} has changed is not kept")),
+        TableAction::DropColumn { column, .. } => Err(format!("the data of column {column} is gone with it")),
+        TableAction::DropConstraint { constraint } => {
+            Err(format!("the definition of {constraint} is not kept"))
+        }
+        TableAction::DetachPartition { .. } => Err("the bounds of the partition are not kept".into()),
+        TableAction::Other(action) => Err(format!("{action} has no exact inverse")),
+    }
+}
+
+fn undo_add_column(
+    alter: &AlterTable,
+    table: &str,
+    column: &Column,
+    state: &State<'_>,
+    preserve: Option<&AsideSuffix>,
+) -> Derived {
+    let name = quote_ident(&column.name);
+    match (alter.object, preserve) {
+        (RelationKind::Type, _) => Ok(Undo::destroying(format!("{table} DROP ATTRIBUTE {name}"))),
+        (RelationKind::Table, Some(suffix)) if column.generated.is_none() => {
+            aside::column(state, &alter.relation, table, column, suffix)
+        }
+        (kind, _) => {
+            let lossless = column.generated.is_some() || kind == RelationKind::ForeignTable;
+            Ok(Undo {
+                lossless,
+                ..Undo::by(format!("{table} DROP COLUMN {name}"))
+            })
+        }
+    }
+}
+
+fn undo_constraint(
+    relation: &RelationName,
+    table: &str,
+    constraint: &Constraint,
+    state: &State<'_>,
+) -> Derived {
+    let name = state.constraint_name(relation, constraint)?;
+    let mut key = constraint.columns.clone();
+    if let Some(index) = &constraint.using_index {
+        let made = state.made_index(&relation.sibling(index.clone()));
+        key = made
+            .ok_or("dropping the constraint would drop its index too, which was there before")?
+            .to_vec();
+    }
+    let mut whole = Undo::by(format!("{table} DROP CONSTRAINT {}", quote_ident(&name)));
+    if constraint.kind == ConstraintKind::PrimaryKey {
+        for column in &key {
+            if !state.column(relation, column)?.not_null {
+                let column = quote_ident(column);
+                whole = whole.then(Undo::by(format!("{table} ALTER COLUMN {column} DROP NOT NULL")));
+            }
+        }
+    }
+    Ok(whole)
+}
+
+fn undo_rename(rename: &Rename) -> Derived {
+    may_lack(rename.if_exists)?;
+    let to = quote_ident(&rename.to);
+    let one_only = |only: bool| if only { "ONLY " } else { "" };
+    Ok(Undo::by(match &rename.target {
+        RenameTarget::Relation { object, relation } => {
+            let now = relation.sibling(&rename.to);
+            format!(
+                "ALTER {} {now} RENAME TO {}",
+                object.sql(),
+                quote_ident(&relation.name)
+            )
+        }
+        RenameTarget::Column {
+            object,
+            relation,
+            column,
+            only,
+        } => {
+            let part = if *object == RelationKind::Type {
+                "ATTRIBUTE"
+            } else {
+                "COLUMN"
+            };
+            let (object, only, column) = (object.sql(), one_only(*only), quote_ident(column));
+            format!("ALTER {object} {only}{relation} RENAME {part} {to} TO {column}")
+        }
+        RenameTarget::Constraint {
+            relation,
+            constraint,
+            only,
+        } => {
+            let (only, constraint) = (one_only(*only), quote_ident(constraint));
+            format!("ALTER TABLE {only}{relation} RENAME CONSTRAINT {to} TO {constraint}")
+        }
+        RenameTarget::OfTable {
+            object,
+            relation,
+            name,
+        } => {
+            format!(
+                "ALTER {object} {to} ON {relation} RENAME TO {}",
+                quote_ident(name)
+            )
+        }
+        RenameTarget::Schema { schema } => format!("ALTER SCHEMA {to} RENAME TO {}", quote_ident(schema)),
+        RenameTarget::Named { object, relation } => {
+            let now = relation.sibling(&rename.to);
+            format!("ALTER {object} {now} RENAME TO {}", quote_ident(&relation.name))
+        }
+        RenameTarget::EnumValue { relation, value } => {
+            let (now, before) = (quote_literal(&rename.to), quote_literal(value));
+            format!("ALTER TYPE {relation} RENAME VALUE {now} TO {before}")
+        }
+        RenameTarget::Other { object } => return Err(format!("renaming a {object} has no derived inverse")),
+    }))
+}
+
+/// Inverses of what is made and holds no rows.
+fn undo_create(kind: &Kind, preserve: Option<&AsideSuffix>) -> Option<Derived> {
+    let dropped = |sql: String| Ok(Undo::by(format!("DROP {sql}")));
+    Some(match kind {
+        Kind::CreateView {
+            relation,
+            materialized,
+            replace,
+            if_not_exists,
+        } => {
+            let object = if *materialized {
+                "MATERIALIZED VIEW"
+            } else {
+                "VIEW"
+            };
+            may_replace(*replace)
+                .and_then(|()| may_exist(*if_not_exists))
+                .and_then(|()| dropped(format!("{object} {relation}")))
+        }
+        Kind::CreateSequence {
+            relation,
+            if_not_exists,
+        } => may_exist(*if_not_exists).and_then(|()| dropped(format!("SEQUENCE {relation}"))),
+        Kind::CreateSchema {
+            with_objects: true, ..
+        } => Err("further objects are made by the same statement: write statements of their own".into()),
+        Kind::CreateSchema {
+            schema,
+            if_not_exists,
+            ..
+        } => may_exist(*if_not_exists).and_then(|()| match preserve {
+            Some(suffix) => Ok(aside::named(
+                AsideKind::Schema,
+                "SCHEMA",
+                &RelationName::unqualified(schema),
+                suffix,
+            )),
+            None => dropped(format!("SCHEMA {}", quote_ident(schema))),
+        }),
+        Kind::CreateType { relation } => match preserve {
+            Some(suffix) => Ok(aside::named(AsideKind::Type, "TYPE", relation, suffix)),
+            None => dropped(format!("TYPE {relation}")),
+        },
+        Kind::CreateDomain { relation } => match preserve {
+            Some(suffix) => Ok(aside::named(AsideKind::Type, "DOMAIN", relation, suffix)),
+            None => dropped(format!("DOMAIN {relation}")),
+        },
+        Kind::CreateFunction {
+            signature,
+            procedure,
+            replace,
+        } => may_replace(*replace).and_then(|()| {
+            let object = if *procedure { "PROCEDURE" } else { "FUNCTION" };
+            let signature = signature
+                .as_ref()
+                .ok_or("the types of its arguments cannot be written")?;
+            dropped(format!("{object} {signature}"))
+        }),
+        Kind::CreateTrigger {
+            trigger,
+            relation,
+            replace,
+        } => may_replace(*replace)
+            .and_then(|()| dropped(format!("TRIGGER {} ON {relation}", quote_ident(trigger)))),
+        Kind::CreatePolicy { policy, relation } => {
+            dropped(format!("POLICY {} ON {relation}", quote_ident(policy)))
+        }
+        Kind::CreateStatistics {
+            relation,
+            if_not_exists,
+        } => may_exist(*if_not_exists).and_then(|()| {
+            let relation = relation
+                .as_ref()
+                .ok_or("the server chooses the name: write a name")?;
+            dropped(format!("STATISTICS {relation}"))
+        }),
+        _ => return None,
+    })
+}
+
+/// Inverses of what changes rows, or nothing at all: rows of what the plan itself added go with it.
+fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
+    let (verb, gone) = match kind {
+        Kind::Insert { relation } => (
+            "inserted",
+            relation.as_ref().is_some_and(|relation| state.made(relation)),
+        ),
+        Kind::Update { relation, columns } => (
+            "updated",
+            relation.as_ref().is_some_and(|relation| {
+                state.made(relation) || columns.iter().all(|column| state.added(relation, column))
+            }),
+        ),
+        Kind::Delete { relation } => (
+            "deleted",
+            relation.as_ref().is_some_and(|relation| state.made(relation)),
+        ),
+        Kind::Merge { relation } => (
+            "merged",
+            relation.as_ref().is_some_and(|relation| state.made(relation)),
+        ),
+        Kind::Truncate { relations, cascade } => (
+            "emptied",
+            !cascade && relations.iter().all(|name| state.made(name)),
+        ),
+        Kind::Select { calls: true } => {
+            return Some(Err("a function that is called may have changed something".into()));
+        }
+        Kind::Select { .. }
+        | Kind::Lock
+        | Kind::SetLocal { .. }
+        | Kind::Analyze
+        | Kind::Vacuum
+        | Kind::Reindex { .. }
+        | Kind::RefreshMaterializedView { .. } => return Some(Ok(Undo::nothing())),
+        _ => return None,
+    };
+    Some(if gone {
+        Ok(Undo::nothing())
+    } else {
+        Err(format!("rows are {verb}, and what was there before is not kept"))
+    })
+}
+
+fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
+    match kind {
+        Kind::Comment {
+            relation,
+            object,
+            column,
+        } => undo_comment(relation, *object, column.as_ref(), state),
+        Kind::Grant { relations, schemas } => {
+            let named = !relations.is_empty() || !schemas.is_empty();
+            let made = relations.iter().all(|relation| state.made(relation))
+                && schemas.iter().all(|schema| state.made_schema(schema));
+            if named && made {
+                Ok(Undo::nothing())
+            } else {
+                Err("the privileges before are not kept".into())
+            }
+        }
+        Kind::AddEnumValue { relation } if state.made_type(relation) => Ok(Undo::nothing()),
+        Kind::AddEnumValue { .. } => Err("an enum value cannot be dropped".into()),
+        Kind::DropIndex { .. } => Err("an index that was dropped has to be built again".into()),
+        Kind::DropTable { .. } => Err("the data of the table is gone with it".into()),
+        Kind::Drop { object } => Err(format!(
+            "the definition of the {object} that was dropped is not kept"
+        )),
+        Kind::Other(name) => Err(format!(
+            "{} has no derived inverse",
+            name.trim_end_matches("Stmt")
+        )),
+        kind => Err(format!("{} has no derived inverse", kind.name())),
+    }
+}
+
+fn undo_comment(
+    relation: &RelationName,
+    object: RelationKind,
+    column: Option<&String>,
+    state: &State<'_>,
+) -> Derived {
+    if state.made(relation) || column.is_some_and(|column| state.added(relation, column)) {
+        return Ok(Undo::nothing());
+    }
+    let target = match column {
+        Some(column) => format!("COLUMN {relation}.{}", quote_ident(column)),
+        None => format!("{} {relation}", object.sql()),
+    };
+    let before = state
+        .comment(relation, column)?
+        .map_or_else(|| "NULL".into(), |text| quote_literal(&text));
+    Ok(Undo::by(format!("COMMENT ON {target} IS {before}")))
 }

@@ -21,8 +21,9 @@ mod refuse;
 mod script;
 mod statement;
 mod token;
+mod written;
 
-pub use aside::{Aside, AsideKind, AsideSuffix, aside_written, purge};
+pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
 pub use facts::{FactKey, FactValue, Facts, facts_wanted};
 pub use inverse::{Inverse, derive};
 pub use kind::{
@@ -33,3 +34,7 @@ pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, Script, parse};
 pub use statement::{Probe, Statement};
+pub use written::aside_written;
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,486 @@
-//! The state of the catalog between the statements of a plan.
+//! The state of the catalog between the statements of a plan: what the catalog said, and what the plan changed since.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::facts::{FactKey, FactValue, Facts};
+use super::kind::{
+    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Kind, Rename, RenameTarget,
+    TableAction,
+};
+use super::name::{MAX_IDENTIFIER, RelationName, object_name};
+use super::statement::Statement;
+
+/// The catalog before the plan. Without facts it only notes what it is asked, and gives the answers that lead on.
+pub(super) struct Catalog<'a> {
+    facts: Option<&'a Facts>,
+    asked: RefCell<BTreeSet<FactKey>>,
+}
+
+impl<'a> Catalog<'a> {
+    pub fn new(facts: &'a Facts) -> Self {
+        Self {
+            facts: Some(facts),
+            asked: RefCell::default(),
+        }
+    }
+
+    pub fn collecting() -> Self {
+        Self {
+            facts: None,
+            asked: RefCell::default(),
+        }
+    }
+
+    pub fn into_asked(self) -> BTreeSet<FactKey> {
+        self.asked.into_inner()
+    }
+
+    fn ask(&self, key: FactKey) -> Option<&'a FactValue> {
+        let answer = self.facts.and_then(|facts| facts.get(&key));
+        self.asked.borrow_mut().insert(key);
+        answer
+    }
+
+    fn column(&self, relation: RelationName, column: String) -> Result<ColumnState, String> {
+        let what = format!("column {column} of {relation}");
+        match self.ask(FactKey::Column { relation, column }) {
+            Some(FactValue::Column {
+                exists: true,
+                default,
+                not_null,
+                identity,
+                generated,
+            }) => Ok(ColumnState {
+                default: default.clone(),
+                not_null: *not_null,
+                computed: *identity || *generated,
+                added: false,
+            }),
+            Some(FactValue::Column { .. }) => Err(format!("{what} was not there before")),
+            _ if self.facts.is_none() => Ok(ColumnState::default()),
+            _ => Err(format!("the catalog was not asked about {what}")),
+        }
+    }
+
+    fn is_taken(&self, relation: RelationName, name: &str) -> Result<bool, String> {
+        match self.ask(FactKey::Name {
+            relation,
+            name: name.to_owned(),
+        }) {
+            Some(FactValue::Name { taken }) => Ok(*taken),
+            _ if self.facts.is_none() => Ok(false),
+            _ => Err(
+                "the server chooses the name, and which names are taken is not known: write a name".into(),
+            ),
+        }
+    }
+
+    fn comment(&self, relation: RelationName, column: Option<String>) -> Result<Option<String>, String> {
+        match self.ask(FactKey::Comment { relation, column }) {
+            Some(FactValue::Comment { exists: true, text }) => Ok(text.clone()),
+            Some(FactValue::Comment { .. }) => Err("what is commented on was not there before".into()),
+            _ if self.facts.is_none() => Ok(None),
+            _ => Err("the comment before is not known".into()),
+        }
+    }
+}
+
+/// What matters of a column.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ColumnState {
+    pub default: Option<String>,
+    pub not_null: bool,
+    /// An identity or generated column.
+    pub computed: bool,
+    /// The plan added it.
+    pub added: bool,
+}
+
+impl From<&Column> for ColumnState {
+    fn from(column: &Column) -> Self {
+        Self {
+            default: column.default.clone(),
+            not_null: column.is_not_null(),
+            computed: column.identity || column.generated.is_some(),
+            added: true,
+        }
+    }
+}
+
+/// What a plan has changed so far. Names are matched as written: `t` and `public.t` are two.
+#[derive(Clone)]
+pub(super) struct State<'a> {
+    catalog: &'a Catalog<'a>,
+    /// Tables, views and sequences that the plan made.
+    created: BTreeSet<RelationName>,
+    types: BTreeSet<RelationName>,
+    schemas: BTreeSet<String>,
+    /// Columns that the plan added or changed, under their names of now.
+    columns: BTreeMap<(RelationName, String), ColumnState>,
+    /// Names of now of what was renamed, to those before the plan.
+    relations_before: BTreeMap<RelationName, RelationName>,
+    columns_before: BTreeMap<(RelationName, String), String>,
+    /// Names of constraints, indexes and sequences that the plan made.
+    taken: BTreeSet<RelationName>,
+    /// Indexes that the plan made, with the columns of their keys.
+    indexes: BTreeMap<RelationName, Vec<String>>,
+}
+
+impl<'a> State<'a> {
+    /// The state after some statements.
+    pub fn after(statements: &[Statement], catalog: &'a Catalog<'a>) -> Self {
+        let mut state = Self {
+            catalog,
+            created: BTreeSet::new(),
+            types: BTreeSet::new(),
+            schemas: BTreeSet::new(),
+            columns: BTreeMap::new(),
+            relations_before: BTreeMap::new(),
+            columns_before: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            indexes: BTreeMap::new(),
+        };
+        for statement in statements {
+            state.apply(&statement.kind);
+        }
+        state
+    }
+
+    /// Whether the plan made this table, view or sequence.
+    pub fn made(&self, relation: &RelationName) -> bool {
+        self.created.contains(relation)
+    }
+
+    /// Whether the plan made this type.
+    pub fn made_type(&self, relation: &RelationName) -> bool {
+        self.types.contains(relation)
+    }
+
+    /// Whether the plan made this schema.
+    pub fn made_schema(&self, schema: &str) -> bool {
+        self.schemas.contains(schema)
+    }
+
+    /// The key of an index that the plan made.
+    pub fn made_index(&self, index: &RelationName) -> Option<&[String]> {
+        self.indexes.get(index).map(Vec::as_slice)
+    }
+
+    /// Whether the plan added this column, or the whole table.
+    pub fn added(&self, relation: &RelationName, column: &str) -> bool {
+        self.made(relation)
+            || self
+                .columns
+                .get(&(relation.clone(), column.to_owned()))
+                .is_some_and(|column| column.added)
+    }
+
+    /// What is known of a column.
+    pub fn column(&self, relation: &RelationName, column: &str) -> Result<ColumnState, String> {
+        let key = (relation.clone(), column.to_owned());
+        if let Some(known) = self.columns.get(&key) {
+            return Ok(known.clone());
+        }
+        if self.made(relation) {
+            return Err(format!("column {column} of {relation} is not known"));
+        }
+        let before = self
+            .columns_before
+            .get(&key)
+            .cloned()
+            .unwrap_or_else(|| column.to_owned());
+        self.catalog.column(self.before(relation), before)
+    }
+
+    /// The comment before, on what the plan did not make.
+    pub fn comment(
+        &self,
+        relation: &RelationName,
+        column: Option<&String>,
+    ) -> Result<Option<String>, String> {
+        let before = column.map(|column| {
+            let key = (relation.clone(), column.clone());
+            self.columns_before
+                .get(&key)
+                .cloned()
+                .unwrap_or_else(|| column.clone())
+        });
+        self.catalog.comment(self.before(relation), before)
+    }
+
+    /// The name of a relation before the plan.
+    fn before(&self, relation: &RelationName) -> RelationName {
+        self.relations_before
+            .get(relation)
+            .cloned()
+            .unwrap_or_else(|| relation.clone())
+    }
+
+    /// The name that the server gives to a new object of a table.
+    pub fn choose(
+        &self,
+        relation: &RelationName,
+        second: Option<&str>,
+        label: &str,
+    ) -> Result<String, String> {
+        let mut pass = 0;
+        loop {
+            let numbered = if pass == 0 {
+                label.to_owned()
+            } else {
+                format!("{label}{pass}")
+            };
+            let name = object_name(&relation.name, second, &numbered);
+            if !self.taken.contains(&relation.sibling(&name)) {
+                if self.catalog.is_taken(self.before(relation), &name)? {
+                    return Err(format!(
+                        "the server chooses the name, since {name} is taken: write a name"
+                    ));
+                }
+                return Ok(name);
+            }
+            pass += 1;
+        }
+    }
+
+    /// The name of a constraint, given or chosen.
+    pub fn constraint_name(
+        &self,
+        relation: &RelationName,
+        constraint: &Constraint,
+    ) -> Result<String, String> {
+        if let Some(name) = constraint.name.as_ref().or(constraint.using_index.as_ref()) {
+            return Ok(name.clone());
+        }
+        let joined = joined(&constraint.columns);
+        let only = constraint
+            .columns
+            .first()
+            .filter(|_| constraint.columns.len() == 1)
+            .map(String::as_str);
+        let (second, label) = match constraint.kind {
+            ConstraintKind::Check => (only, "check"),
+            ConstraintKind::Unique => (Some(joined.as_str()), "key"),
+            ConstraintKind::PrimaryKey => (None, "pkey"),
+            ConstraintKind::ForeignKey => (Some(joined.as_str()), "fkey"),
+            ConstraintKind::Exclude => (Some(joined.as_str()), "excl"),
+            ConstraintKind::NotNull => (only, "not_null"),
+        };
+        self.choose(relation, second, label)
+    }
+
+    /// The name of an index, given or chosen.
+    pub fn index_name(&self, index: &CreateIndex) -> Result<String, String> {
+        match &index.name {
+            Some(name) => Ok(name.clone()),
+            None => self.choose(&index.relation, Some(&joined(&index.columns)), "idx"),
+        }
+    }
+
+    /// The name of the sequence of a `serial` or identity column.
+    pub fn sequence_name(&self, relation: &RelationName, column: &str) -> Result<String, String> {
+        self.choose(relation, Some(column), "seq")
+    }
+
+    fn take(&mut self, relation: &RelationName, name: Result<String, String>) {
+        self.taken.extend(name.ok().map(|name| relation.sibling(name)));
+    }
+
+    /// Goes on past a statement.
+    fn apply(&mut self, kind: &Kind) {
+        match kind {
+            Kind::CreateTable(table) if !table.if_not_exists => self.create(table),
+            Kind::AlterTable(alter) => {
+                for action in &alter.actions {
+                    self.alter(alter, action);
+                }
+            }
+            Kind::CreateIndex(index) if !index.if_not_exists => {
+                let name = self.index_name(index);
+                if let Ok(name) = &name {
+                    self.indexes
+                        .insert(index.relation.sibling(name.clone()), index.key.clone());
+                }
+                self.take(&index.relation, name);
+            }
+            Kind::Rename(rename) => self.rename(rename),
+            Kind::CreateView {
+                relation,
+                replace: false,
+                if_not_exists: false,
+                ..
+            }
+            | Kind::CreateSequence {
+                relation,
+                if_not_exists: false,
+            } => {
+                self.created.insert(relation.clone());
+            }
+            Kind::CreateSchema {
+                schema,
+                if_not_exists: false,
+                ..
+            } => {
+                self.schemas.insert(schema.clone());
+            }
+            Kind::CreateType { relation } => {
+                self.types.insert(relation.clone());
+            }
+            Kind::DropTable { relations, .. } => {
+                self.created.retain(|relation| !relations.contains(relation));
+                self.columns
+                    .retain(|(relation, _), _| !relations.contains(relation));
+            }
+            _ => {}
+        }
+    }
+
+    fn create(&mut self, table: &CreateTable) {
+        self.created.insert(table.relation.clone());
+        for column in &table.columns {
+            self.add(&table.relation, column);
+        }
+        for constraint in &table.constraints {
+            self.constrain(&table.relation, constraint);
+        }
+    }
+
+    /// Goes on past the definition of a column.
+    pub fn add(&mut self, relation: &RelationName, column: &Column) {
+        self.columns
+            .insert((relation.clone(), column.name.clone()), column.into());
+        if column.serial || column.identity {
+            let name = self.sequence_name(relation, &column.name);
+            self.take(relation, name);
+        }
+        for constraint in &column.constraints {
+            self.constrain(relation, constraint);
+        }
+    }
+
+    /// Goes on past a constraint.
+    pub fn constrain(&mut self, relation: &RelationName, constraint: &Constraint) {
+        let name = self.constraint_name(relation, constraint);
+        if let (Some(index), Ok(name)) = (&constraint.using_index, &name)
+            && let Some(key) = self.indexes.remove(&relation.sibling(index.clone()))
+        {
+            self.indexes.insert(relation.sibling(name.clone()), key);
+        }
+        self.take(relation, name);
+        if constraint.kind == ConstraintKind::PrimaryKey {
+            for column in &constraint.columns {
+                self.set(relation, column, |state| state.not_null = true);
+            }
+        }
+    }
+
+    fn set(&mut self, relation: &RelationName, column: &str, change: impl FnOnce(&mut ColumnState)) {
+        if let Ok(mut state) = self.column(relation, column) {
+            change(&mut state);
+            self.columns.insert((relation.clone(), column.to_owned()), state);
+        }
+    }
+
+    /// Goes on past a subcommand of `ALTER TABLE`.
+    pub fn alter(&mut self, alter: &AlterTable, action: &TableAction) {
+        let relation = &alter.relation;
+        match action {
+            TableAction::AddColumn {
+                column,
+                if_not_exists: false,
+            } => self.add(relation, column),
+            TableAction::AddConstraint(constraint) => self.constrain(relation, constraint),
+            TableAction::SetDefault { column, default } => {
+                self.set(relation, column, |state| state.default = Some(default.clone()));
+            }
+            TableAction::DropDefault { column } => self.set(relation, column, |state| state.default = None),
+            TableAction::SetNotNull { column } => self.set(relation, column, |state| state.not_null = true),
+            TableAction::DropNotNull { column } => self.set(relation, column, |state| state.not_null = false),
+            TableAction::DropColumn { column, .. } => {
+                self.columns.remove(&(relation.clone(), column.clone()));
+            }
+            TableAction::DropConstraint { constraint } => {
+                self.taken.remove(&relation.sibling(constraint.clone()));
+            }
+            _ => {}
+        }
+    }
+
+    fn rename(&mut self, rename: &Rename) {
+        match &rename.target {
+            RenameTarget::Relation { relation, .. } => {
+                let now = relation.sibling(rename.to.clone());
+                let before = self
+                    .relations_before
+                    .remove(relation)
+                    .unwrap_or_else(|| relation.clone());
+                if self.created.remove(relation) {
+                    self.created.insert(now.clone());
+                }
+                if let Some(key) = self.indexes.remove(relation) {
+                    self.indexes.insert(now.clone(), key);
+                }
+                if self.taken.remove(relation) {
+                    self.taken.insert(now.clone());
+                }
+                moved(&mut self.columns, relation, &now);
+                moved(&mut self.columns_before, relation, &now);
+                self.relations_before.insert(now, before);
+            }
+            RenameTarget::Column { relation, column, .. } => {
+                let (was, now) = (
+                    (relation.clone(), column.clone()),
+                    (relation.clone(), rename.to.clone()),
+                );
+                let before = self.columns_before.remove(&was).unwrap_or_else(|| column.clone());
+                if let Some(state) = self.columns.remove(&was) {
+                    self.columns.insert(now.clone(), state);
+                }
+                self.columns_before.insert(now, before);
+            }
+            RenameTarget::Constraint {
+                relation, constraint, ..
+            } => {
+                self.taken.remove(&relation.sibling(constraint.clone()));
+                self.taken.insert(relation.sibling(rename.to.clone()));
+            }
+            RenameTarget::Schema { schema } if self.schemas.remove(schema) => {
+                self.schemas.insert(rename.to.clone());
+            }
+            RenameTarget::Named { relation, .. } if self.types.remove(relation) => {
+                self.types.insert(relation.sibling(rename.to.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Moves what is kept of a relation's columns to its new name.
+fn moved<T: Clone>(map: &mut BTreeMap<(RelationName, String), T>, from: &RelationName, to: &RelationName) {
+    let found: Vec<_> = map
+        .keys()
+        .filter(|(relation, _)| relation == from)
+        .cloned()
+        .collect();
+    for key in found {
+        if let Some(value) = map.remove(&key) {
+            map.insert((to.clone(), key.1), value);
+        }
+    }
+}
+
+/// Names of columns in one, as long as the server goes on adding.
+fn joined(columns: &[String]) -> String {
+    let mut joined = String::new();
+    for column in columns {
+        if !joined.is_empty() {
+            joined.push('_');
+        }
+        joined.push_str(column);
+        if joined.len() > MAX_IDENTIFIER {
+            break;
+        }
+    }
+    joined
+}

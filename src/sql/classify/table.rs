@@ -114,13 +114,13 @@ fn constraint(node: &Node, column: Option<&String>) -> Option<Constraint> {
         }
     };
     let (kind, columns) = match part.contype() {
-        ConstrType::ConstrCheck => {
-            let found = part.raw_expr.as_deref().and_then(tree::columns);
-            (
-                ConstraintKind::Check,
-                found.filter(|columns| columns.len() == 1).unwrap_or_default(),
-            )
-        }
+        ConstrType::ConstrCheck => (
+            ConstraintKind::Check,
+            part.raw_expr
+                .as_deref()
+                .and_then(tree::columns)
+                .unwrap_or_default(),
+        ),
         ConstrType::ConstrUnique => (
             ConstraintKind::Unique,
             [own(&part.keys), names(&part.including)].concat(),

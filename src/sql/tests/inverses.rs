@@ -1,0 +1,1 @@
+//! Inverses, as text; that they work is proven on a server.
