@@ -13,6 +13,7 @@
 //! - A breach stays a breach, and a pass stays a pass, whatever is sampled later.
 
 mod assess;
+mod convert;
 mod number;
 mod plan;
 mod preflight;
@@ -32,7 +33,7 @@ pub use sample::{Baseline, Failure, MetricReading, Reading, Sample, Verdict, jud
 pub use schedule::{MAX_DUE, Tick, Watch, due_samples, next_due};
 pub use summary::{MetricSummary, RECENT_SAMPLES, Recent, VerdictCounts, summarize};
 pub use template::{Position, Queries, Scope, Template, TemplateError, Variable};
-pub use validate::{MAX_ARGS, MAX_METRICS, MAX_SAMPLES_PER_METRIC, Problem};
+pub use validate::{MAX_ARGS, MAX_METRICS, MAX_SAMPLES_PER_METRIC};
 
 #[cfg(test)]
 mod fixture;

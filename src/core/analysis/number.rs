@@ -21,6 +21,14 @@ pub struct Decimal {
 pub struct DecimalError(String);
 
 impl Decimal {
+    /// Makes a decimal of a text that was read already.
+    pub(super) fn of(text: &str, value: f64) -> Self {
+        Self {
+            text: text.to_owned(),
+            value,
+        }
+    }
+
     /// Returns the value.
     pub fn value(&self) -> f64 {
         self.value

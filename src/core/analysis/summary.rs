@@ -27,6 +27,8 @@ pub struct MetricSummary {
     pub counts: VerdictCounts,
     /// The last samples, oldest first, the warm-up included.
     pub recent: Vec<Recent>,
+    /// What is wrong with the last sample; empty where nothing is.
+    pub message: String,
 }
 
 /// How many samples of each verdict.
@@ -80,6 +82,10 @@ pub fn summarize(
             last: of_metric().rev().find_map(|sample| sample.value),
             limit: metric.threshold.to_string(),
             counts,
+            message: of_metric()
+                .next_back()
+                .map(|sample| sample.message.clone())
+                .unwrap_or_default(),
             recent: recent
                 .map(|sample| Recent {
                     at: sample.at,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{AnalysisPlan, MetricPlan, Tick, number::format_duration};
 
 /// A query with places for values; serialized as its source.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Template {
     source: String,

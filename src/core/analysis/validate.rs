@@ -2,9 +2,8 @@
 
 use std::{collections::BTreeSet, fmt, time::Duration};
 
-use serde::{Deserialize, Serialize};
-
 use super::{AnalysisPlan, BreachRule, MetricPlan, Scope, Template, Tick, Variable};
+use crate::api::FieldProblem;
 
 /// How many metrics a plan has at most.
 pub const MAX_METRICS: usize = 16;
@@ -15,35 +14,25 @@ pub const MAX_SAMPLES_PER_METRIC: u64 = 20_000;
 
 const SHORTEST_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A part of a plan is wrong.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{field}: {message}")]
-pub struct Problem {
-    /// The path of the field below `analysis`, as `metrics[0].query`.
-    pub field: String,
-    /// What is wrong, and what to do.
-    pub message: String,
-}
-
 /// Collects problems.
 #[derive(Default)]
-struct Problems(Vec<Problem>);
+struct Problems(Vec<FieldProblem>);
 
 impl Problems {
-    /// Notes `message` about `field`, unless `fine`.
+    /// Notes `message` about the field of the analysis, unless `fine`.
     fn check(&mut self, fine: bool, field: &str, message: impl fmt::Display) {
         if !fine {
-            self.0.push(Problem {
-                field: field.to_owned(),
-                message: message.to_string(),
-            });
+            self.0.push(FieldProblem::new(
+                format!("spec.analysis.{field}"),
+                message.to_string(),
+            ));
         }
     }
 }
 
 impl AnalysisPlan {
-    /// Returns everything that is wrong with the plan, by field; nothing for a plan that can be carried out.
-    pub fn validate(&self) -> Vec<Problem> {
+    /// Returns everything that is wrong with the plan, by field of the spec; nothing for a plan that can be carried out.
+    pub fn validate(&self) -> Vec<FieldProblem> {
         let mut problems = Problems::default();
         self.check_times(&mut problems);
         self.check_counts(&mut problems);
@@ -223,7 +212,10 @@ mod tests {
     fn problems(change: impl FnOnce(&mut AnalysisPlan)) -> Vec<String> {
         let mut plan = plan();
         change(&mut plan);
-        plan.validate().iter().map(ToString::to_string).collect()
+        plan.validate()
+            .iter()
+            .map(|problem| problem.to_string().replacen("spec.analysis.", "", 1))
+            .collect()
     }
 
     #[test]
