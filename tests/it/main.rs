@@ -10,4 +10,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod postgres_edge;
+mod postgres_fingerprint;
 mod smoke;
