@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::clock;
 use super::subject::{Database, Subject};
 use super::watch;
-use crate::api::Reason;
+use crate::api::{FieldProblem, Reason};
 use crate::core::analysis::AnalysisPlan;
 use crate::core::compile::{Draft, Problem, Surroundings};
 use crate::core::plan::{DatabaseIdentity, Plan};
@@ -43,16 +43,20 @@ fn refused(problems: &[Problem]) -> NotBegun {
     NotBegun::Refused(Cause::new(reason, message))
 }
 
+fn invalid(problems: &[FieldProblem]) -> NotBegun {
+    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    NotBegun::Refused(Cause::new(Reason::PlanInvalid, message))
+}
+
 /// Makes the plan of a subject.
 async fn plan(session: &mut Session, database: &Database, subject: &Subject, id: Uuid) -> Result<Plan, NotBegun> {
-    let wrong = crate::api::validate::validate(&subject.spec);
+    let wrong = crate::api::validate::migration(&subject.spec);
     if !wrong.is_empty() {
-        let message = wrong.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
-        return Err(NotBegun::Refused(Cause::new(Reason::PlanInvalid, message)));
+        return Err(invalid(&wrong));
     }
     let analysis = match &subject.spec.analysis {
         None => None,
-        Some(spec) => Some(analysis(spec).map_err(|problems| refused(&problems))?),
+        Some(spec) => Some(AnalysisPlan::from_spec(spec).map_err(|problems| invalid(&problems))?),
     };
     let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
     let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;
@@ -78,21 +82,6 @@ async fn plan(session: &mut Session, database: &Database, subject: &Subject, id:
         return Err(NotBegun::Refused(Cause::new(Reason::PolicyViolated, message)));
     }
     Ok(plan)
-}
-
-/// Reads the analysis of a spec.
-fn analysis(spec: &crate::api::Analysis) -> Result<AnalysisPlan, Vec<Problem>> {
-    let invalid = |field: &str, message: String| Problem {
-        reason: Reason::PlanInvalid,
-        place: format!("spec.analysis.{field}"),
-        message,
-    };
-    let plan = AnalysisPlan::try_from(spec).map_err(|problems| {
-        problems.into_iter().map(|problem| invalid(&problem.field, problem.message)).collect::<Vec<_>>()
-    })?;
-    let problems: Vec<Problem> =
-        plan.validate().into_iter().map(|problem| invalid(&problem.field, problem.message)).collect();
-    if problems.is_empty() { Ok(plan) } else { Err(problems) }
 }
 
 /// Begins a run: the plan is made and checked, the metrics are asked, the ledger is made, the epoch is taken, and the

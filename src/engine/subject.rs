@@ -36,16 +36,15 @@ pub struct Database {
     pub baseline: Option<Version>,
 }
 
-/// A metrics provider, its Secrets resolved, or why it cannot be used.
-pub type ProviderSlot = Result<ReadyProvider, Cause>;
-
-/// A provider that can be asked.
-#[derive(Clone, Debug)]
-pub struct ReadyProvider {
-    /// The provider.
-    pub provider: Arc<Provider>,
-    /// How often it scrapes, where it is known.
-    pub scrape_interval: Option<Duration>,
+/// The metric providers that an analysis names, their Secrets resolved.
+#[derive(Clone, Debug, Default)]
+pub struct Providers {
+    /// By name; one that cannot be asked says why.
+    pub by_name: BTreeMap<String, Provider>,
+    /// How often each scrapes.
+    pub scrape_intervals: BTreeMap<String, Duration>,
+    /// What is wrong with those that cannot be asked.
+    pub wrong: Vec<Cause>,
 }
 
 /// The newest state of one Migration object.
@@ -64,7 +63,7 @@ pub struct Subject {
     /// Its one-shot tokens.
     pub tokens: Tokens,
     /// The providers that its analysis names.
-    pub providers: BTreeMap<String, ProviderSlot>,
+    pub providers: Providers,
 }
 
 /// Asks whether an object still exists, at its source and not in a cache; the error says why that is not known.

@@ -1,65 +1,22 @@
 //! Asks the providers, judges what they answer, and keeps the samples in the ledger.
 
-use std::collections::BTreeMap;
-
-use futures::future::join_all;
 use jiff::Timestamp;
 
-use super::subject::{ProviderSlot, Subject};
+use super::subject::Subject;
 use crate::api::Reason;
 use crate::core::analysis::{
-    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, ProblemKind, Reading, Sample, Scope, Tick, Watch,
-    assess, baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
+    AnalysisPlan, Assessment, Baseline, MetricReading, ProblemKind, Reading, Sample, Scope, Tick, Watch, assess,
+    baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
 };
 use crate::core::observation::{BaselineRecord, WatchFacts};
 use crate::core::state::{Cause, State};
 use crate::core::view::WatchView;
-
-/// Who asks, for the templates.
-fn scope<'a>(subject: Option<&'a Subject>, phase: &'a str) -> Scope<'a> {
-    let (namespace, name) = subject.map_or(("", ""), |subject| (subject.key.namespace.as_str(), subject.key.name.as_str()));
-    Scope { namespace, name, phase }
-}
-
-async fn ask(slot: Option<&ProviderSlot>, query: &str, at: Timestamp) -> Reading {
-    match slot {
-        Some(Ok(ready)) => ready.provider.read(query, at).await,
-        Some(Err(cause)) => Reading::Error(Failure::Unreachable, cause.message.clone()),
-        None => Reading::Error(Failure::Unreachable, "the provider is not known".to_owned()),
-    }
-}
-
-async fn read_metric(
-    plan: &AnalysisPlan,
-    metric: &MetricPlan,
-    providers: &BTreeMap<String, ProviderSlot>,
-    scope: Scope<'_>,
-    tick: &Tick,
-) -> MetricReading {
-    let slot = providers.get(&metric.provider);
-    let name = metric.name.clone();
-    match plan.queries(metric, scope, tick) {
-        Err(error) => {
-            let value = Reading::Error(Failure::QueryInvalid, error.to_string());
-            MetricReading { metric: name, value, guard: None }
-        }
-        Ok(queries) => {
-            let guard = async {
-                match &queries.guard {
-                    Some(query) => Some(ask(slot, query, tick.at).await),
-                    None => None,
-                }
-            };
-            let (value, guard) = tokio::join!(ask(slot, &queries.query, tick.at), guard);
-            MetricReading { metric: name, value, guard }
-        }
-    }
-}
+use crate::metrics;
 
 /// Asks for all metrics at once.
 async fn read_all(plan: &AnalysisPlan, subject: &Subject, phase: &str, tick: &Tick) -> Vec<MetricReading> {
-    let scope = scope(Some(subject), phase);
-    join_all(plan.metrics.iter().map(|metric| read_metric(plan, metric, &subject.providers, scope, tick))).await
+    let scope = Scope { namespace: &subject.key.namespace, name: &subject.key.name, phase };
+    metrics::read_all(plan, scope, tick, &subject.providers.by_name).await
 }
 
 /// Asks everything once before any SQL.
@@ -67,18 +24,11 @@ async fn read_all(plan: &AnalysisPlan, subject: &Subject, phase: &str, tick: &Ti
 /// # Errors
 /// The cause, and whether it may pass by itself.
 pub async fn check(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Result<(), (Cause, bool)> {
-    for metric in &plan.metrics {
-        match subject.providers.get(&metric.provider) {
-            Some(Err(cause)) => return Err((cause.clone(), true)),
-            None => {
-                let message = format!("metric {}: there is no MetricsProvider {}", metric.name, metric.provider);
-                return Err((Cause::new(Reason::ProviderNotFound, message), true));
-            }
-            Some(Ok(_)) => {}
-        }
+    if let Some(cause) = subject.providers.wrong.first() {
+        return Err((cause.clone(), true));
     }
     let readings = read_all(plan, subject, "Planning", &Tick::before(plan, now)).await;
-    let scrape = |name: &str| subject.providers.get(name).and_then(|slot| slot.as_ref().ok()?.scrape_interval);
+    let scrape = |name: &str| subject.providers.scrape_intervals.get(name).copied();
     let problems = preflight(plan, &readings, scrape);
     if problems.is_empty() {
         return Ok(());

@@ -9,7 +9,7 @@
 mod clock;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -43,33 +43,29 @@ pub struct Differences {
     pub total: usize,
 }
 
-impl Fingerprint {
-    /// Reads the structure of the connected database in one round trip.
-    ///
-    /// # Errors
-    /// What the server said; a lock timeout where somebody holds a table or view exclusively.
-    pub async fn read(session: &mut PgConnection) -> Result<Self, Error> {
-        let major = session.server_version_num().unwrap_or_default() / 10_000;
-        let query = if major < 15 { QUERY_14 } else { QUERY_15 };
-        let rows = match sqlx::raw_sql(query)
-            .fetch_all(&mut *session)
-            .await
-            .map_err(Error::from)
-        {
-            // An object that was dropped while it was being described: the next look does not see it.
-            Err(error) if error.sqlstate() == Some("XX000") => {
-                sqlx::raw_sql(query).fetch_all(session).await.map_err(|_| error)?
-            }
-            rows => rows?,
-        };
-        let mut items = BTreeMap::from([("server".to_owned(), format!("PostgreSQL {major}"))]);
-        for row in rows.iter().filter(|row| row.len() == 2) {
-            let (identity, definition) = item(row)?;
-            items.insert(identity, definition);
+/// Reads the structure of the connected database in one round trip.
+///
+/// # Errors
+/// What the server said; a lock timeout where somebody holds a table or view exclusively.
+pub async fn read(session: &mut PgConnection) -> Result<Fingerprint, Error> {
+    let major = session.server_version_num().unwrap_or_default() / 10_000;
+    let query = if major < 15 { QUERY_14 } else { QUERY_15 };
+    let rows = match sqlx::raw_sql(query).fetch_all(&mut *session).await.map_err(Error::from) {
+        // An object that was dropped while it was being described: the next look does not see it.
+        Err(error) if error.sqlstate() == Some("XX000") => {
+            sqlx::raw_sql(query).fetch_all(session).await.map_err(|_| error)?
         }
-        Ok(Self::from_items(items))
+        rows => rows?,
+    };
+    let mut items = BTreeMap::from([("server".to_owned(), format!("PostgreSQL {major}"))]);
+    for row in rows.iter().filter(|row| row.len() == 2) {
+        let (identity, definition) = item(row)?;
+        items.insert(identity, definition);
     }
+    Ok(Fingerprint::from_items(items))
+}
 
+impl Fingerprint {
     /// Computes the hash over items.
     pub fn from_items(items: BTreeMap<String, String>) -> Self {
         let mut hasher = Sha256::new();
@@ -89,40 +85,61 @@ impl Fingerprint {
     }
 }
 
-/// Says what two structures disagree about; each comes with its name in a sentence, for example `the copy`.
-pub fn diff(left: (&str, &Fingerprint), right: (&str, &Fingerprint)) -> Differences {
-    let mut differences = Differences {
-        first: Vec::new(),
-        total: 0,
-    };
-    let mut add = |sentence: String| {
-        differences.total += 1;
-        if differences.first.len() < SHOWN_DIFFERENCES {
-            differences.first.push(sentence);
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.first.join("; "))?;
+        match self.total - self.first.len() {
+            0 => Ok(()),
+            left => write!(f, "; and {left} more"),
         }
-    };
-    let mut identities: Vec<&String> = left.1.items.keys().chain(right.1.items.keys()).collect();
+    }
+}
+
+/// Says in what a copy differs from its primary.
+pub fn diff(primary: &Fingerprint, copy: &Fingerprint) -> Differences {
+    compare(primary, copy, |identity, pair| match pair {
+        (Some(a), Some(b)) => {
+            format!("{identity} is {} on the primary, {} on the copy", quoted(a), quoted(b))
+        }
+        (Some(_), None) => format!("{identity} exists only on the primary"),
+        (None, _) => format!("{identity} exists only on the copy"),
+    })
+}
+
+/// Says in what a database differs from what it was.
+pub fn changes(before: &Fingerprint, now: &Fingerprint) -> Differences {
+    compare(before, now, |identity, pair| match pair {
+        (Some(a), Some(b)) => format!("{identity} was {}, and is now {}", quoted(a), quoted(b)),
+        (Some(_), None) => format!("{identity} is gone"),
+        (None, _) => format!("{identity} was not there before"),
+    })
+}
+
+fn compare(
+    left: &Fingerprint,
+    right: &Fingerprint,
+    sentence: impl Fn(&str, (Option<&str>, Option<&str>)) -> String,
+) -> Differences {
+    let mut identities: Vec<&String> = left.items.keys().chain(right.items.keys()).collect();
     // Tables first, so that the few sentences that are shown are the telling ones.
     identities.sort_by_key(|identity| (!identity.starts_with("table "), *identity));
     identities.dedup();
-    let lonely = |identity: &str| {
-        let is_missing = |table: &str| left.1.items.contains_key(table) != right.1.items.contains_key(table);
-        parents(identity).any(|parent| is_missing(&parent))
-    };
+    let mut differences = Differences { first: Vec::new(), total: 0 };
     for identity in identities {
-        match (left.1.items.get(identity), right.1.items.get(identity)) {
-            (Some(a), Some(b)) if a != b => {
-                add(format!(
-                    "{identity} is {} on {}, {} on {}",
-                    quoted(a),
-                    left.0,
-                    quoted(b),
-                    right.0
-                ));
-            }
-            (Some(_), None) if !lonely(identity) => add(format!("{identity} exists only on {}", left.0)),
-            (None, Some(_)) if !lonely(identity) => add(format!("{identity} exists only on {}", right.0)),
-            _ => {}
+        let pair = (
+            left.items.get(identity).map(String::as_str),
+            right.items.get(identity).map(String::as_str),
+        );
+        let belongs_to_missing = || {
+            parents(identity)
+                .any(|parent| left.items.contains_key(&parent) != right.items.contains_key(&parent))
+        };
+        if pair.0 == pair.1 || (pair.0.is_some() != pair.1.is_some() && belongs_to_missing()) {
+            continue;
+        }
+        differences.total += 1;
+        if differences.first.len() < SHOWN_DIFFERENCES {
+            differences.first.push(sentence(identity, pair));
         }
     }
     differences
@@ -216,10 +233,7 @@ mod tests {
         let base = [("table s.t", "relkind r"), ("column s.t.a", "integer")];
         let check = |copy: &[(&str, &str)], total: usize, first: &[&str]| {
             let copy: Vec<_> = base.iter().chain(copy).copied().collect();
-            let found = diff(
-                ("the primary", &fingerprint(&base)),
-                ("the copy", &fingerprint(&copy)),
-            );
+            let found = diff(&fingerprint(&base), &fingerprint(&copy));
             assert_eq!(
                 (found.total, found.first),
                 (total, first.iter().map(ToString::to_string).collect())
@@ -250,6 +264,15 @@ mod tests {
         let many: Vec<(&str, &str)> = many.iter().map(|name| (name.as_str(), "text")).collect();
         let names = ["c0", "c1", "c2", "c3", "c4"].map(|c| format!("column s.t.{c} exists only on the copy"));
         check(&many, 9, &names.each_ref().map(String::as_str));
+    }
+
+    #[test]
+    fn changes_say_what_was() {
+        let (before, now) = (fingerprint(&[("index i", "a"), ("view v", "x")]), fingerprint(&[("view v", "y")]));
+        assert_eq!(changes(&before, &now).to_string(), "index i is gone; view v was `x`, and is now `y`");
+        assert_eq!(changes(&now, &before).first.first().map(String::as_str), Some("index i was not there before"));
+        let differences = Differences { first: vec!["a".to_owned()], total: 3 };
+        assert_eq!(differences.to_string(), "a; and 2 more");
     }
 
     #[test]

@@ -1,1 +1,154 @@
-//! Stub.
+//! The least that an administrator has to grant, as SQL to print, and what of it a login lacks.
+
+use sqlx::Row;
+use sqlx::postgres::PgConnection;
+
+use super::error::Error;
+use crate::sql::{quote_ident, quote_literal};
+
+/// A grant that the login lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// The statement that an administrator would run.
+    pub grant: String,
+    /// What does not work without it.
+    pub feature: String,
+    /// Whether no migration can run without it.
+    pub blocking: bool,
+}
+
+/// Composes the least SQL with which an administrator prepares a database; it can be run twice.
+///
+/// `owner_role` is the role that owns the application's objects; without it the login has to own them itself.
+pub fn grants_sql(login: &str, owner_role: Option<&str>, database: &str, schemas: &[String]) -> String {
+    let (who, name) = (quote_ident(login), quote_literal(login));
+    let creator = owner_role.map_or_else(|| who.clone(), quote_ident);
+    let mut sql = format!(
+        "-- Run as an administrator, connected to database {database}.\n\
+         -- The password is not part of this: set it with \\password {who} in psql.\n\
+         DO $$ BEGIN\n\
+         \x20   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = {name}) THEN\n\
+         \x20       CREATE ROLE {who} LOGIN;\n\
+         \x20   END IF;\n\
+         END $$;\n\
+         GRANT CONNECT ON DATABASE {} TO {who};\n\
+         -- The history of what was done; it belongs to the login and nobody else needs it.\n\
+         CREATE SCHEMA IF NOT EXISTS whimbrel AUTHORIZATION {who};\n",
+        quote_ident(database),
+    );
+    sql += &match owner_role {
+        Some(_) => format!("-- Migrations run as the role that owns the tables.\nGRANT {creator} TO {who};\n"),
+        None => "-- Without an owner role, the tables that migrations alter must belong to the login.\n".to_owned(),
+    };
+    for schema in schemas {
+        sql += &format!("GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n", quote_ident(schema));
+    }
+    sql += &format!(
+        "-- Optional: to name the query and the application of sessions that block a migration.\n\
+         -- GRANT pg_read_all_stats TO {who};\n\
+         -- Only where EXECUTE was revoked from PUBLIC: to tell this server from another one.\n\
+         -- GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who};\n"
+    );
+    sql
+}
+
+/// Names every grant that the connected login lacks, the ones that block everything first.
+///
+/// `schemas` are those that migrations name; one that does not exist is left out.
+///
+/// # Errors
+/// What the server said.
+pub async fn missing(
+    session: &mut PgConnection,
+    owner_role: Option<&str>,
+    schemas: &[String],
+) -> Result<Vec<Missing>, Error> {
+    let row = sqlx::query(ROLE).bind(owner_role).fetch_one(&mut *session).await?;
+    let login: String = row.try_get("login")?;
+    let who = quote_ident(&login);
+    let creator = owner_role.map_or_else(|| who.clone(), quote_ident);
+    let mut missing = Vec::new();
+    let mut need = |granted: bool, blocking: bool, grant: String, feature: &str| {
+        if !granted {
+            missing.push(Missing { grant, feature: feature.to_owned(), blocking });
+        }
+    };
+    let ledger = if row.try_get("ledger_exists")? {
+        format!("ALTER SCHEMA whimbrel OWNER TO {who}")
+    } else {
+        format!("CREATE SCHEMA whimbrel AUTHORIZATION {who}")
+    };
+    need(row.try_get("has_ledger")?, true, ledger, "every migration: the history has no place");
+    let role = if row.try_get("role_exists")? {
+        format!("GRANT {creator} TO {who}")
+    } else {
+        format!("CREATE ROLE {creator}; GRANT {creator} TO {who}")
+    };
+    need(row.try_get("is_member")?, true, role, "every migration: statements run as the owner role");
+    let control = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who}");
+    need(row.try_get("knows_server")?, true, control, "every migration: this server cannot be told from another one");
+    let acts_as = if row.try_get("role_exists")? { owner_role.unwrap_or(&login) } else { login.as_str() };
+    for schema in sqlx::query(SCHEMAS).bind(schemas).bind(acts_as).fetch_all(&mut *session).await? {
+        let name = quote_ident(schema.try_get("name")?);
+        let grant = format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {creator}");
+        need(schema.try_get("may_create")?, true, grant, "creating tables and indexes in this schema");
+        let (foreign, first): (i64, Option<String>) = (schema.try_get("foreign")?, schema.try_get("first")?);
+        let grant = format!("ALTER TABLE {} OWNER TO {creator}", first.unwrap_or_default());
+        let feature = format!("altering the relations of schema {name} that belong to others: {foreign}");
+        need(foreign == 0, false, grant, &feature);
+    }
+    let stats = format!("GRANT pg_read_all_stats TO {who}");
+    need(row.try_get("sees_activity")?, false, stats, "naming the query and the application of sessions that block a migration");
+    missing.sort_by_key(|missing| !missing.blocking);
+    Ok(missing)
+}
+
+/// MEMBER, and not USAGE, is what `SET ROLE` asks for.
+const ROLE: &str = "
+SELECT session_user::text AS login,
+       w.oid IS NOT NULL AS ledger_exists,
+       CASE WHEN w.oid IS NOT NULL THEN pg_has_role(session_user, w.nspowner, 'USAGE')
+            ELSE has_database_privilege(session_user, current_database(), 'CREATE') END AS has_ledger,
+       $1::text IS NULL OR o.oid IS NOT NULL AS role_exists,
+       $1::text IS NULL OR coalesce(pg_has_role(session_user, o.oid, 'MEMBER'), false) AS is_member,
+       has_function_privilege(session_user, 'pg_catalog.pg_control_system()', 'EXECUTE') AS knows_server,
+       pg_has_role(session_user, 'pg_read_all_stats', 'USAGE') AS sees_activity
+FROM (SELECT) one
+LEFT JOIN pg_catalog.pg_namespace w ON w.nspname = 'whimbrel'
+LEFT JOIN pg_catalog.pg_roles o ON o.rolname = $1";
+
+const SCHEMAS: &str = "
+SELECT n.nspname::text AS name,
+       has_schema_privilege($2, n.oid, 'CREATE') AND has_schema_privilege($2, n.oid, 'USAGE') AS may_create,
+       f.count AS foreign, f.first
+FROM pg_catalog.pg_namespace n
+CROSS JOIN LATERAL (
+    SELECT count(*), min(quote_ident(n.nspname) || '.' || quote_ident(c.relname)) AS first
+    FROM pg_catalog.pg_class c
+    LEFT JOIN pg_catalog.pg_depend d
+           ON d.classid = 'pg_catalog.pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
+    WHERE c.relnamespace = n.oid AND c.relkind IN ('r', 'p', 'v', 'm') AND d.objid IS NULL
+      AND NOT pg_has_role($2, c.relowner, 'USAGE')
+) f
+WHERE n.nspname = ANY ($1::text[])
+ORDER BY n.nspname";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_sql_quotes_and_names_no_password() {
+        let sql = grants_sql("whim\"brel", Some("shop owner"), "Shop", &["public".to_owned(), "My App".to_owned()]);
+        for expected in [
+            "rolname = 'whim\"brel'",
+            "CREATE ROLE \"whim\"\"brel\" LOGIN;",
+            "GRANT CONNECT ON DATABASE \"Shop\" TO \"whim\"\"brel\";",
+            "GRANT \"shop owner\" TO \"whim\"\"brel\";",
+            "GRANT USAGE, CREATE ON SCHEMA \"My App\" TO \"shop owner\";",
+        ] {
+            assert!(sql.contains(expected), "{expected}\n{sql}");
+        }
+        assert!(!sql.contains("PASSWORD"), "{sql}");
+    }
+}

@@ -14,7 +14,7 @@ use super::block::{self, Direction, Failed, Job, Limits, Ran};
 use super::catalog::path;
 use super::copy::{self, Overlap};
 use super::error::{Class, Error};
-use super::fingerprint::{self, Fingerprint};
+use super::fingerprint::{self, Differences, Fingerprint};
 use super::ledger::{self, NewRun, Run, Side, units};
 use super::session::Session;
 use super::statement::send_ours;
@@ -60,7 +60,7 @@ fn verdict<T>(reason: Reason, message: impl Into<String>) -> Result<T, Stop> {
 /// # Errors
 /// `CopyIsPrimary`, and everything of [`Session::own`].
 pub async fn take(primary: &mut Session, copy: &mut Session, owner: &str) -> Result<(), Error> {
-    if copy::overlap(primary.conn(), copy.conn()).await? != Overlap::None {
+    if copy::overlap(primary.conn(), copy.conn()).await? == Overlap::Database {
         return Err(Error::CopyIsPrimary);
     }
     copy.ensure_ledger(Side::Copy).await?;
@@ -114,7 +114,7 @@ impl Trip<'_> {
         self.fingerprint.clone_from(&zero.hash);
         if zero.hash != there.hash {
             let differences = fingerprint::diff(&there, &zero);
-            let message = format!("the copy differs from the primary: {differences}; refresh the copy, then request a retry");
+            let message = format!("the copy differs from the primary: {}; refresh the copy, then request a retry", told(&differences));
             return verdict(Reason::Drifted, message);
         }
         register(self.copy, run).await?;
@@ -127,7 +127,7 @@ impl Trip<'_> {
         if let (Some(first), Some(second)) = (reached.last(), again.last())
             && first.hash != second.hash
         {
-            let differences = fingerprint::diff(first, second);
+            let differences = told(&fingerprint::changes(first, second));
             return verdict(Reason::RoundTripFailed, format!("the second time up ends elsewhere than the first: {differences}"));
         }
         self.down(&zero, &again).await?;
@@ -143,7 +143,7 @@ impl Trip<'_> {
         }
         let statements = self.plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
         let all = Block { transactional: true, statements, aside: Vec::new() };
-        let job = Job { rehearse_only: true, ..self.job(0, Direction::Up, &all, true) };
+        let job = Job { rehearse_only: true, measure: true, ..job(self.run, self.plan, 0, Direction::Up, &all) };
         match block::run(self.copy, &job).await {
             Ok(ran) => self.units.push(facts(0, ran)),
             Err(failed) => return Err(judge(self.plan, 0, &all, failed, "on the copy")),
@@ -151,25 +151,12 @@ impl Trip<'_> {
         Ok(RoundTrip::UpOnly)
     }
 
-    fn job<'a>(&'a self, unit: usize, direction: Direction, block: &'a Block, measure: bool) -> Job<'a> {
-        Job { run: self.run, plan: self.plan, unit, direction, block, limits: ON_COPY, measure, rehearse_only: false }
-    }
-
     /// Applies every unit and returns the fingerprint after each.
     async fn up(&mut self, measure: bool) -> Result<Vec<Fingerprint>, Stop> {
         let mut reached = Vec::new();
         let plan = self.plan;
         for (index, unit) in plan.units.iter().enumerate() {
-            let job = Job {
-                run: self.run,
-                plan,
-                unit: index,
-                direction: Direction::Up,
-                block: &unit.up,
-                limits: ON_COPY,
-                measure,
-                rehearse_only: false,
-            };
+            let job = Job { measure, ..job(self.run, plan, index, Direction::Up, &unit.up) };
             match block::run(self.copy, &job).await {
                 Ok(ran) if measure => self.units.push(facts(index, ran)),
                 Ok(_) => {}
@@ -202,13 +189,23 @@ impl Trip<'_> {
                 let step = self.plan.step_of(index).map_or("?", |step| step.name.as_str());
                 let message = format!(
                     "the way back of step {step} does not bring the catalog back: {}; correct its down",
-                    fingerprint::diff(before, &now)
+                    told(&fingerprint::changes(before, &now))
                 );
                 return verdict(Reason::RoundTripFailed, message);
             }
         }
         Ok(())
     }
+}
+
+fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: &'a Block) -> Job<'a> {
+    Job { run, plan, unit, direction, block, limits: ON_COPY, measure: false, rehearse_only: false }
+}
+
+fn told(differences: &Differences) -> String {
+    let more = differences.total.saturating_sub(differences.first.len());
+    let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+    format!("{}{rest}", differences.first.join("; "))
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
@@ -256,7 +253,7 @@ async fn undo(copy: &mut Session, run: Uuid, plan: &Plan, unit: usize, from: usi
     let blocks = plan.units.get(unit).and_then(|unit| unit.way_back.as_deref()).unwrap_or_default();
     if blocks.is_empty() {
         let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
-        return one_back(copy, run, plan, unit, &nothing, 0, 1).await.map_err(|failed| (0, failed));
+        return one_back(copy, run, plan, unit, &nothing, 0, 1).await.map(|_| ()).map_err(|failed| (0, failed));
     }
     for (index, block) in blocks.iter().enumerate().skip(from) {
         one_back(copy, run, plan, unit, block, index, blocks.len()).await.map_err(|failed| (index, failed))?;
@@ -274,9 +271,7 @@ async fn one_back(
     index: usize,
     of: usize,
 ) -> Result<Ran, Failed> {
-    let direction = Direction::Down { block: index, of };
-    let job = Job { run, plan, unit, direction, block, limits: ON_COPY, measure: false, rehearse_only: false };
-    block::run(copy, &job).await
+    block::run(copy, &job(run, plan, unit, Direction::Down { block: index, of }, block)).await
 }
 
 async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), Error> {
@@ -340,24 +335,16 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
     // First back, newest first; then forward, oldest first.
     for run in runs.iter().rev() {
         let target = in_force(&there, &run.id);
-        for unit in in_force(&here, &run.id).difference(&target).rev() {
-            undo(copy, run.id, &run.plan, *unit, 0).await.map_err(|(_, failed)| failed.error)?;
+        let surplus: Vec<usize> = in_force(&here, &run.id).difference(&target).copied().collect();
+        for unit in surplus.into_iter().rev() {
+            undo(copy, run.id, &run.plan, unit, 0).await.map_err(|(_, failed)| failed.error)?;
         }
     }
     for run in &runs {
         register(copy, run).await?;
         for index in in_force(&there, &run.id).difference(&in_force(&here, &run.id)) {
             let Some(unit) = run.plan.units.get(*index) else { continue };
-            let job = Job {
-                run: run.id,
-                plan: &run.plan,
-                unit: *index,
-                direction: Direction::Up,
-                block: &unit.up,
-                limits: ON_COPY,
-                measure: false,
-                rehearse_only: false,
-            };
+            let job = job(run.id, &run.plan, *index, Direction::Up, &unit.up);
             block::run(copy, &job).await.map_err(|failed| failed.error)?;
         }
     }
@@ -368,5 +355,5 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
 pub async fn drift(primary: &mut PgConnection, copy: &mut PgConnection) -> Result<Option<String>, Error> {
     let there = fingerprint::read(primary).await?;
     let here = fingerprint::read(copy).await?;
-    Ok((there.hash != here.hash).then(|| fingerprint::diff(&there, &here).to_string()))
+    Ok((there.hash != here.hash).then(|| told(&fingerprint::diff(&there, &here))))
 }

@@ -150,8 +150,10 @@ impl Target {
     /// [`Error::Settings`] saying what is wrong, without repeating any part that could be a piece of the password.
     pub fn from_url(url: &str, tls: Tls) -> Result<Self, Error> {
         const ENCODE: &str = "special characters of the password must be percent-encoded";
-        let Ok(url) = Url::parse(url.trim()) else {
-            return settings(format!("the URL cannot be parsed; {ENCODE}"));
+        let url = match Url::parse(url.trim()) {
+            Ok(url) => url,
+            // The reason is a fixed text, never a piece of the URL.
+            Err(reason) => return settings(format!("the URL cannot be parsed ({reason}); {ENCODE}")),
         };
         if !matches!(url.scheme(), "postgres" | "postgresql") {
             return settings("the URL must begin with postgres:// or postgresql://");
@@ -414,7 +416,7 @@ mod tests {
         check("mysql://ann:hunter2@db/shop", "postgres://");
         check("hunter2", "cannot be parsed");
         check("postgres://db/shop", "names no user");
-        check("postgres://ann:hunter2@/shop", "host is missing");
+        check("postgres://ann:hunter2@/shop", "empty host");
         check("postgres://ann:hunter2@db", "database is missing");
         check("postgres://ann:hunter2@db/", "database is missing");
         check("postgres://ann:hunter2@db/a/b", "one database");

@@ -11,4 +11,6 @@
 mod harness;
 
 mod crds;
+mod postgres_edge;
+mod postgres_fingerprint;
 mod smoke;

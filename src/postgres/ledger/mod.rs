@@ -94,7 +94,7 @@ pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity
         .bind(VERSION)
         .bind(side.as_str())
         .bind(&server.system_identifier)
-        .bind(server.timeline)
+        .bind(server.timeline_number())
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
@@ -112,7 +112,7 @@ pub async fn put_copied_aside(conn: &mut PgConnection, server: &ServerIdentity) 
     sqlx::query("INSERT INTO whimbrel.ledger (version, side, system_identifier, timeline) VALUES ($1, 'copy', $2, $3)")
         .bind(VERSION)
         .bind(&server.system_identifier)
-        .bind(server.timeline)
+        .bind(server.timeline_number())
         .execute(&mut *tx)
         .await?;
     sqlx::raw_sql(

@@ -77,7 +77,7 @@ impl UnitRecord<'_> {
         .bind(self.status.in_force())
         .bind(self.pid)
         .bind(&self.server.system_identifier)
-        .bind(self.server.timeline)
+        .bind(self.server.timeline_number())
         .bind(self.epoch)
         .execute(conn)
         .await?;
