@@ -59,7 +59,6 @@ reasons! {
     Planning: "The plan is being made.",
     PlanReady: "The plan was made, and may run.",
     PlanInvalid: "The object does not make a plan; the message names the field.",
-    PolicyViolated: "The plan is not what a policy of the Database demands.",
     SqlRefused: "A statement is refused; the message names its line and column.",
     IrreversibleStep: "A step has no `down`, none can be derived, and it is not declared irreversible.",
     PolicyViolation: "The plan is not what the database's policy allows.",

@@ -79,7 +79,7 @@ async fn plan(session: &mut Session, database: &Database, subject: &Subject, id:
             "the plan is {:?}, and policy.minReversibility of the database demands {:?}",
             plan.reversibility, database.min_reversibility
         );
-        return Err(NotBegun::Refused(Cause::new(Reason::PolicyViolated, message)));
+        return Err(NotBegun::Refused(Cause::new(Reason::PolicyViolation, message)));
     }
     Ok(plan)
 }
@@ -107,7 +107,7 @@ pub async fn begin(
     if session.epoch() == 0 {
         session.own(owner, None).await?;
     }
-    let analysis_hash = plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok());
+    let analysis_hash = plan.analysis.as_ref().map(AnalysisPlan::hash);
     let new = NewRun {
         id,
         key: &subject.key,
