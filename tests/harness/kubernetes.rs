@@ -1,6 +1,7 @@
 //! etcd and the Kubernetes API server as plain processes: RBAC, CEL, admission policies and the audit log are real;
 //! there is no controller manager and no node, so nothing is garbage collected and no Pod runs.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,11 +19,21 @@ use super::process::{self, Process, Spec};
 use super::tls::Authority;
 use super::{await_until, init, ports, scratch};
 
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 const MODULE: &str = include_str!("../setup/kubernetes/go.mod");
 const REMEDY: &str = "tests/setup/kubernetes.sh";
 /// The token of a user in `system:masters`.
 const ADMIN_TOKEN: &str = "harness-admin";
+
+/// Where `deploy/base` puts the operator, and what of it is about rights.
+const OPERATOR_NAMESPACE: &str = "whimbrel-system";
+const RIGHTS: [&str; 5] = [
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+];
 
 /// Our own requests whole, the others by what they were; reads of the system itself not at all.
 const AUDIT_POLICY: &str = "\
@@ -235,6 +246,45 @@ impl ApiServer {
             .context("the server answered without a token")
     }
 
+    /// A kubeconfig with the rights that the chart gives to the operator, as its service account in `namespace`: the
+    /// audit log tells what was used of them.
+    ///
+    /// # Errors
+    /// When `deploy/base` is missing or refused.
+    pub async fn operator_kubeconfig(&self, namespace: &str) -> Result<PathBuf> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base/operator.yaml");
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let mut manifest = String::new();
+        for document in serde_yaml::Deserializer::from_str(&text.replace(OPERATOR_NAMESPACE, namespace)) {
+            let mut value: Value = serde::Deserialize::deserialize(document)?;
+            let kind = value
+                .get("kind")
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
+            if !RIGHTS.contains(&kind.as_str()) {
+                continue;
+            }
+            if kind == "ClusterRoleBinding" {
+                // Each namespace binds its own account.
+                if let Some(name) = value.pointer_mut("/metadata/name") {
+                    *name = json!(format!("operator-{namespace}"));
+                }
+            }
+            writeln!(manifest, "---\n{value}")?;
+        }
+        let create = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        self.apply(&create.to_string(), None).await?;
+        let applied = self.apply(&manifest, Some(namespace)).await?;
+        let account = applied.iter().find(|object| kind_of(object) == "ServiceAccount");
+        let account = account
+            .with_context(|| format!("{} has no ServiceAccount", path.display()))?
+            .name_any();
+        let token = self.service_account_token(namespace, &account).await?;
+        self.write_kubeconfig(&format!("operator-{namespace}"), &token, self.port)
+    }
+
     /// Installs every file of `crds/` and waits until they are served.
     ///
     /// # Errors
@@ -368,6 +418,10 @@ fn api_of(
         own.as_deref().or(namespace).unwrap_or("default"),
         resource,
     )
+}
+
+fn kind_of(object: &DynamicObject) -> &str {
+    object.types.as_ref().map_or("", |types| types.kind.as_str())
 }
 
 fn crd_resource() -> ApiResource {

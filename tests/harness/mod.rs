@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 /// How long one test may take unless it says otherwise.
-pub const TEST_TIMEOUT: Duration = Duration::from_secs(120);
+pub const TEST_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Runs one test on a runtime of its own, bounded by [`TEST_TIMEOUT`]; on failure the logs of all components are kept
 /// and the end of each interesting one is printed.

@@ -39,7 +39,7 @@ impl Options {
         }
     }
 
-    /// Only for the objects of one namespace, with a Lease there, so that tests do not disturb each other.
+    /// Only for the objects of one namespace, with the Lease there too, so that tests do not disturb each other.
     #[must_use]
     pub fn in_namespace(mut self, namespace: &str) -> Self {
         self.watch_namespace = Some(namespace.to_owned());

@@ -22,10 +22,8 @@ impl PgBouncer {
     pub async fn start(database: &Database, mode: &str, users: &[&str]) -> Result<Self> {
         let directory = scratch::directory("pgbouncer")?;
         let port = ports::free()?;
-        let list: String = users
-            .iter()
-            .map(|user| format!("\"{user}\" \"{PASSWORD}\"\n"))
-            .collect();
+        let line = |user: &&str| format!("\"{user}\" \"{PASSWORD}\"");
+        let list = users.iter().map(line).collect::<Vec<_>>().join("\n");
         std::fs::write(directory.join("users.txt"), list)?;
         let configuration = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
