@@ -69,7 +69,7 @@ pub struct Wish {
 }
 
 /// Who keeps us waiting: one session that holds what a statement needs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Blocker {
     /// Backend process of the session.
     pub pid: i32,
