@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Types of conditions.
 pub mod condition {
     /// Summary: True when all that was asked for is so.
@@ -31,7 +33,7 @@ pub mod condition {
 macro_rules! reasons {
     ($($name:ident: $sentence:literal,)+) => {
         /// Why something is as it is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Reason {
             $(#[doc = $sentence] $name,)+
         }

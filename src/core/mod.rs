@@ -7,5 +7,6 @@ pub mod observation;
 pub mod order;
 pub mod plan;
 pub mod rehearsal;
+pub mod report;
 pub mod state;
 pub mod view;

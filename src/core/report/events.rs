@@ -1,0 +1,193 @@
+//! Events: what a person wants to be told when it happens, from the difference of two statuses.
+//!
+//! A migration that is not watched and goes well has one event, its end.
+
+use super::summary::{Health, Summary};
+use super::{Event, EventType, action, text};
+use crate::api::migration_status::MAX_MESSAGE;
+use crate::api::{MigrationStatus, Phase, Reason, Verdict, condition};
+use crate::core::plan::OnBreach;
+use crate::core::state::{Cause, Outcome, State};
+use crate::core::view::{RunView, Standing, View};
+
+/// Attempts at a lock that nobody is told about.
+const QUIET_ATTEMPTS: u32 = 3;
+
+/// Two statuses of a Migration. What the older one says of another run does not count.
+struct Change<'a> {
+    before: &'a MigrationStatus,
+    after: &'a MigrationStatus,
+    same_run: bool,
+}
+
+impl Change<'_> {
+    /// Returns whether a condition has become True.
+    fn turned(&self, name: &str) -> bool {
+        is_true(self.after, name) && !(self.same_run && is_true(self.before, name))
+    }
+
+    /// Returns whether a condition has appeared.
+    fn appeared(&self, name: &str) -> bool {
+        reason(self.after, name).is_some() && !(self.same_run && reason(self.before, name).is_some())
+    }
+
+    /// Returns whether the reason of `Ready` is another one.
+    fn reason_changed(&self) -> bool {
+        !self.same_run || reason(self.before, condition::READY) != reason(self.after, condition::READY)
+    }
+
+    fn event(&self, kind: EventType, reason: Reason, note: &str) -> Event {
+        let action = action(self.after.phase.unwrap_or(Phase::Pending));
+        Event {
+            kind,
+            reason,
+            note: text::line(note, MAX_MESSAGE),
+            action,
+        }
+    }
+}
+
+fn is_true(status: &MigrationStatus, name: &str) -> bool {
+    status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == name && condition.status == "True")
+}
+
+fn reason<'a>(status: &'a MigrationStatus, name: &str) -> Option<&'a str> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == name)
+        .map(|condition| condition.reason.as_str())
+}
+
+fn message<'a>(status: &'a MigrationStatus, name: &str) -> &'a str {
+    let found = status.conditions.iter().find(|condition| condition.type_ == name);
+    found.map_or("", |condition| condition.message.as_str())
+}
+
+/// Returns what happened between two statuses, oldest first.
+pub(super) fn between(
+    before: &MigrationStatus,
+    after: &MigrationStatus,
+    view: &View,
+    summary: &Summary,
+) -> Vec<Event> {
+    let change = Change {
+        before,
+        after,
+        same_run: before.run_id == after.run_id,
+    };
+    let mut events = Vec::new();
+    if let Standing::Run(run) = &view.standing {
+        events.extend(milestones(&change, run));
+        events.extend(breach(&change, run));
+        events.extend(way_back(&change, &run.state));
+        events.extend(lock(&change, run));
+    }
+    events.extend(standing(&change, summary));
+    events
+}
+
+/// The steps on the way of a run that is watched, for those who look at graphs beside it.
+fn milestones(change: &Change<'_>, run: &RunView) -> Vec<Event> {
+    if run.plan.analysis.is_none() {
+        return Vec::new();
+    }
+    let milestone = |name: &str, reason: Reason| {
+        change
+            .turned(name)
+            .then(|| change.event(EventType::Normal, reason, message(change.after, name)))
+    };
+    let rehearsed = milestone(condition::REHEARSED, Reason::RehearsalPassed);
+    rehearsed
+        .into_iter()
+        .chain(milestone(condition::APPLIED, Reason::Applied))
+        .collect()
+}
+
+/// A breach that leads to nothing but this event.
+fn breach(change: &Change<'_>, run: &RunView) -> Option<Event> {
+    let breached = |status: &MigrationStatus| {
+        status
+            .analysis
+            .as_ref()
+            .is_some_and(|analysis| analysis.verdict == Some(Verdict::Breach))
+    };
+    let news = breached(change.after) && !(change.same_run && breached(change.before));
+    let told_only = run.plan.on_breach == OnBreach::Notify;
+    (news && told_only).then(|| {
+        change.event(
+            EventType::Warning,
+            Reason::MetricBreached,
+            message(change.after, condition::ANALYZED),
+        )
+    })
+}
+
+/// What set off a rollback.
+fn way_back(change: &Change<'_>, state: &State) -> Option<Event> {
+    let cause = match state {
+        State::RollingBack {
+            cause,
+            aborted: false,
+            ..
+        }
+        | State::Done {
+            outcome: Outcome::RolledBack(cause),
+            ..
+        } => cause,
+        _ => return None,
+    };
+    let kind = if cause.reason == Reason::RollbackRequested {
+        EventType::Normal
+    } else {
+        EventType::Warning
+    };
+    let Cause { reason, message } = cause;
+    let note = text::line_with(message, "rolling back", MAX_MESSAGE);
+    change
+        .appeared(condition::ROLLED_BACK)
+        .then(|| change.event(kind, *reason, &note))
+}
+
+/// A lock that is not to be had, told once for each unit.
+fn lock(change: &Change<'_>, run: &RunView) -> Option<Event> {
+    let attempt = run
+        .attempt
+        .as_ref()
+        .filter(|attempt| attempt.cause.reason == Reason::WaitingForLock)?;
+    let at = |status: &MigrationStatus| {
+        status
+            .progress
+            .as_ref()
+            .map(|progress| (progress.unit, progress.attempt))
+    };
+    let told = change.same_run
+        && match (at(change.before), at(change.after)) {
+            (Some((old, Some(attempts))), Some((new, _))) => old == new && attempts > QUIET_ATTEMPTS,
+            _ => false,
+        };
+    let news = attempt.count > QUIET_ATTEMPTS && !told && !run.state.is_done();
+    news.then(|| change.event(EventType::Warning, Reason::WaitingForLock, &attempt.cause.message))
+}
+
+/// Where the Migration stands now, where that is news.
+fn standing(change: &Change<'_>, summary: &Summary) -> Option<Event> {
+    let suspended = summary.reason == Reason::Suspended;
+    let (kind, news) = match summary.health {
+        Health::Ready => (EventType::Normal, change.turned(condition::READY)),
+        Health::Stalled { .. } => (
+            EventType::Warning,
+            change.turned(condition::STALLED) || change.reason_changed(),
+        ),
+        // `Retrying` alone is the moment in which another process hands over.
+        Health::Reconciling { failing: true } => (
+            EventType::Warning,
+            summary.reason != Reason::Retrying && change.reason_changed(),
+        ),
+        Health::Reconciling { failing: false } => (EventType::Normal, suspended && change.reason_changed()),
+    };
+    news.then(|| change.event(kind, summary.reason, &summary.message))
+}
