@@ -1,15 +1,35 @@
 //! Edge: the only user of the Kubernetes runtime.
 
 pub mod client;
+pub mod context;
+pub mod counters;
 pub mod election;
 pub mod lease;
+pub mod migration;
 pub mod readiness;
+pub mod resolve;
 
-use kube::Client;
-use tokio::sync::watch;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use kube::api::Api;
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::events::{Recorder, Reporter};
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::{Controller, watcher};
+use kube::{Client, ResourceExt};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, info, warn};
 
+use self::context::Context;
+use self::counters::Counters;
 use self::election::Leadership;
+use crate::api::{Database, Migration, MetricsProvider};
+use crate::engine::views::Views;
+use crate::postgres::ledger::RunKey;
 use crate::server::{Health, Metrics};
 
 /// What the controller needs from the process around it.
@@ -46,6 +66,103 @@ pub enum Error {
 /// # Errors
 /// When it cannot go on; an unreachable API server or database is waited for instead.
 pub async fn run(options: ControllerOptions) -> Result<(), Error> {
-    options.shutdown.cancelled().await;
+    let tracker = TaskTracker::new();
+    let permits = Arc::new(Semaphore::new(options.max_concurrent_databases));
+    let counters = Counters::new(&options.metrics);
+    let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
+    let recorder = Recorder::new(options.client.clone(), reporter);
+    let scopes: Vec<Option<String>> = if options.watch_namespaces.is_empty() {
+        vec![None]
+    } else {
+        options.watch_namespaces.iter().cloned().map(Some).collect()
+    };
+    let mut watches = Vec::new();
+    for scope in scopes {
+        let (views, news) = Views::new();
+        let make = |migrations: Store<Migration>| Context {
+            client: options.client.clone(),
+            migrations,
+            views,
+            recorder: recorder.clone(),
+            counters: counters.clone(),
+            runners: std::sync::Mutex::default(),
+            written: std::sync::Mutex::default(),
+            tracker: tracker.clone(),
+            permits: Arc::clone(&permits),
+            stop: options.shutdown.clone(),
+            leadership: options.leadership.clone(),
+            identity: options.identity.clone(),
+        };
+        watches.push(tokio::spawn(migrations(&options.client, scope.as_deref(), news, make)));
+    }
+    for watch in watches {
+        // A watch that broke off is a defect; the others have ended by the same token.
+        if let Err(error) = watch.await {
+            warn!("a watch broke off: {error}");
+        }
+    }
+    tracker.close();
+    tracker.wait().await;
+    info!("every database is at a safe point");
     Ok(())
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+/// The controller of Migrations in one namespace, or in all.
+fn migrations(
+    client: &Client,
+    namespace: Option<&str>,
+    news: mpsc::UnboundedReceiver<RunKey>,
+    make: impl FnOnce(Store<Migration>) -> Context,
+) -> impl Future<Output = ()> + Send + 'static {
+    let config = Config::default().concurrency(32);
+    let controller = Controller::new(scoped::<Migration>(client, namespace), watcher::Config::default()).with_config(config);
+    let store = controller.store();
+    let (by_database, by_provider) = (store.clone(), store.clone());
+    let context = Arc::new(make(store));
+    let news = futures::stream::unfold(news, |mut news| async move {
+        news.recv().await.map(|key| (migration::object_ref(&key), news))
+    });
+    let stop = context.stop.clone();
+    let controller = controller
+        .watches(scoped::<Database>(client, namespace), watcher::Config::default(), move |database: Database| {
+            concerned(&by_database, &database, |migration| migration.spec.database_ref.name == database.name_any())
+        })
+        .watches(scoped::<MetricsProvider>(client, namespace), watcher::Config::default(), move |provider: MetricsProvider| {
+            concerned(&by_provider, &provider, |migration| {
+                let metrics = migration.spec.analysis.iter().flat_map(|analysis| &analysis.metrics);
+                metrics.into_iter().any(|metric| metric.provider_ref.name == provider.name_any())
+            })
+        })
+        .reconcile_on(news)
+        .graceful_shutdown_on(async move { stop.cancelled().await });
+    controller.run(migration::reconcile, failed, context).for_each(|done| async move {
+        if let Err(error) = done {
+            debug!("{error}");
+        }
+    })
+}
+
+/// The Migrations in the namespace of a changed object that it concerns.
+fn concerned<K: ResourceExt>(
+    store: &Store<Migration>,
+    changed: &K,
+    is: impl Fn(&Migration) -> bool,
+) -> Vec<ObjectRef<Migration>> {
+    let state = store.state();
+    let same = state.iter().filter(|migration| migration.namespace() == changed.namespace() && is(migration));
+    same.map(|migration| ObjectRef::from_obj(&**migration)).collect()
+}
+
+fn failed(object: Arc<Migration>, error: &client::Error, context: Arc<Context>) -> Action {
+    context.counters.failure();
+    warn!(migration = object.name_any(), namespace = object.namespace(), "{error}; trying again");
+    Action::requeue(Duration::from_secs(2))
 }

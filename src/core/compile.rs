@@ -312,7 +312,7 @@ impl Compiler<'_> {
         let Some(suffix) = &self.preserve else {
             return blocks(down.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), false);
         };
-        let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, suffix);
+        let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, self.facts, suffix);
         let mut undo: Vec<Undo> = Vec::new();
         for text in texts {
             undo.extend(self.composed(&text).into_iter().map(|statement| (statement, Vec::new())));

@@ -1,0 +1,135 @@
+//! What every reconcile shares.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use kube::Client;
+use kube::api::Api;
+use kube::runtime::events::Recorder;
+use kube::runtime::reflector::Store;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::client::{self, CALL_LIMIT};
+use super::election::Leadership;
+use crate::api::Migration;
+use crate::engine::runner::{Runner, Start};
+use crate::engine::subject::{Desired, Presence};
+use crate::engine::views::Views;
+use crate::postgres::ledger::RunKey;
+
+/// A status that is still on its way is written at most so often.
+pub const STATUS_EVERY: Duration = Duration::from_millis(500);
+
+/// What every reconcile shares.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// All Migrations that are watched, as a cache: good for finding out who else wants something, never for a reason to
+    /// undo anything.
+    pub migrations: Store<Migration>,
+    /// What the engine knows.
+    pub views: Views,
+    /// Where events go.
+    pub recorder: Recorder,
+    /// Counters.
+    pub counters: super::counters::Counters,
+    pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
+    pub(super) written: Mutex<HashMap<String, Instant>>,
+    /// Runners that are under way.
+    pub tracker: TaskTracker,
+    /// Bounds the databases that are worked on at the same time.
+    pub permits: Arc<Semaphore>,
+    /// Cancelled: reach a safe point and end.
+    pub stop: CancellationToken,
+    /// Whether this process may act.
+    pub leadership: watch::Receiver<Leadership>,
+    /// Name of this process.
+    pub identity: String,
+}
+
+impl Context {
+    /// Hands the newest wishes to the runner of a database; starts one where none runs.
+    pub fn offer(self: &Arc<Self>, key: &str, desired: Desired) {
+        let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = runners.get(key)
+            && !sender.is_closed()
+            && sender.send(desired.clone()).is_ok()
+        {
+            return;
+        }
+        let (sender, receiver) = watch::channel(desired);
+        runners.insert(key.to_owned(), sender);
+        drop(runners);
+        let leadership = self.leadership.clone();
+        let start = Start {
+            owner: self.identity.clone(),
+            desired: receiver,
+            views: self.views.clone(),
+            stop: self.stop.clone(),
+            may_act: Arc::new(move || leadership.borrow().holds(Instant::now())),
+        };
+        let context = Arc::clone(self);
+        let key = key.to_owned();
+        self.tracker.spawn(async move {
+            let Ok(_permit) = context.permits.clone().acquire_owned().await else { return };
+            let again = start.clone();
+            Runner::new(start).run().await;
+            context.retire(&key, again).await;
+        });
+    }
+
+    /// A runner ended. If wishes came in while it was about to, another one takes them.
+    async fn retire(self: &Arc<Self>, key: &str, mut start: Start) {
+        let latest = {
+            let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+            let news = start.desired.has_changed().unwrap_or(false);
+            let latest = start.desired.borrow_and_update().clone();
+            runners.remove(key);
+            news.then_some(latest)
+        };
+        if let Some(desired) = latest
+            && !self.stop.is_cancelled()
+        {
+            self.offer(key, desired);
+        }
+    }
+
+    /// Asks the API server itself whether an object exists.
+    pub fn presence(self: &Arc<Self>) -> Presence {
+        let client = self.client.clone();
+        Arc::new(move |key: RunKey| {
+            let client = client.clone();
+            async move {
+                let api: Api<Migration> = Api::namespaced(client, &key.namespace);
+                let found = client::within(CALL_LIMIT, "look for a Migration", api.get_opt(&key.name)).await;
+                match found {
+                    Ok(object) => Ok(object.is_some_and(|object| object.metadata.uid.as_deref() == Some(&key.uid))),
+                    Err(error) => Err(error.to_string()),
+                }
+            }
+            .boxed()
+        })
+    }
+
+    /// Returns how long the next status of an object has to wait, if it was written a moment ago.
+    pub fn too_early(&self, uid: &str) -> Option<Duration> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = written.get(uid)?.elapsed();
+        (elapsed < STATUS_EVERY).then(|| STATUS_EVERY.saturating_sub(elapsed))
+    }
+
+    /// Notes that a status was written.
+    pub fn wrote(&self, uid: &str) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
+    }
+
+    /// Forgets an object that is gone or settled.
+    pub fn forget(&self, uid: &str) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.views.forget(uid);
+    }
+}

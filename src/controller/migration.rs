@@ -1,0 +1,270 @@
+//! Reconciles a Migration: hands what it asks for to its database's runner, and projects what the ledger says.
+//!
+//! Invariants: the object is read at its source before anything is done for it; `spec` is never written; a reconcile
+//! never waits for SQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::events::{Event as KubeEvent, EventType};
+use kube::runtime::reflector::ObjectRef;
+use kube::{Resource, ResourceExt};
+use serde_json::json;
+use tracing::debug;
+
+use super::client::{self, CALL_LIMIT, Error};
+use super::context::Context;
+use super::resolve::{Resolver, Unresolved};
+use crate::api::{
+    ABORT_REQUESTED_AT, Database, FIELD_MANAGER, Migration, MigrationStatus, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason,
+};
+use crate::core::report::{self, Report};
+use crate::core::state::Cause;
+use crate::core::view::{Standing, Tokens, View};
+use crate::engine::clock;
+use crate::engine::subject::{Desired, Subject};
+use crate::postgres::ledger::RunKey;
+
+/// Keeps an object until its run has stopped at a safe point.
+pub const FINALIZER: &str = "whimbrel.dev/run";
+
+/// How often something that is missing in the cluster is looked for again.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A deletion never waits longer for a run than this.
+const DELETION_LIMIT: Duration = Duration::from_mins(10);
+
+/// One pass.
+///
+/// # Errors
+/// Only when nothing was learned; the pass is repeated with growing pauses.
+pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Action, Error> {
+    context.counters.reconcile();
+    let namespace = seen.namespace().unwrap_or_default();
+    let api: Api<Migration> = Api::namespaced(context.client.clone(), &namespace);
+    let uid = seen.uid().unwrap_or_default();
+    let found = client::within(CALL_LIMIT, "read a Migration", api.get_opt(&seen.name_any())).await?;
+    let Some(object) = found.filter(|object| object.uid().as_deref() == Some(uid.as_str())) else {
+        context.forget(&uid);
+        hand_over(&context, &seen).await?;
+        return Ok(Action::await_change());
+    };
+    if object.meta().deletion_timestamp.is_some() {
+        return delete(&api, &context, &object).await;
+    }
+    if report::settled(&object) {
+        context.forget(&uid);
+        return Ok(Action::await_change());
+    }
+    let accepted = accept(&api, &context, &object);
+    let handed = hand_over(&context, &object);
+    let (accepted, handed) = tokio::join!(accepted, handed);
+    let object = accepted?;
+    let view = match handed? {
+        Some(view) => Arc::new(view),
+        None => match context.views.get(&uid) {
+            Some(view) if Some(view.generation) == object.metadata.generation => view,
+            _ => return Ok(Action::await_change()),
+        },
+    };
+    project(&api, &context, &object, &view).await
+}
+
+/// Writes the first status of a new generation, before anything else is done for it.
+async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> Result<Migration, Error> {
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    if observed == object.metadata.generation {
+        return Ok(object.clone());
+    }
+    let status = report::accepted(object, clock::now());
+    let written = write(api, object, &status).await?;
+    context.counters.status_write();
+    context.wrote(&object.uid().unwrap_or_default());
+    Ok(written)
+}
+
+/// Writes a status by server-side apply; the UID keeps it off an object of the same name.
+async fn write(api: &Api<Migration>, object: &Migration, status: &MigrationStatus) -> Result<Migration, Error> {
+    let patch = json!({
+        "apiVersion": Migration::api_version(&()),
+        "kind": Migration::kind(&()),
+        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let name = object.name_any();
+    client::within(CALL_LIMIT, "write the status of a Migration", api.patch_status(&name, &params, &Patch::Apply(&patch))).await
+}
+
+/// Gives the newest objects of a database to its runner. Returns a view instead where that is not possible.
+async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Option<View>, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let resolver = Resolver::new(context.client.clone(), &namespace);
+    let name = &object.spec.database_ref.name;
+    let databases: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
+    let stuck = |reason, message: String| View {
+        generation: object.metadata.generation.unwrap_or_default(),
+        standing: Standing::Retrying(Cause::new(reason, message)),
+        answered: Tokens::default(),
+        past: Vec::new(),
+    };
+    let found = client::within(CALL_LIMIT, &format!("read Database {name}"), databases.get_opt(name)).await?;
+    let Some(database) = found else {
+        let message = format!("Database {name} does not exist in namespace {namespace}");
+        return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
+    };
+    let resolved = match resolver.database(&database).await {
+        Ok(resolved) => resolved,
+        Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(cause.reason, cause.message))),
+        Err(Unresolved::Api(error)) => return Err(error),
+    };
+    let key = resolved.name.clone();
+    let subjects = subjects(context, &resolver, object).await?;
+    let desired = Desired { database: Arc::new(resolved), subjects, presence: context.presence() };
+    context.offer(&key, desired);
+    Ok(None)
+}
+
+/// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source.
+async fn subjects(context: &Context, resolver: &Resolver, object: &Migration) -> Result<Vec<Arc<Subject>>, Error> {
+    // An empty cache would look like deleted objects.
+    if context.migrations.wait_until_ready().await.is_err() {
+        return Ok(Vec::new());
+    }
+    let mut objects = vec![object.clone()];
+    for other in context.migrations.state() {
+        let same = other.namespace() == object.namespace()
+            && other.spec.database_ref.name == object.spec.database_ref.name
+            && other.uid() != object.uid();
+        if same && !report::succeeded(&other) {
+            objects.push((*other).clone());
+        }
+    }
+    let mut subjects = Vec::new();
+    for object in objects {
+        let metrics = object.spec.analysis.as_ref().map(|analysis| analysis.metrics.as_slice()).unwrap_or_default();
+        let names = metrics.iter().map(|metric| metric.provider_ref.name.as_str());
+        let providers = match resolver.providers(names).await {
+            Ok(providers) => providers,
+            Err(Unresolved::Api(error)) => return Err(error),
+            Err(Unresolved::Cause(_)) => continue,
+        };
+        subjects.push(Arc::new(subject(&object, providers)));
+    }
+    Ok(subjects)
+}
+
+fn subject(object: &Migration, providers: crate::engine::subject::Providers) -> Subject {
+    let token = |name: &str| object.annotations().get(name).filter(|token| !token.is_empty()).cloned();
+    Subject {
+        key: RunKey {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        },
+        generation: object.metadata.generation.unwrap_or_default(),
+        created: object.creation_timestamp().map(|time| time.0).unwrap_or_default(),
+        spec: object.spec.clone(),
+        gone: object.meta().deletion_timestamp.is_some(),
+        tokens: Tokens {
+            retry: token(RETRY_REQUESTED_AT),
+            abort: token(ABORT_REQUESTED_AT),
+            rollback: token(ROLLBACK_REQUESTED_AT),
+        },
+        providers,
+    }
+}
+
+/// Writes what the view says, if that is news; tells of it by events.
+async fn project(api: &Api<Migration>, context: &Context, object: &Migration, view: &View) -> Result<Action, Error> {
+    let uid = object.uid().unwrap_or_default();
+    let Report { status, events } = report::report(object, view, clock::now());
+    let after = requeue(view);
+    if object.status.as_ref() == Some(&status) {
+        return Ok(after);
+    }
+    let final_word = report::is_final(&status);
+    if !final_word && let Some(wait) = context.too_early(&uid) {
+        return Ok(Action::requeue(wait));
+    }
+    if !final_word && holds_something(view) && !object.finalizers().iter().any(|name| name == FINALIZER) {
+        set_finalizer(api, object, true).await?;
+    }
+    let written = write(api, object, &status).await?;
+    context.counters.status_write();
+    context.wrote(&uid);
+    for event in events {
+        context.counters.event(event.reason);
+        let kube_event = KubeEvent {
+            type_: if event.warning { EventType::Warning } else { EventType::Normal },
+            reason: event.reason.as_str().to_owned(),
+            note: Some(event.note),
+            action: event.action,
+            secondary: None,
+        };
+        let sent = context.recorder.publish(&kube_event, &object.object_ref(&()));
+        // An event is news, not state: losing one must not hold anything up.
+        if let Err(error) = client::within(CALL_LIMIT, "publish an event", sent).await {
+            debug!("{error}");
+        }
+    }
+    if final_word && written.finalizers().iter().any(|name| name == FINALIZER) {
+        set_finalizer(api, &written, false).await?;
+    }
+    Ok(after)
+}
+
+/// Whether a deletion has to wait for the run.
+fn holds_something(view: &View) -> bool {
+    matches!(&view.standing, Standing::Run(run) if !run.state.is_done())
+}
+
+fn requeue(view: &View) -> Action {
+    match &view.standing {
+        // What is missing in the cluster is not watched; it is looked for again.
+        Standing::Retrying(cause) if cause.reason.is_about_references() => Action::requeue(LOOK_AGAIN),
+        _ => Action::await_change(),
+    }
+}
+
+async fn set_finalizer(api: &Api<Migration>, object: &Migration, wanted: bool) -> Result<(), Error> {
+    let mut finalizers: Vec<String> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+    if wanted {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    let patch = json!({"metadata": {"uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers}});
+    let what = "set the finalizer of a Migration";
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match client::within(CALL_LIMIT, what, api.patch(&object.name_any(), &params, &Patch::Merge(&patch))).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// A deleted object leaves once its run has stopped, or after a bounded time.
+async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration) -> Result<Action, Error> {
+    let uid = object.uid().unwrap_or_default();
+    let ours = object.finalizers().iter().any(|name| name == FINALIZER);
+    if !ours {
+        hand_over(context, object).await?;
+        return Ok(Action::await_change());
+    }
+    let since = object.meta().deletion_timestamp.as_ref().map(|time| clock::now().duration_since(time.0));
+    let too_long = since.is_some_and(|since| since.unsigned_abs() > DELETION_LIMIT);
+    let stopped = context.views.get(&uid).is_some_and(|view| !holds_something(&view));
+    if stopped || too_long {
+        set_finalizer(api, object, false).await?;
+        context.forget(&uid);
+        return Ok(Action::await_change());
+    }
+    hand_over(context, object).await?;
+    Ok(Action::requeue(LOOK_AGAIN))
+}
+
+/// Names an object for the queue.
+pub fn object_ref(key: &RunKey) -> ObjectRef<Migration> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
