@@ -155,7 +155,7 @@ mod tests {
 
     use super::*;
 
-    fn success(kind: &str, result: Value) -> Vec<u8> {
+    fn success(kind: &str, result: &Value) -> Vec<u8> {
         json!({"status": "success", "data": {"resultType": kind, "result": result}})
             .to_string()
             .into_bytes()
@@ -165,7 +165,7 @@ mod tests {
         let series = values
             .iter()
             .map(|value| json!({"metric": {"a": "b"}, "value": [1.5, value]}));
-        success("vector", series.collect())
+        success("vector", &series.collect())
     }
 
     #[test]
@@ -181,8 +181,8 @@ mod tests {
         check(vector(&["+Inf"]), Reading::Value(f64::INFINITY));
         check(vector(&["-Inf"]), Reading::Value(f64::NEG_INFINITY));
         check(vector(&["1", "2"]), Reading::Many(vec![1.0, 2.0]));
-        check(success("scalar", json!([1.5, "3"])), Reading::Value(3.0));
-        check(success("scalar", json!([1.5, "NaN"])), Reading::NaN);
+        check(success("scalar", &json!([1.5, "3"])), Reading::Value(3.0));
+        check(success("scalar", &json!([1.5, "NaN"])), Reading::NaN);
     }
 
     #[test]
@@ -202,23 +202,25 @@ mod tests {
         assert_eq!(with("isPartial", json!(false)), Ok(Reading::Value(1.0)));
     }
 
+    fn check(status: u16, body: &[u8], failure: Failure, expected: &str) {
+        let refusal = interpret(status, body).unwrap_err();
+        let text = String::from_utf8_lossy(body);
+        assert_eq!(refusal.failure, failure, "{status} {text}");
+        assert!(
+            refusal.message.contains(expected),
+            "{status} {text}: {}",
+            refusal.message
+        );
+    }
+
+    fn error(message: &str) -> Vec<u8> {
+        json!({"status": "error", "errorType": "bad_data", "error": message})
+            .to_string()
+            .into_bytes()
+    }
+
     #[test]
-    fn other_answers_are_refusals() {
-        let check = |status: u16, body: &[u8], failure: Failure, expected: &str| {
-            let refusal = interpret(status, body).unwrap_err();
-            let text = String::from_utf8_lossy(body);
-            assert_eq!(refusal.failure, failure, "{status} {text}");
-            assert!(
-                refusal.message.contains(expected),
-                "{status} {text}: {}",
-                refusal.message
-            );
-        };
-        let error = |message: &str| {
-            json!({"status": "error", "errorType": "bad_data", "error": message})
-                .to_string()
-                .into_bytes()
-        };
+    fn each_http_status_has_its_failure() {
         check(
             400,
             &error("parse error at char 3"),
@@ -247,46 +249,29 @@ mod tests {
             "query timed out",
         );
         check(418, b"", Failure::BadAnswer, "HTTP status 418");
-        check(
-            200,
-            b"",
-            Failure::BadAnswer,
-            "not that of the Prometheus HTTP API",
-        );
-        check(200, b"<html>login</html>", Failure::BadAnswer, "not that of");
-        check(
-            200,
-            br#"{"status":"success","data":{"resu"#,
-            Failure::BadAnswer,
-            "not that of",
-        );
-        check(200, br#"{"status":"success"}"#, Failure::BadAnswer, "no data");
-        check(200, &error("odd"), Failure::BadAnswer, "error: odd");
-        check(
-            200,
-            &success("matrix", json!([])),
-            Failure::QueryInvalid,
-            "a range vector",
-        );
-        check(
-            200,
-            &success("string", json!([1, "x"])),
-            Failure::QueryInvalid,
-            "a string",
-        );
-        check(
-            200,
-            &success("vector", json!([{"histogram": [1, {}]}])),
-            Failure::QueryInvalid,
-            "a histogram",
-        );
-        check(200, &vector(&["many"]), Failure::BadAnswer, "not a number");
-        check(
-            200,
-            &success("vector", json!([{"value": [1, 2]}])),
-            Failure::BadAnswer,
-            "not that of",
-        );
+    }
+
+    #[test]
+    fn a_result_that_is_no_number_is_refused() {
+        let invalid = |kind: &str, result: Value, what: &str| {
+            check(200, &success(kind, &result), Failure::QueryInvalid, what);
+        };
+        invalid("matrix", json!([]), "a range vector");
+        invalid("string", json!([1, "x"]), "a string");
+        invalid("vector", json!([{"histogram": [1, {}]}]), "a histogram");
+    }
+
+    #[test]
+    fn what_prometheus_never_answers_is_refused() {
+        let bad = |body: &[u8], what: &str| check(200, body, Failure::BadAnswer, what);
+        bad(b"", "not that of the Prometheus HTTP API");
+        bad(b"<html>login</html>", "not that of");
+        bad(br#"{"status":"success","data":{"resu"#, "not that of");
+        bad(br#"{"status":"success"}"#, "no data");
+        bad(&error("odd"), "error: odd");
+        bad(&vector(&["many"]), "not a number");
+        bad(&success("vector", &json!([{"value": [1, 2]}])), "not that of");
+        bad(&success("tensor", &json!([])), "not that of");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Tests against a small server of this process that behaves badly. What a good server does is tested
 //! against Prometheus itself.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -281,50 +281,4 @@ fn bad_configuration_is_named() {
     check(header("X-Y", "hunter2\r\nX-Z: 1"), "the value has characters");
     check(header("Host", "hunter2"), "is set by the client itself");
     check(header("authorization", "hunter2"), "is set by auth already");
-}
-
-#[tokio::test]
-async fn all_metrics_are_asked_at_once() {
-    use super::super::{Provider, read_all};
-    use crate::core::analysis::{AnalysisPlan, Scope, Tick};
-
-    // Three queries are answered only when all three are there.
-    let barrier = Arc::new(tokio::sync::Barrier::new(3));
-    let together = async move || {
-        barrier.wait().await;
-        GOOD
-    };
-    let address = serve(Router::new().fallback(any(together))).await;
-    let spec = serde_json::json!({"metrics": [
-        {"name": "one", "providerRef": {"name": "prometheus"}, "query": "up", "threshold": {"max": "1"},
-         "guard": {"query": "up", "min": "1"}},
-        {"name": "two", "providerRef": {"name": "prometheus"}, "query": "up", "threshold": {"max": "1"}},
-        {"name": "three", "providerRef": {"name": "missing"}, "query": "up", "threshold": {"max": "1"}},
-        {"name": "four", "providerRef": {"name": "unavailable"}, "query": "up", "threshold": {"max": "1"}},
-    ]});
-    let plan = AnalysisPlan::from_spec(&serde_json::from_value(spec).unwrap()).unwrap();
-    let prometheus = Provider::Prometheus(PrometheusProvider::new(config(address)).unwrap());
-    let unavailable = Provider::Unavailable("secret prom is missing".to_owned());
-    let providers = BTreeMap::from([
-        ("prometheus".to_owned(), prometheus),
-        ("unavailable".to_owned(), unavailable),
-    ]);
-    let scope = Scope {
-        namespace: "shop",
-        name: "add-tier",
-        phase: "Analyzing",
-    };
-    let tick = Tick::before(&plan, Timestamp::UNIX_EPOCH);
-    let readings = read_all(&plan, scope, &tick, &providers).await;
-    let names: Vec<_> = readings.iter().map(|reading| reading.metric.as_str()).collect();
-    assert_eq!(names, ["one", "two", "three", "four"]);
-    assert_eq!(readings[0].value, Reading::Value(0.5));
-    assert_eq!(readings[0].guard, Some(Reading::Value(0.5)));
-    assert_eq!(
-        (&readings[1].value, &readings[1].guard),
-        (&Reading::Value(0.5), &None)
-    );
-    let unreachable = |message: &str| Reading::Error(Failure::Unreachable, message.to_owned());
-    assert_eq!(readings[2].value, unreachable("there is no provider missing"));
-    assert_eq!(readings[3].value, unreachable("secret prom is missing"));
 }

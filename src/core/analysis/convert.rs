@@ -8,25 +8,20 @@ use super::{
 };
 use crate::api::{self, DecimalText, DurationText, FieldProblem};
 
-/// Where the analysis stands in a Migration.
-const ROOT: &str = "spec.analysis";
-
 /// Reads fields, and keeps what is wrong with them.
 #[derive(Default)]
 struct Reader {
     problems: Vec<FieldProblem>,
 }
 
-impl AnalysisPlan {
+impl TryFrom<&api::Analysis> for AnalysisPlan {
+    /// Everything that is wrong, by field below `spec.analysis`.
+    type Error = Vec<FieldProblem>;
+
     /// Makes a plan that can be carried out.
-    ///
-    /// # Errors
-    /// Everything that is wrong, by field.
-    pub fn from_spec(spec: &api::Analysis) -> Result<Self, Vec<FieldProblem>> {
+    fn try_from(spec: &api::Analysis) -> Result<Self, Vec<FieldProblem>> {
         let mut reader = Reader::default();
-        let time = |reader: &mut Reader, name: &str, text: &DurationText| {
-            reader.keep(text.parse(&format!("{ROOT}.{name}")))
-        };
+        let time = |reader: &mut Reader, name: &str, text: &DurationText| reader.keep(text.parse(name));
         let plan = Self {
             window: time(&mut reader, "window", &spec.window),
             interval: time(&mut reader, "interval", &spec.interval),
@@ -66,7 +61,7 @@ impl Reader {
     }
 
     fn metric(&mut self, index: usize, metric: &api::Metric) -> MetricPlan {
-        let field = |name: &str| format!("{ROOT}.metrics[{index}].{name}");
+        let field = |name: &str| format!("metrics[{index}].{name}");
         MetricPlan {
             name: metric.name.clone(),
             provider: metric.provider_ref.name.clone(),
@@ -169,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_spec_becomes_its_plan() {
-        assert_eq!(AnalysisPlan::from_spec(&spec()), Ok(fixture::plan()));
+        assert_eq!(AnalysisPlan::try_from(&spec()), Ok(fixture::plan()));
     }
 
     #[test]
@@ -183,17 +178,17 @@ mod tests {
             query: "{{".to_owned(),
             min: "much".into(),
         });
-        let problems = AnalysisPlan::from_spec(&spec).unwrap_err();
+        let problems = AnalysisPlan::try_from(&spec).unwrap_err();
         let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(
             fields,
             [
-                "spec.analysis.window",
-                "spec.analysis.onUnknown.after",
-                "spec.analysis.metrics[0].query",
-                "spec.analysis.metrics[0].threshold.max",
-                "spec.analysis.metrics[0].guard.query",
-                "spec.analysis.metrics[0].guard.min",
+                "window",
+                "onUnknown.after",
+                "metrics[0].query",
+                "metrics[0].threshold.max",
+                "metrics[0].guard.query",
+                "metrics[0].guard.min",
             ]
         );
     }
@@ -202,7 +197,7 @@ mod tests {
     fn what_was_read_is_validated() {
         let mut spec = spec();
         spec.args.clear();
-        let problems = AnalysisPlan::from_spec(&spec).unwrap_err();
-        assert_eq!(problems[0].field, "spec.analysis.metrics[0].query");
+        let problems = AnalysisPlan::try_from(&spec).unwrap_err();
+        assert_eq!(problems[0].field, "metrics[0].query");
     }
 }

@@ -190,12 +190,16 @@ impl fmt::Display for Threshold {
 
 impl AnalysisPlan {
     /// Returns the hash of the analysis: `sha256:` and the hex digest of its canonical JSON.
-    pub fn hash(&self) -> String {
+    ///
+    /// # Errors
+    /// Only where serialization fails, which no plan can cause.
+    pub fn hash(&self) -> Result<String, serde_json::Error> {
         // Fields have a fixed order, and the only map is sorted: the text is canonical.
-        let text = serde_json::to_string(self).unwrap_or_default();
-        let digest = Sha256::digest(text.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        let digest = Sha256::digest(serde_json::to_vec(self)?);
+        let hex = digest
+            .iter()
+            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        Ok(format!("sha256:{hex}"))
     }
 
     /// Returns the rule that holds for `metric`.
@@ -275,9 +279,9 @@ mod tests {
 
     #[test]
     fn the_hash_covers_every_part_and_no_accident() {
-        let hash = plan().hash();
+        let hash = plan().hash().unwrap();
         assert_eq!(hash.len(), "sha256:".len() + 64);
-        assert_eq!(hash, plan().hash());
+        assert_eq!(hash, plan().hash().unwrap());
         let changes: [fn(&mut AnalysisPlan); 5] = [
             |plan| plan.window += Duration::from_secs(1),
             |plan| plan.breach.samples = 4,
@@ -288,7 +292,7 @@ mod tests {
         for (index, change) in changes.into_iter().enumerate() {
             let mut changed = plan();
             change(&mut changed);
-            assert_ne!(changed.hash(), hash, "change {index}");
+            assert_ne!(changed.hash().unwrap(), hash, "change {index}");
         }
     }
 

@@ -48,12 +48,9 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// Returns whether the problem may go away without a change of the plan or of the credentials.
+    /// Returns whether the problem is the provider's, and may pass by itself.
     pub fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::Unreachable | Self::BadAnswer | Self::NoValue | Self::NotANumber
-        )
+        matches!(self, Self::Unreachable | Self::BadAnswer)
     }
 }
 
@@ -104,7 +101,7 @@ pub fn preflight(
     problems
 }
 
-/// Returns which metrics are beyond their threshold already, if any: a migration must not be blamed for
+/// Returns which metrics are beyond their threshold already, as `error-rate 0.41 > 0.05`, if any: a migration must not be blamed for
 /// that, so it does not start.
 pub fn baseline_unhealthy(plan: &AnalysisPlan, readings: &[MetricReading]) -> Option<String> {
     let no_baseline = Baseline::default();
@@ -124,7 +121,7 @@ pub fn baseline_unhealthy(plan: &AnalysisPlan, readings: &[MetricReading]) -> Op
             breach.then(|| format!("{} {}", metric.name, sample.message))
         });
     let unhealthy: Vec<_> = unhealthy.collect();
-    (!unhealthy.is_empty()).then(|| format!("{} before the migration started", unhealthy.join(", ")))
+    (!unhealthy.is_empty()).then(|| unhealthy.join(", "))
 }
 
 fn short_range(metric: &MetricPlan, scrape_interval: Option<Duration>) -> Option<(ProblemKind, String)> {
@@ -327,12 +324,7 @@ mod tests {
             );
         };
         let bad = || Reading::Value(0.41);
-        check(
-            error_rate(),
-            bad(),
-            None,
-            Some("error-rate 0.41 > 0.05 before the migration started"),
-        );
+        check(error_rate(), bad(), None, Some("error-rate 0.41 > 0.05"));
         check(error_rate(), Reading::Value(0.05), None, None);
         check(error_rate(), Reading::Empty, None, None);
         check(

@@ -22,16 +22,13 @@ impl Problems {
     /// Notes `message` about the field of the analysis, unless `fine`.
     fn check(&mut self, fine: bool, field: &str, message: impl fmt::Display) {
         if !fine {
-            self.0.push(FieldProblem::new(
-                format!("spec.analysis.{field}"),
-                message.to_string(),
-            ));
+            self.0.push(FieldProblem::new(field, message.to_string()));
         }
     }
 }
 
 impl AnalysisPlan {
-    /// Returns everything that is wrong with the plan, by field of the spec; nothing for a plan that can be carried out.
+    /// Returns everything that is wrong with the plan, by field below `spec.analysis`; nothing for a plan that can be carried out.
     pub fn validate(&self) -> Vec<FieldProblem> {
         let mut problems = Problems::default();
         self.check_times(&mut problems);
@@ -212,10 +209,7 @@ mod tests {
     fn problems(change: impl FnOnce(&mut AnalysisPlan)) -> Vec<String> {
         let mut plan = plan();
         change(&mut plan);
-        plan.validate()
-            .iter()
-            .map(|problem| problem.to_string().replacen("spec.analysis.", "", 1))
-            .collect()
+        plan.validate().iter().map(ToString::to_string).collect()
     }
 
     #[test]
