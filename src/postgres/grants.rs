@@ -1,5 +1,7 @@
 //! The least that an administrator has to grant, as SQL to print, and what of it a login lacks.
 
+use std::fmt;
+
 use sqlx::Row;
 use sqlx::postgres::PgConnection;
 
@@ -17,13 +19,24 @@ pub struct Missing {
     pub blocking: bool,
 }
 
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (for {})", self.grant, self.feature)
+    }
+}
+
 /// Composes the least SQL with which an administrator prepares a database; it can be run twice.
 ///
 /// `owner_role` is the role that owns the application's objects; without it the login has to own them itself.
 pub fn grants_sql(login: &str, owner_role: Option<&str>, database: &str, schemas: &[String]) -> String {
     let (who, name) = (quote_ident(login), quote_literal(login));
     let creator = owner_role.map_or_else(|| who.clone(), quote_ident);
-    let mut sql = format!(
+    let as_owner = match owner_role {
+        Some(_) => format!("-- Migrations run as the role that owns the tables.\nGRANT {creator} TO {who};"),
+        None => "-- Without an owner role, the tables that migrations alter must belong to the login.".to_owned(),
+    };
+    let on_schema = |name: &String| format!("GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n", quote_ident(name));
+    format!(
         "-- Run as an administrator, connected to database {database}.\n\
          -- The password is not part of this: set it with \\password {who} in psql.\n\
          DO $$ BEGIN\n\
@@ -33,23 +46,16 @@ pub fn grants_sql(login: &str, owner_role: Option<&str>, database: &str, schemas
          END $$;\n\
          GRANT CONNECT ON DATABASE {} TO {who};\n\
          -- The history of what was done; it belongs to the login and nobody else needs it.\n\
-         CREATE SCHEMA IF NOT EXISTS whimbrel AUTHORIZATION {who};\n",
-        quote_ident(database),
-    );
-    sql += &match owner_role {
-        Some(_) => format!("-- Migrations run as the role that owns the tables.\nGRANT {creator} TO {who};\n"),
-        None => "-- Without an owner role, the tables that migrations alter must belong to the login.\n".to_owned(),
-    };
-    for schema in schemas {
-        sql += &format!("GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n", quote_ident(schema));
-    }
-    sql += &format!(
-        "-- Optional: to name the query and the application of sessions that block a migration.\n\
+         CREATE SCHEMA IF NOT EXISTS whimbrel AUTHORIZATION {who};\n\
+         {as_owner}\n\
+         {}\
+         -- Optional: to name the query and the application of sessions that block a migration.\n\
          -- GRANT pg_read_all_stats TO {who};\n\
          -- Only where EXECUTE was revoked from PUBLIC: to tell this server from another one.\n\
-         -- GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who};\n"
-    );
-    sql
+         -- GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who};\n",
+        quote_ident(database),
+        schemas.iter().map(on_schema).collect::<String>(),
+    )
 }
 
 /// Names every grant that the connected login lacks, the ones that block everything first.
@@ -78,7 +84,7 @@ pub async fn missing(
     } else {
         format!("CREATE SCHEMA whimbrel AUTHORIZATION {who}")
     };
-    need(row.try_get("has_ledger")?, true, ledger, "every migration: the history has no place");
+    need(row.try_get("has_ledger")?, true, ledger, "every migration: the history needs a place");
     let role = if row.try_get("role_exists")? {
         format!("GRANT {creator} TO {who}")
     } else {

@@ -7,6 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use url::Url;
 
 use super::error::Error;
@@ -61,7 +63,9 @@ impl fmt::Display for TlsMode {
     }
 }
 
-/// TLS settings. The system's trusted roots always count; a private authority is added to them.
+/// TLS settings. The system's trusted roots always count, and a private authority is added to them: with
+/// [`TlsMode::VerifyCA`], which checks no name, a certificate of any public authority is accepted where the system has
+/// such roots. [`TlsMode::VerifyFull`] has no such gap.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Tls {
     /// How the server is authenticated.
@@ -127,9 +131,7 @@ impl Target {
         if host.contains([',', ' ']) {
             return settings("give one host; the primary is followed through a Service or a DNS name");
         }
-        if tls.client_cert_pem.is_some() != tls.client_key_pem.is_some() {
-            return settings("a client certificate and its key must be given together");
-        }
+        check_certificates(&tls)?;
         Ok(Self {
             host: host.to_owned(),
             port,
@@ -216,6 +218,28 @@ fn check_part(what: &str, text: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// Material without any certificate would silently be no material at all.
+fn check_certificates(tls: &Tls) -> Result<(), Error> {
+    let has_certificate = |pem: &Option<Vec<u8>>| {
+        pem.as_ref()
+            .is_none_or(|pem| CertificateDer::pem_slice_iter(pem).next().is_some_and(|first| first.is_ok()))
+    };
+    if !has_certificate(&tls.ca_pem) {
+        return settings("the CA bundle contains no PEM certificate");
+    }
+    if !has_certificate(&tls.client_cert_pem) {
+        return settings("the client certificate is no PEM certificate");
+    }
+    if tls.client_cert_pem.is_some() != tls.client_key_pem.is_some() {
+        return settings("a client certificate and its key must be given together");
+    }
+    let is_key = |pem: &Vec<u8>| PrivateKeyDer::from_pem_slice(pem).is_ok();
+    if !tls.client_key_pem.as_ref().is_none_or(is_key) {
+        return settings("the key of the client certificate is no PEM private key");
+    }
+    Ok(())
+}
+
 fn decoded(what: &str, text: &str) -> Result<String, Error> {
     match percent_decode_str(text).decode_utf8() {
         Ok(text) => Ok(text.into_owned()),
@@ -235,7 +259,7 @@ fn parameters(url: &Url, mut tls: Tls) -> Result<(Tls, Duration), Error> {
             },
             "application_name" => {}
             // Only names that PostgreSQL defines are repeated; anything else could be a piece of a password.
-            known if LIBPQ.contains(&known) => {
+            known if KNOWN.split(' ').any(|name| name == known) => {
                 return settings(format!(
                     "the parameter {known} is not allowed in the URL (allowed: sslmode, connect_timeout, application_name)"
                 ));
@@ -272,57 +296,14 @@ fn stricter(wanted: TlsMode, sslmode: &str) -> Result<TlsMode, Error> {
 }
 
 /// Connection parameters of libpq (PostgreSQL manual, "Parameter Key Words"), and of common drivers.
-const LIBPQ: [&str; 49] = [
-    "channel_binding",
-    "client_encoding",
-    "dbname",
-    "fallback_application_name",
-    "gssdelegation",
-    "gssencmode",
-    "gsslib",
-    "host",
-    "hostaddr",
-    "keepalives",
-    "keepalives_count",
-    "keepalives_idle",
-    "keepalives_interval",
-    "krbsrvname",
-    "load_balance_hosts",
-    "max_protocol_version",
-    "min_protocol_version",
-    "options",
-    "passfile",
-    "password",
-    "port",
-    "replication",
-    "require_auth",
-    "requirepeer",
-    "requiressl",
-    "scram_client_key",
-    "scram_server_key",
-    "service",
-    "servicefile",
-    "socket",
-    "ssl-ca",
-    "ssl-cert",
-    "ssl-key",
-    "ssl-mode",
-    "ssl-root-cert",
-    "ssl_max_protocol_version",
-    "ssl_min_protocol_version",
-    "sslcert",
-    "sslcertmode",
-    "sslcompression",
-    "sslcrl",
-    "sslcrldir",
-    "sslkey",
-    "sslkeylogfile",
-    "sslnegotiation",
-    "sslpassword",
-    "sslrootcert",
-    "target_session_attrs",
-    "user",
-];
+const KNOWN: &str = "\
+    Parameter Key Words channel_binding client_encoding dbname fallback_application_name gssdelegation \
+    gssencmode gsslib host hostaddr keepalives keepalives_count keepalives_idle keepalives_interval \
+    krbsrvname load_balance_hosts max_protocol_version min_protocol_version options passfile password \
+    port replication require_auth requirepeer requiressl scram_client_key scram_server_key service \
+    servicefile socket ssl-ca ssl-cert ssl-key ssl-mode ssl-root-cert ssl_max_protocol_version \
+    ssl_min_protocol_version sslcert sslcertmode sslcompression sslcrl sslcrldir sslkey sslkeylogfile \
+    sslnegotiation sslpassword sslrootcert target_session_attrs user";
 
 #[cfg(test)]
 mod tests {
@@ -335,161 +316,95 @@ mod tests {
         }
     }
 
+    const GOOD: [(&str, &str); 5] = [
+        ("postgres://ann:pw@db/shop", "db 5432 ann pw shop Require"),
+        ("postgresql://ann@db:6543/shop?application_name=x", "db 6543 ann  shop Require"),
+        ("postgres://a%40b:p%2Fw%25@db/s%2Dp\n", "db 5432 a@b p/w% s-p Require"),
+        ("postgres://ann:p+w@[::1]:7/shop?sslmode=verify-full", "::1 7 ann p+w shop VerifyFull"),
+        ("postgres://ann:pw@db/shop?sslmode=verify-ca&connect_timeout=3", "db 5432 ann pw shop VerifyCA"),
+    ];
+
+    /// What is refused, with a piece of the message. Each password contains `hunter`, which must never be repeated.
+    const BAD: [(&str, &str); 28] = [
+        ("mysql://ann:hunter2@db/shop", "postgres://"),
+        ("hunter2", "cannot be parsed"),
+        ("postgres://db/shop", "names no user"),
+        ("postgres://ann:hunter2@/shop", "empty host"),
+        ("postgres://ann:hunter2@db", "database is missing"),
+        ("postgres://ann:hunter2@db/", "database is missing"),
+        ("postgres://ann:hunter2@db/a/b", "one database"),
+        ("postgres://ann:hunter2@a,b/shop", "one host"),
+        ("postgres://ann:hunter2@a:1,b:2/shop", "cannot be parsed"),
+        ("postgres://ann:hunter2@%2Fvar%2Frun/shop", "Unix socket"),
+        ("postgres://ann:hunter2@db/shop?options=-csearch_path%3Dx", "options is not allowed"),
+        ("postgres://ann:hunter2@db/shop?sslrootcert=/etc/passwd", "sslrootcert is not allowed"),
+        ("postgres://ann:hunter2@db/shop?host=/tmp", "host is not allowed"),
+        ("postgres://ann:hunter2@db/shop?service=x", "service is not allowed"),
+        ("postgres://ann:hunter2@db/shop?passfile=x", "passfile is not allowed"),
+        ("postgres://ann:hunter2@db/shop?hunter3=x", "unknown parameter"),
+        ("postgres://ann:hunter2@db/shop?sslmode=disable", "weaker than the TLS mode Require"),
+        ("postgres://ann:hunter2@db/shop?sslmode=prefer", "weaker than the TLS mode Require"),
+        ("postgres://ann:hunter2@db/shop?sslmode=hunter", "sslmode in the URL is none of"),
+        ("postgres://ann:hunter2@db/shop?connect_timeout=0", "connect_timeout"),
+        ("postgres://ann:hunter2@db/sh%00op", "control character"),
+        ("postgres://ann%ff:hunter2@db/shop", "not UTF-8"),
+        ("postgres://ann:hunter%00@db/shop", "NUL"),
+        // A password that was not encoded ends up in other parts of the URL.
+        ("postgres://ann:hun/ter@db/shop", "percent-encoded"),
+        ("postgres://ann:12/hunter@db/shop", "percent-encoded"),
+        ("postgres://ann:12?hunter=2@db/shop", "percent-encoded"),
+        ("postgres://ann:12#hunter@db/shop", "percent-encoded"),
+        ("postgres://ann:hunter#2@db/shop", "percent-encoded"),
+    ];
+
     #[test]
     fn a_url_becomes_a_target() {
-        let check =
-            |url: &str, host: &str, port: u16, user: &str, password: &str, database: &str, mode: TlsMode| {
-                let target =
-                    Target::from_url(url, tls(TlsMode::Require)).unwrap_or_else(|e| panic!("{url}: {e}"));
-                assert_eq!((target.host.as_str(), target.port), (host, port), "{url}");
-                assert_eq!(
-                    (target.username.as_str(), target.password.expose()),
-                    (user, password),
-                    "{url}"
-                );
-                assert_eq!(
-                    (target.database.as_str(), target.tls.mode),
-                    (database, mode),
-                    "{url}"
-                );
-            };
-        check(
-            "postgres://ann:pw@db/shop",
-            "db",
-            5432,
-            "ann",
-            "pw",
-            "shop",
-            TlsMode::Require,
-        );
-        check(
-            "postgresql://ann@db:6543/shop?application_name=x",
-            "db",
-            6543,
-            "ann",
-            "",
-            "shop",
-            TlsMode::Require,
-        );
-        check(
-            "postgres://a%40b:p%2Fw%20%25@db/s%20p\n",
-            "db",
-            5432,
-            "a@b",
-            "p/w %",
-            "s p",
-            TlsMode::Require,
-        );
-        check(
-            "postgres://ann:p+w@[::1]:7/shop?sslmode=verify-full",
-            "::1",
-            7,
-            "ann",
-            "p+w",
-            "shop",
-            TlsMode::VerifyFull,
-        );
-        check(
-            "postgres://ann:pw@db/shop?sslmode=verify-ca&connect_timeout=3",
-            "db",
-            5432,
-            "ann",
-            "pw",
-            "shop",
-            TlsMode::VerifyCA,
-        );
+        for (url, expected) in GOOD {
+            let target = Target::from_url(url, tls(TlsMode::Require)).unwrap_or_else(|e| panic!("{url}: {e}"));
+            let Target { host, port, username, password, database, tls, .. } = target;
+            let found = format!("{host} {port} {username} {} {database} {}", password.expose(), tls.mode);
+            assert_eq!(found, expected, "{url}");
+        }
     }
 
     #[test]
     fn what_a_url_may_not_say_is_refused_by_name() {
-        let check = |url: &str, expected: &str| {
-            let message = Target::from_url(url, tls(TlsMode::Require))
-                .map(|_| ())
-                .unwrap_err()
-                .to_string();
+        for (url, expected) in BAD {
+            let refused = Target::from_url(url, tls(TlsMode::Require));
+            let message = refused.map(|_| ()).unwrap_err().to_string();
             assert!(message.contains(expected), "{url}: {message}");
-            assert!(
-                !message.contains("hunter") && !message.contains('@'),
-                "{url}: {message}"
-            );
-        };
-        check("mysql://ann:hunter2@db/shop", "postgres://");
-        check("hunter2", "cannot be parsed");
-        check("postgres://db/shop", "names no user");
-        check("postgres://ann:hunter2@/shop", "empty host");
-        check("postgres://ann:hunter2@db", "database is missing");
-        check("postgres://ann:hunter2@db/", "database is missing");
-        check("postgres://ann:hunter2@db/a/b", "one database");
-        check("postgres://ann:hunter2@a,b/shop", "one host");
-        check("postgres://ann:hunter2@a:1,b:2/shop", "cannot be parsed");
-        check("postgres://ann:hunter2@%2Fvar%2Frun/shop", "Unix socket");
-        check(
-            "postgres://ann:hunter2@db/shop?options=-csearch_path%3Dx",
-            "options is not allowed",
-        );
-        check(
-            "postgres://ann:hunter2@db/shop?sslrootcert=/etc/passwd",
-            "sslrootcert is not allowed",
-        );
-        check("postgres://ann:hunter2@db/shop?host=/tmp", "host is not allowed");
-        check(
-            "postgres://ann:hunter2@db/shop?service=x",
-            "service is not allowed",
-        );
-        check(
-            "postgres://ann:hunter2@db/shop?passfile=x",
-            "passfile is not allowed",
-        );
-        check("postgres://ann:hunter2@db/shop?hunter3=x", "unknown parameter");
-        check(
-            "postgres://ann:hunter2@db/shop?sslmode=disable",
-            "weaker than the TLS mode Require",
-        );
-        check(
-            "postgres://ann:hunter2@db/shop?sslmode=prefer",
-            "weaker than the TLS mode Require",
-        );
-        check(
-            "postgres://ann:hunter2@db/shop?sslmode=hunter",
-            "sslmode in the URL is none of",
-        );
-        check(
-            "postgres://ann:hunter2@db/shop?connect_timeout=0",
-            "connect_timeout",
-        );
-        check("postgres://ann:hunter2@db/sh%00op", "control character");
-        check("postgres://ann%ff:hunter2@db/shop", "not UTF-8");
-        check("postgres://ann:hunter%00@db/shop", "NUL");
-        // A password that was not encoded ends up in other parts of the URL.
-        check("postgres://ann:hun/ter@db/shop", "percent-encoded");
-        check("postgres://ann:12/hunter@db/shop", "percent-encoded");
-        check("postgres://ann:12?hunter=2@db/shop", "percent-encoded");
-        check("postgres://ann:12#hunter@db/shop", "percent-encoded");
+            assert!(!message.contains("hunter") && !message.contains('@'), "{url}: {message}");
+        }
     }
+
+    const CERTIFICATE: &[u8] = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    const KEY: &[u8] = b"-----BEGIN PRIVATE KEY-----\naHVudGVy\n-----END PRIVATE KEY-----\n";
 
     #[test]
     fn nothing_prints_a_secret() {
         let tls = Tls {
-            client_cert_pem: Some(b"CERT".to_vec()),
-            client_key_pem: Some(b"hunter-key".to_vec()),
+            client_cert_pem: Some(CERTIFICATE.to_vec()),
+            client_key_pem: Some(KEY.to_vec()),
             ..Tls::default()
         };
         let target = Target::from_url("postgres://ann:hunter2@db/shop", tls).unwrap();
         let printed = format!("{target:?} {}", target.address());
-        assert!(
-            !printed.contains("hunter") && printed.contains("redacted"),
-            "{printed}"
-        );
-        assert!(!printed.contains(&format!("{:?}", b"hunter-key")), "{printed}");
+        assert!(!printed.contains("hunter") && printed.contains("redacted"), "{printed}");
+        assert!(!printed.contains(&format!("{KEY:?}")) && !printed.contains("aHVudGVy"), "{printed}");
     }
 
     #[test]
-    fn half_a_client_certificate_is_refused() {
-        let tls = Tls {
-            client_cert_pem: Some(Vec::new()),
-            ..Tls::default()
+    fn unusable_certificates_are_refused() {
+        let check = |ca: Option<&[u8]>, certificate: Option<&[u8]>, key: Option<&[u8]>, expected: &str| {
+            let [ca_pem, client_cert_pem, client_key_pem] = [ca, certificate, key].map(|pem| pem.map(<[u8]>::to_vec));
+            let tls = Tls { ca_pem, client_cert_pem, client_key_pem, ..Tls::default() };
+            let refused = Target::new(("db", 5432), "shop", "ann", Secret::default(), tls);
+            assert!(matches!(&refused, Err(Error::Settings(text)) if text.contains(expected)), "{refused:?}");
         };
-        let refused = Target::new(("db", 5432), "shop", "ann", Secret::default(), tls);
-        assert!(matches!(refused, Err(Error::Settings(text)) if text.contains("together")));
+        check(Some(b"not PEM"), None, None, "CA bundle");
+        check(Some(KEY), None, None, "CA bundle");
+        check(None, Some(b""), Some(KEY), "client certificate is no");
+        check(None, Some(CERTIFICATE), None, "together");
+        check(None, Some(CERTIFICATE), Some(CERTIFICATE), "no PEM private key");
     }
 }

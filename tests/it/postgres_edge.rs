@@ -177,6 +177,42 @@ fn tls_modes_check_what_they_promise() -> Result<()> {
 }
 
 #[test]
+fn a_client_certificate_logs_in_without_a_password() -> Result<()> {
+    run(async {
+        let authority = std::sync::Arc::new(Authority::new("edge-ca")?);
+        let options = Options { authority: Some(authority.clone()), ..Options::default() };
+        let cluster = Cluster::start(options).await?;
+        let data = std::path::PathBuf::from(cluster.admin().value("SHOW data_directory").await?);
+        std::fs::write(data.join("clients.crt"), authority.certificate())?;
+        let rules = std::fs::read_to_string(data.join("pg_hba.conf"))?;
+        std::fs::write(data.join("pg_hba.conf"), format!("hostssl all {OPERATOR} all cert\n{rules}"))?;
+        cluster.admin().execute("ALTER SYSTEM SET ssl_ca_file = 'clients.crt'").await?;
+        cluster.admin().execute("SELECT pg_reload_conf()").await?;
+        let attempt = async |certificate: Option<crate::harness::tls::Identity>| -> Result<PgConnection, Error> {
+            let (cert, key) = certificate.map(|identity| (identity.certificate, identity.key)).unzip();
+            let tls = Tls {
+                ca_pem: Some(authority.certificate().into_bytes()),
+                client_cert_pem: cert.map(String::into_bytes),
+                client_key_pem: key.map(String::into_bytes),
+                ..Tls::default()
+            };
+            open(&Target::new(("localhost", cluster.port()), "postgres", OPERATOR, Secret::default(), tls)?).await
+        };
+        await_until("the login by certificate", SOON, async || {
+            let mut session = attempt(Some(authority.issue(&[OPERATOR])?)).await?;
+            ensure!(one(&mut session, "SELECT session_user").await? == OPERATOR);
+            Ok(())
+        })
+        .await?;
+        let without = refused(attempt(None).await)?;
+        assert!(matches!(without, Error::Authentication { .. }), "{without:?}");
+        let other = refused(attempt(Some(authority.issue(&["somebody"])?)).await)?;
+        assert!(matches!(other, Error::Authentication { .. }), "{other:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_promotion_is_a_failover_and_another_cluster_is_wrong() -> Result<()> {
     run(async {
         let primary = Cluster::start(Options { own_identity: true, ..Options::default() }).await?;
