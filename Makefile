@@ -1,0 +1,53 @@
+# What people do here, as commands. `make` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# What is expensive to build is kept outside of the checkout, so that a fresh clone is warm: Kubernetes and Helm, and the
+# crate's dependencies, for each compiler its own.
+export WHIMBREL_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whimbrel
+export CARGO_TARGET_DIR ?= $(WHIMBREL_CACHE)/target-$(shell rustc --version 2>/dev/null | cut -d ' ' -f 2)
+
+.PHONY: help
+help: ## Lists the targets
+	@echo "usage: make TARGET"
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo
+	@echo "WHIMBREL_CACHE=$(WHIMBREL_CACHE)"
+	@echo "CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)"
+
+.PHONY: demo
+demo: ## Shows a good migration and one that is rolled back, on real servers; KEEP=1 leaves all up
+	@tests/setup/packages.sh build servers
+	@tests/setup/kubernetes.sh
+	cargo build --locked --bins --examples
+	@"$(CARGO_TARGET_DIR)/debug/examples/demo"
+
+.PHONY: test
+test: ## Runs all tests: unit, integration on real servers, and on a whole node where that is possible
+	@tests/run.sh
+
+.PHONY: e2e
+e2e: ## Tries image, chart and samples on a whole Kubernetes node (root, Linux)
+	@tests/e2e.sh
+
+.PHONY: check
+check: ## Checks format, lints, documentation, generated files, licences
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo test --locked --test it licences
+	@mkdir -p "$(CARGO_TARGET_DIR)/crds"
+	cargo run --locked --quiet --bin whimbrel -- crd --output-directory "$(CARGO_TARGET_DIR)/crds"
+	diff -r crds "$(CARGO_TARGET_DIR)/crds"
+	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh --check
+
+.PHONY: generate
+generate: ## Writes crds/, the chart's copy of them, and deploy/base from their sources
+	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
+	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
+
+.PHONY: image
+image: ## Builds the operator's image, as an archive, without a container engine
+	deploy/image/build.sh

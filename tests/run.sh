@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Runs all tests and ends with a summary; `make test` runs this. A stage that fails does not hide the later ones.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. tests/setup/lib.sh
+
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
+logs=$(mktemp -d)
+trap 'rm -rf "$logs"' EXIT
+summary=()
+failed=0
+
+# stage NAME COMMAND...: runs it, shows its output, notes how it went.
+stage() {
+  local name=$1 started=$SECONDS result=passed
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" 2>&1 | tee "$logs/stage" || result=FAILED
+  grep -q 'NOT RUN' "$logs/stage" && result='not run'
+  [ "$result" != FAILED ] || failed=1
+  summary+=("$(printf '%-22s %-8s %5d s  %s' "$name" "$result" $((SECONDS - started)) "$(detail)")")
+  [ "$result" != FAILED ]
+}
+
+# How many tests ran, or why none did.
+detail() {
+  awk '/^test result:/ { passed += $4; failed += $6; any = 1 }
+       /NOT RUN/ { sub(/.*NOT RUN: */, ""); print; exit }
+       END { if (any) printf "%d passed, %d failed\n", passed, failed }' "$logs/stage"
+}
+
+set_up() {
+  tests/setup/packages.sh build servers && tests/setup/kubernetes.sh
+}
+
+finish() {
+  printf '\n== summary\n'
+  printf '%s\n' "${summary[@]}"
+  if [ $failed -eq 0 ]; then
+    echo "all tests passed in $SECONDS s"
+  else
+    echo "tests FAILED after $SECONDS s"
+  fi
+  exit $failed
+}
+
+stage "set-up" set_up || finish
+stage "build" cargo test --locked --no-run || finish
+stage "unit" cargo test --locked --quiet --lib --bins
+stage "integration" cargo test --locked --test it
+stage "documentation" cargo test --locked --quiet --doc
+[ ! -x tests/e2e.sh ] || stage "whole node" tests/e2e.sh
+finish
