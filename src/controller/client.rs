@@ -90,9 +90,9 @@ pub async fn within<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(source)) => Err(Error::Call {
+        Ok(Err(cause)) => Err(Error::Call {
             what: what.to_owned(),
-            source: Box::new(source),
+            cause: Box::new(cause),
         }),
         Err(_) => Err(Error::Deadline {
             what: what.to_owned(),

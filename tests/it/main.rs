@@ -10,4 +10,5 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod rbac;
 mod smoke;
