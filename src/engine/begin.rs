@@ -56,7 +56,7 @@ async fn plan(session: &mut Session, database: &Database, subject: &Subject, id:
     }
     let analysis = match &subject.spec.analysis {
         None => None,
-        Some(spec) => Some(AnalysisPlan::from_spec(spec).map_err(|problems| invalid(&problems))?),
+        Some(spec) => Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid(&problems))?),
     };
     let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
     let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;

@@ -1,22 +1,48 @@
 //! Asks the providers, judges what they answer, and keeps the samples in the ledger.
 
+use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::subject::Subject;
 use crate::api::Reason;
 use crate::core::analysis::{
-    AnalysisPlan, Assessment, Baseline, MetricReading, ProblemKind, Reading, Sample, Scope, Tick, Watch, assess,
+    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, ProblemKind, Reading, Sample, Scope, Tick, Watch, assess,
     baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
 };
 use crate::core::observation::{BaselineRecord, WatchFacts};
 use crate::core::state::{Cause, State};
 use crate::core::view::WatchView;
-use crate::metrics;
+
+async fn ask(subject: &Subject, provider: &str, query: &str, at: Timestamp) -> Reading {
+    match subject.providers.by_name.get(provider) {
+        Some(provider) => provider.read(query, at).await,
+        None => Reading::Error(Failure::Unreachable, format!("there is no provider {provider}")),
+    }
+}
+
+async fn read_metric(plan: &AnalysisPlan, metric: &MetricPlan, subject: &Subject, phase: &str, tick: &Tick) -> MetricReading {
+    let scope = Scope { namespace: &subject.key.namespace, name: &subject.key.name, phase };
+    let name = metric.name.clone();
+    let queries = match plan.queries(metric, scope, tick) {
+        Ok(queries) => queries,
+        Err(error) => {
+            let value = Reading::Error(Failure::QueryInvalid, error.to_string());
+            return MetricReading { metric: name, value, guard: None };
+        }
+    };
+    let guard = async {
+        match &queries.guard {
+            Some(query) => Some(ask(subject, &metric.provider, query, tick.at).await),
+            None => None,
+        }
+    };
+    let (value, guard) = tokio::join!(ask(subject, &metric.provider, &queries.query, tick.at), guard);
+    MetricReading { metric: name, value, guard }
+}
 
 /// Asks for all metrics at once.
 async fn read_all(plan: &AnalysisPlan, subject: &Subject, phase: &str, tick: &Tick) -> Vec<MetricReading> {
-    let scope = Scope { namespace: &subject.key.namespace, name: &subject.key.name, phase };
-    metrics::read_all(plan, scope, tick, &subject.providers.by_name).await
+    join_all(plan.metrics.iter().map(|metric| read_metric(plan, metric, subject, phase, tick))).await
 }
 
 /// Asks everything once before any SQL.

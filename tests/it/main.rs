@@ -14,4 +14,5 @@ mod crds;
 mod licences;
 mod postgres_edge;
 mod postgres_fingerprint;
+mod rbac;
 mod smoke;
