@@ -11,6 +11,7 @@
 mod harness;
 
 mod crds;
+mod postgres_connect;
 mod postgres_edge;
 mod postgres_fingerprint;
 mod smoke;
