@@ -187,7 +187,14 @@ mod tests {
     use crate::postgres::target::{Secret, Tls};
 
     fn target(tls: Tls) -> Target {
-        let plain = Target::new(("db", 5432), "shop", "ann", Secret::new("hunter2"), Tls::default()).unwrap();
+        let plain = Target::new(
+            ("db", 5432),
+            "shop",
+            "ann",
+            Secret::new("hunter2"),
+            Tls::default(),
+        )
+        .unwrap();
         Target { tls, ..plain }
     }
 

@@ -137,7 +137,9 @@ pub enum Error {
         found: String,
     },
     /// The copy that was named is the primary itself.
-    #[error("the copy is the primary itself: both connections reach the same database server; name a separate copy")]
+    #[error(
+        "the copy is the primary itself: both connections reach the same database server; name a separate copy"
+    )]
     CopyIsPrimary,
     /// The database is known as a copy of another one.
     #[error("this database is a copy: its ledger says so; it cannot be a primary")]
@@ -148,20 +150,24 @@ impl Error {
     /// Returns what this error means for the caller, given that no timer of ours had fired.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable { .. } => Class::Transient,
+            Self::Unreachable { .. } | Self::OwnerAlive(_) => Class::Transient,
             Self::Settings(_)
             | Self::Tls { .. }
             | Self::Authentication { .. }
             | Self::DatabaseMissing { .. }
-            | Self::PoolerDetected { .. } => Class::User,
+            | Self::PoolerDetected { .. }
+            | Self::LedgerTouched(_)
+            | Self::TransactionEscaped
+            | Self::InRecovery { .. }
+            | Self::IsACopy
+            | Self::CopyIsPrimary => Class::User,
             Self::Server(server) => server.class(),
             Self::ConnectionLost(_) | Self::Deadline { .. } => Class::Ambiguous,
             Self::Unexpected(_) | Self::Unprobed(_) => Class::Bug,
-            Self::OwnerAlive(_) => Class::Transient,
-            Self::LedgerTouched(_) | Self::TransactionEscaped | Self::InRecovery { .. } | Self::IsACopy | Self::CopyIsPrimary => Class::User,
-            Self::Fenced | Self::LedgerNewer { .. } | Self::PostconditionMissing(_) | Self::WrongServer { .. } => {
-                Class::Terminal
-            }
+            Self::Fenced
+            | Self::LedgerNewer { .. }
+            | Self::PostconditionMissing(_)
+            | Self::WrongServer { .. } => Class::Terminal,
         }
     }
 

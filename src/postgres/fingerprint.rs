@@ -50,7 +50,11 @@ pub struct Differences {
 pub async fn read(session: &mut PgConnection) -> Result<Fingerprint, Error> {
     let major = session.server_version_num().unwrap_or_default() / 10_000;
     let query = if major < 15 { QUERY_14 } else { QUERY_15 };
-    let rows = match sqlx::raw_sql(query).fetch_all(&mut *session).await.map_err(Error::from) {
+    let rows = match sqlx::raw_sql(query)
+        .fetch_all(&mut *session)
+        .await
+        .map_err(Error::from)
+    {
         // An object that was dropped while it was being described: the next look does not see it.
         Err(error) if error.sqlstate() == Some("XX000") => {
             sqlx::raw_sql(query).fetch_all(session).await.map_err(|_| error)?
@@ -99,7 +103,11 @@ impl fmt::Display for Differences {
 pub fn diff(primary: &Fingerprint, copy: &Fingerprint) -> Differences {
     compare(primary, copy, |identity, pair| match pair {
         (Some(a), Some(b)) => {
-            format!("{identity} is {} on the primary, {} on the copy", quoted(a), quoted(b))
+            format!(
+                "{identity} is {} on the primary, {} on the copy",
+                quoted(a),
+                quoted(b)
+            )
         }
         (Some(_), None) => format!("{identity} exists only on the primary"),
         (None, _) => format!("{identity} exists only on the copy"),
@@ -124,7 +132,10 @@ fn compare(
     // Tables first, so that the few sentences that are shown are the telling ones.
     identities.sort_by_key(|identity| (!identity.starts_with("table "), *identity));
     identities.dedup();
-    let mut differences = Differences { first: Vec::new(), total: 0 };
+    let mut differences = Differences {
+        first: Vec::new(),
+        total: 0,
+    };
     for identity in identities {
         let pair = (
             left.items.get(identity).map(String::as_str),
@@ -268,10 +279,22 @@ mod tests {
 
     #[test]
     fn changes_say_what_was() {
-        let (before, now) = (fingerprint(&[("index i", "a"), ("view v", "x")]), fingerprint(&[("view v", "y")]));
-        assert_eq!(changes(&before, &now).to_string(), "index i is gone; view v was `x`, and is now `y`");
-        assert_eq!(changes(&now, &before).first.first().map(String::as_str), Some("index i was not there before"));
-        let differences = Differences { first: vec!["a".to_owned()], total: 3 };
+        let (before, now) = (
+            fingerprint(&[("index i", "a"), ("view v", "x")]),
+            fingerprint(&[("view v", "y")]),
+        );
+        assert_eq!(
+            changes(&before, &now).to_string(),
+            "index i is gone; view v was `x`, and is now `y`"
+        );
+        assert_eq!(
+            changes(&now, &before).first.first().map(String::as_str),
+            Some("index i was not there before")
+        );
+        let differences = Differences {
+            first: vec!["a".to_owned()],
+            total: 3,
+        };
         assert_eq!(differences.to_string(), "a; and 2 more");
     }
 

@@ -33,9 +33,16 @@ pub fn grants_sql(login: &str, owner_role: Option<&str>, database: &str, schemas
     let creator = owner_role.map_or_else(|| who.clone(), quote_ident);
     let as_owner = match owner_role {
         Some(_) => format!("-- Migrations run as the role that owns the tables.\nGRANT {creator} TO {who};"),
-        None => "-- Without an owner role, the tables that migrations alter must belong to the login.".to_owned(),
+        None => {
+            "-- Without an owner role, the tables that migrations alter must belong to the login.".to_owned()
+        }
     };
-    let on_schema = |name: &String| format!("GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n", quote_ident(name));
+    let on_schema = |name: &String| {
+        format!(
+            "GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n",
+            quote_ident(name)
+        )
+    };
     format!(
         "-- Run as an administrator, connected to database {database}.\n\
          -- The password is not part of this: set it with \\password {who} in psql.\n\
@@ -69,14 +76,21 @@ pub async fn missing(
     owner_role: Option<&str>,
     schemas: &[String],
 ) -> Result<Vec<Missing>, Error> {
-    let row = sqlx::query(ROLE).bind(owner_role).fetch_one(&mut *session).await?;
+    let row = sqlx::query(ROLE)
+        .bind(owner_role)
+        .fetch_one(&mut *session)
+        .await?;
     let login: String = row.try_get("login")?;
     let who = quote_ident(&login);
     let creator = owner_role.map_or_else(|| who.clone(), quote_ident);
     let mut missing = Vec::new();
     let mut need = |granted: bool, blocking: bool, grant: String, feature: &str| {
         if !granted {
-            missing.push(Missing { grant, feature: feature.to_owned(), blocking });
+            missing.push(Missing {
+                grant,
+                feature: feature.to_owned(),
+                blocking,
+            });
         }
     };
     let ledger = if row.try_get("ledger_exists")? {
@@ -84,27 +98,61 @@ pub async fn missing(
     } else {
         format!("CREATE SCHEMA whimbrel AUTHORIZATION {who}")
     };
-    need(row.try_get("has_ledger")?, true, ledger, "every migration: the history needs a place");
+    need(
+        row.try_get("has_ledger")?,
+        true,
+        ledger,
+        "every migration: the history needs a place",
+    );
     let role = if row.try_get("role_exists")? {
         format!("GRANT {creator} TO {who}")
     } else {
         format!("CREATE ROLE {creator}; GRANT {creator} TO {who}")
     };
-    need(row.try_get("is_member")?, true, role, "every migration: statements run as the owner role");
+    need(
+        row.try_get("is_member")?,
+        true,
+        role,
+        "every migration: statements run as the owner role",
+    );
     let control = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who}");
-    need(row.try_get("knows_server")?, true, control, "every migration: this server cannot be told from another one");
-    let acts_as = if row.try_get("role_exists")? { owner_role.unwrap_or(&login) } else { login.as_str() };
-    for schema in sqlx::query(SCHEMAS).bind(schemas).bind(acts_as).fetch_all(&mut *session).await? {
+    need(
+        row.try_get("knows_server")?,
+        true,
+        control,
+        "every migration: this server cannot be told from another one",
+    );
+    let acts_as = if row.try_get("role_exists")? {
+        owner_role.unwrap_or(&login)
+    } else {
+        login.as_str()
+    };
+    for schema in sqlx::query(SCHEMAS)
+        .bind(schemas)
+        .bind(acts_as)
+        .fetch_all(&mut *session)
+        .await?
+    {
         let name = quote_ident(schema.try_get("name")?);
         let grant = format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {creator}");
-        need(schema.try_get("may_create")?, true, grant, "creating tables and indexes in this schema");
+        need(
+            schema.try_get("may_create")?,
+            true,
+            grant,
+            "creating tables and indexes in this schema",
+        );
         let (foreign, first): (i64, Option<String>) = (schema.try_get("foreign")?, schema.try_get("first")?);
         let grant = format!("ALTER TABLE {} OWNER TO {creator}", first.unwrap_or_default());
         let feature = format!("altering the relations of schema {name} that belong to others: {foreign}");
         need(foreign == 0, false, grant, &feature);
     }
     let stats = format!("GRANT pg_read_all_stats TO {who}");
-    need(row.try_get("sees_activity")?, false, stats, "naming the query and the application of sessions that block a migration");
+    need(
+        row.try_get("sees_activity")?,
+        false,
+        stats,
+        "naming the query and the application of sessions that block a migration",
+    );
     missing.sort_by_key(|missing| !missing.blocking);
     Ok(missing)
 }
@@ -145,7 +193,12 @@ mod tests {
 
     #[test]
     fn the_printed_sql_quotes_and_names_no_password() {
-        let sql = grants_sql("whim\"brel", Some("shop owner"), "Shop", &["public".to_owned(), "My App".to_owned()]);
+        let sql = grants_sql(
+            "whim\"brel",
+            Some("shop owner"),
+            "Shop",
+            &["public".to_owned(), "My App".to_owned()],
+        );
         for expected in [
             "rolname = 'whim\"brel'",
             "CREATE ROLE \"whim\"\"brel\" LOGIN;",

@@ -115,7 +115,9 @@ impl ServerIdentity {
 
     /// Returns the timeline as the ledger stores it; 0 while it is unknown.
     pub fn timeline_number(&self) -> i32 {
-        self.timeline.and_then(|timeline| i32::try_from(timeline).ok()).unwrap_or_default()
+        self.timeline
+            .and_then(|timeline| i32::try_from(timeline).ok())
+            .unwrap_or_default()
     }
 
     /// Returns the major version.

@@ -12,6 +12,7 @@ mod harness;
 
 mod crds;
 mod licences;
+mod postgres_connect;
 mod postgres_edge;
 mod postgres_fingerprint;
 mod rbac;
