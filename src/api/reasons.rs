@@ -55,6 +55,14 @@ macro_rules! reasons {
     };
 }
 
+impl Reason {
+    /// Returns whether the word is about something that an object refers to, which may appear or be corrected without
+    /// any change of the object.
+    pub const fn is_about_references(self) -> bool {
+        matches!(self, Self::SecretNotFound | Self::SecretKeyNotFound | Self::DatabaseNotFound | Self::PlanInvalid)
+    }
+}
+
 reasons! {
     Succeeded: "All that was asked for is so.",
     Pending: "The object was seen, and nothing was done yet.",

@@ -198,13 +198,17 @@ async fn project(api: &Api<Migration>, context: &Context, object: &Migration, vi
     for event in events {
         context.counters.event(event.reason);
         let kube_event = KubeEvent {
-            type_: if event.warning { EventType::Warning } else { EventType::Normal },
+            type_: match event.kind {
+                report::EventType::Warning => EventType::Warning,
+                report::EventType::Normal => EventType::Normal,
+            },
             reason: event.reason.as_str().to_owned(),
             note: Some(event.note),
-            action: event.action,
+            action: event.action.to_owned(),
             secondary: None,
         };
-        let sent = context.recorder.publish(&kube_event, &object.object_ref(&()));
+        let about = object.object_ref(&());
+        let sent = context.recorder.publish(&kube_event, &about);
         // An event is news, not state: losing one must not hold anything up.
         if let Err(error) = client::within(CALL_LIMIT, "publish an event", sent).await {
             debug!("{error}");

@@ -202,16 +202,13 @@ impl Resolver {
                     self.provider(&object).await
                 }
             };
-            let provider = match made {
-                Ok(provider) => provider,
-                Err(Unresolved::Cause(cause)) => {
-                    let unavailable = Provider::Unavailable(cause.message.clone());
-                    providers.wrong.push(cause);
-                    unavailable
+            match made {
+                Ok(provider) => {
+                    providers.by_name.insert(name.to_owned(), provider);
                 }
+                Err(Unresolved::Cause(cause)) => providers.wrong.push(cause),
                 Err(error @ Unresolved::Api(_)) => return Err(error),
-            };
-            providers.by_name.insert(name.to_owned(), provider);
+            }
         }
         Ok(providers)
     }

@@ -107,7 +107,7 @@ pub async fn begin(
     if session.epoch() == 0 {
         session.own(owner, None).await?;
     }
-    let analysis_hash = plan.analysis.as_ref().map(AnalysisPlan::hash);
+    let analysis_hash = plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok());
     let new = NewRun {
         id,
         key: &subject.key,

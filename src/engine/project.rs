@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{clock, watch as watching};
-use crate::core::analysis::{AnalysisPlan, Baseline, Sample, Watch};
+use crate::core::analysis::{Baseline, Sample, Watch};
 use crate::core::observation::Attempt;
 use crate::core::state::Cause;
 use crate::core::view::{RunView, WatchView};
@@ -15,7 +15,7 @@ pub fn run(run: &Run, attempt: Option<Attempt>, waiting: Option<Cause>) -> RunVi
     RunView {
         id: run.id.to_string(),
         plan: Arc::new(run.plan.clone()),
-        analysis_hash: run.plan.analysis.as_ref().map(AnalysisPlan::hash),
+        analysis_hash: run.plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok()),
         state: run.state.clone(),
         units: run.units.clone(),
         rehearsal: run.rehearsal.clone(),

@@ -152,6 +152,20 @@ pub fn settled(migration: &Migration) -> bool {
         && answered(ROLLBACK_REQUESTED_AT, &status.last_handled_rollback_at)
 }
 
+/// Returns whether a status is a last word: done, or stalled.
+pub fn is_final(status: &MigrationStatus) -> bool {
+    let is_true = |name: &str| status.conditions.iter().any(|condition| condition.type_ == name && condition.status == "True");
+    is_true(condition::READY) || is_true(condition::STALLED)
+}
+
+/// Returns whether a Migration is done and wants nothing more.
+pub fn succeeded(migration: &Migration) -> bool {
+    let ready = |status: &MigrationStatus| {
+        status.conditions.iter().any(|condition| condition.type_ == condition::READY && condition.status == "True")
+    };
+    settled(migration) && migration.status.as_ref().is_some_and(ready)
+}
+
 /// Returns what stays true of a status while nothing is known about a run: everything within one generation or while the
 /// change is applied, because its SQL cannot be edited then; else only what does not depend on the plan.
 fn kept(before: &MigrationStatus, generation: i64) -> MigrationStatus {
