@@ -6,6 +6,7 @@
 
 mod clients;
 mod edits;
+mod status;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kube::api::{DynamicObject, PostParams};
