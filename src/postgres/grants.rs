@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sqlx::Row;
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 
 use super::error::Error;
 use crate::sql::{quote_ident, quote_literal};
@@ -81,79 +81,94 @@ pub async fn missing(
         .fetch_one(&mut *session)
         .await?;
     let login: String = row.try_get("login")?;
-    let who = quote_ident(&login);
-    let creator = owner_role.map_or_else(|| who.clone(), quote_ident);
+    let role_exists = row.try_get("role_exists")?;
+    let mut missing = of_login(&row, &quote_ident(&login), owner_role)?;
+    // A role that does not exist has no privileges to look up.
+    let acts_as = owner_role.filter(|_| role_exists).unwrap_or(&login);
+    let creator = quote_ident(owner_role.unwrap_or(&login));
+    let rows = sqlx::query(SCHEMAS)
+        .bind(schemas)
+        .bind(acts_as)
+        .fetch_all(session)
+        .await?;
+    for row in rows {
+        missing.extend(on_schema(&row, &creator)?);
+    }
+    missing.sort_by_key(|missing| !missing.blocking);
+    Ok(missing)
+}
+
+fn of_login(row: &PgRow, who: &str, owner_role: Option<&str>) -> Result<Vec<Missing>, sqlx::Error> {
+    let creator = owner_role.map_or_else(|| who.to_owned(), quote_ident);
+    let ledger = if row.try_get("ledger_exists")? {
+        format!("ALTER SCHEMA whimbrel OWNER TO {who}")
+    } else {
+        format!("CREATE SCHEMA whimbrel AUTHORIZATION {who}")
+    };
+    let role = if row.try_get("role_exists")? {
+        format!("GRANT {creator} TO {who}")
+    } else {
+        format!("CREATE ROLE {creator}; GRANT {creator} TO {who}")
+    };
+    let control = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who}");
+    let stats = format!("GRANT pg_read_all_stats TO {who}");
+    let needs = [
+        (
+            "has_ledger",
+            ledger,
+            true,
+            "every migration: the history needs a place",
+        ),
+        (
+            "is_member",
+            role,
+            true,
+            "every migration: statements run as the owner role",
+        ),
+        (
+            "knows_server",
+            control,
+            true,
+            "every migration: this server must be told from another one",
+        ),
+        (
+            "sees_activity",
+            stats,
+            false,
+            "naming what the sessions that block a migration run",
+        ),
+    ];
     let mut missing = Vec::new();
-    let mut need = |granted: bool, blocking: bool, grant: String, feature: &str| {
-        if !granted {
+    for (column, grant, blocking, feature) in needs {
+        if !row.try_get::<bool, _>(column)? {
             missing.push(Missing {
                 grant,
                 feature: feature.to_owned(),
                 blocking,
             });
         }
-    };
-    let ledger = if row.try_get("ledger_exists")? {
-        format!("ALTER SCHEMA whimbrel OWNER TO {who}")
-    } else {
-        format!("CREATE SCHEMA whimbrel AUTHORIZATION {who}")
-    };
-    need(
-        row.try_get("has_ledger")?,
-        true,
-        ledger,
-        "every migration: the history needs a place",
-    );
-    let role = if row.try_get("role_exists")? {
-        format!("GRANT {creator} TO {who}")
-    } else {
-        format!("CREATE ROLE {creator}; GRANT {creator} TO {who}")
-    };
-    need(
-        row.try_get("is_member")?,
-        true,
-        role,
-        "every migration: statements run as the owner role",
-    );
-    let control = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who}");
-    need(
-        row.try_get("knows_server")?,
-        true,
-        control,
-        "every migration: this server cannot be told from another one",
-    );
-    let acts_as = if row.try_get("role_exists")? {
-        owner_role.unwrap_or(&login)
-    } else {
-        login.as_str()
-    };
-    for schema in sqlx::query(SCHEMAS)
-        .bind(schemas)
-        .bind(acts_as)
-        .fetch_all(&mut *session)
-        .await?
-    {
-        let name = quote_ident(schema.try_get("name")?);
-        let grant = format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {creator}");
-        need(
-            schema.try_get("may_create")?,
-            true,
-            grant,
-            "creating tables and indexes in this schema",
-        );
-        let (foreign, first): (i64, Option<String>) = (schema.try_get("foreign")?, schema.try_get("first")?);
-        let grant = format!("ALTER TABLE {} OWNER TO {creator}", first.unwrap_or_default());
-        let feature = format!("altering the relations of schema {name} that belong to others: {foreign}");
-        need(foreign == 0, false, grant, &feature);
     }
-    let stats = format!("GRANT pg_read_all_stats TO {who}");
-    need(
-        row.try_get("sees_activity")?,
-        false,
-        stats,
-        "naming the query and the application of sessions that block a migration",
-    );
-    missing.sort_by_key(|missing| !missing.blocking);
+    Ok(missing)
+}
+
+fn on_schema(row: &PgRow, creator: &str) -> Result<Vec<Missing>, sqlx::Error> {
+    let name = quote_ident(row.try_get("name")?);
+    let mut missing = Vec::new();
+    if !row.try_get::<bool, _>("may_create")? {
+        missing.push(Missing {
+            grant: format!("GRANT USAGE, CREATE ON SCHEMA {name} TO {creator}"),
+            feature: format!("creating tables and indexes in schema {name}"),
+            blocking: true,
+        });
+    }
+    if let Some(first) = row.try_get::<Option<String>, _>("first")? {
+        let foreign: i64 = row.try_get("foreign")?;
+        missing.push(Missing {
+            grant: format!("ALTER TABLE {first} OWNER TO {creator}"),
+            feature: format!("altering the relations of schema {name} that belong to others: {foreign}"),
+            blocking: false,
+        });
+    }
     Ok(missing)
 }
 
