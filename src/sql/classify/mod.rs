@@ -266,7 +266,8 @@ fn renamed(rename: &RenameStmt) -> Rename {
 
 fn rename_target(rename: &RenameStmt) -> Option<RenameTarget> {
     let relation = rename.relation.as_ref().map(range);
-    let only = rename.relation.as_ref().is_some_and(|relation| !relation.inh);
+    let composite = rename.rename_type() == ObjectType::ObjectAttribute;
+    let only = !composite && rename.relation.as_ref().is_some_and(|relation| !relation.inh);
     let from = rename.subname.clone();
     let named = |object: &str| {
         let relation = path(&strings(rename.object.as_deref()))?;
