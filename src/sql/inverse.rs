@@ -64,16 +64,19 @@ pub(super) struct Undo {
     pub lossless: bool,
 }
 
+impl Default for Undo {
+    fn default() -> Self {
+        Self { statements: Vec::new(), aside: Vec::new(), lossless: true }
+    }
+}
+
 impl Undo {
     fn nothing() -> Self {
-        Self {
-            statements: Vec::new(),
-            aside: Vec::new(),
-            lossless: true,
-        }
+        Self::default()
     }
 
-    fn by(sql: String) -> Self {
+
+    pub fn by(sql: String) -> Self {
         Self {
             statements: vec![sql],
             ..Self::nothing()
@@ -87,7 +90,7 @@ impl Undo {
         }
     }
 
-    fn then(mut self, other: Self) -> Self {
+    pub fn then(mut self, other: Self) -> Self {
         self.statements.extend(other.statements);
         self.aside.extend(other.aside);
         self.lossless &= other.lossless;

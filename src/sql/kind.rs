@@ -447,6 +447,9 @@ pub struct CreateIndex {
     pub relation: RelationName,
     /// What the server makes a name from: columns, included ones too, and functions; empty if that is not foreseen.
     pub columns: Vec<String>,
+    /// All columns that it depends on, those of expressions and of `WHERE` too.
+    #[serde(default)]
+    pub mentions: Vec<String>,
     /// The columns of the key; empty if an expression is among them.
     pub key: Vec<String>,
     /// No two equal entries.

@@ -259,7 +259,7 @@ const WRITTEN: &[(&str, &str)] = &[
         "ALTER TABLE users DROP COLUMN a",
     ),
     (
-        "ALTER TABLE users ADD a int, ADD b int; UPDATE users SET a = 1; ALTER TABLE users ALTER a SET NOT NULL, ALTER a SET DEFAULT 2; \
+        "ALTER TABLE users ADD a int, ADD b int; CREATE INDEX ON users (name) WHERE a > 0; UPDATE users SET a = 1; ALTER TABLE users ALTER a SET NOT NULL, ALTER a SET DEFAULT 2; \
          CREATE INDEX ON users (a); ALTER TABLE users ADD CONSTRAINT both_positive CHECK (a + id > 0), ADD UNIQUE (a, id)",
         "ALTER TABLE users DROP COLUMN b, DROP a",
     ),
@@ -267,6 +267,19 @@ const WRITTEN: &[(&str, &str)] = &[
         "CREATE TABLE t (id serial PRIMARY KEY, a int DEFAULT 1); CREATE INDEX ON t (a); ALTER TABLE t ADD b int NOT NULL REFERENCES users; \
          ALTER TABLE t ADD CONSTRAINT k UNIQUE (b); CREATE TRIGGER g BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION touch(); INSERT INTO t (b) VALUES (1)",
         "DROP INDEX t_a_idx; DROP TABLE t",
+    ),
+    (
+        "CREATE TABLE t (a int, b int); CREATE UNIQUE INDEX ta ON t (a); ALTER TABLE t ADD UNIQUE USING INDEX ta; \
+         CREATE UNIQUE INDEX tb ON t (b); ALTER TABLE t ADD CONSTRAINT c PRIMARY KEY USING INDEX tb",
+        "DROP TABLE t",
+    ),
+    (
+        "ALTER TABLE keyless ADD i int GENERATED ALWAYS AS IDENTITY, ADD CONSTRAINT k PRIMARY KEY (i)",
+        "ALTER TABLE ONLY keyless DROP i",
+    ),
+    (
+        "ALTER TABLE keyless ADD i serial, ADD d int CHECK (d > 0); ALTER TABLE keyless ADD CHECK (d > 1)",
+        "ALTER TABLE keyless DROP i, DROP d",
     ),
     (
         "CREATE TABLE t (a int); CREATE TABLE u (a int)",

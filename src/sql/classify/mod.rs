@@ -225,13 +225,15 @@ fn change(node: &NodeEnum) -> Option<Kind> {
 }
 
 fn create_index(index: &IndexStmt) -> Option<CreateIndex> {
-    let columns = tree::index_columns(index.index_params.iter().chain(&index.index_including_params));
+    let parameters = || index.index_params.iter().chain(&index.index_including_params);
+    let columns = tree::index_columns(parameters());
     let plain: Option<Vec<String>> = index.index_params.iter().map(tree::index_column).collect();
     let relation = index.relation.as_ref()?;
     Some(CreateIndex {
         name: optional(&index.idxname),
         relation: range(relation),
         columns,
+        mentions: tree::mentioned(parameters().chain(index.where_clause.as_deref())),
         key: plain.unwrap_or_default(),
         unique: index.unique,
         concurrently: index.concurrent,

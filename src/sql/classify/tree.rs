@@ -148,6 +148,16 @@ fn called(node: &Node) -> Option<String> {
     }
 }
 
+/// The columns that the entries and the condition of an index speak of.
+pub fn mentioned<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
+    let mut found: Vec<String> = nodes
+        .flat_map(|node| index_column(node).map_or_else(|| columns(node).unwrap_or_default(), |name| vec![name]))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
 /// The columns that an expression speaks of, each once; `None` if it speaks of whole rows.
 pub fn columns(expression: &Node) -> Option<Vec<String>> {
     let mut found = Vec::new();
