@@ -64,16 +64,19 @@ pub(super) struct Undo {
     pub lossless: bool,
 }
 
+impl Default for Undo {
+    fn default() -> Self {
+        Self { statements: Vec::new(), aside: Vec::new(), lossless: true }
+    }
+}
+
 impl Undo {
     fn nothing() -> Self {
-        Self {
-            statements: Vec::new(),
-            aside: Vec::new(),
-            lossless: true,
-        }
+        Self::default()
     }
 
-    fn by(sql: String) -> Self {
+
+    pub fn by(sql: String) -> Self {
         Self {
             statements: vec![sql],
             ..Self::nothing()
@@ -87,7 +90,7 @@ impl Undo {
         }
     }
 
-    fn then(mut self, other: Self) -> Self {
+    pub fn then(mut self, other: Self) -> Self {
         self.statements.extend(other.statements);
         self.aside.extend(other.aside);
         self.lossless &= other.lossless;
@@ -157,8 +160,9 @@ fn undo_create_index(index: &CreateIndex, state: &State<'_>) -> Derived {
     may_exist(index.if_not_exists)?;
     let name = index.relation.sibling(state.index_name(index)?);
     let concurrently = if index.concurrently { "CONCURRENTLY " } else { "" };
-    // It may be gone already: a constraint that took it over takes it along when it is dropped.
-    Ok(Undo::by(format!("DROP INDEX {concurrently}IF EXISTS {name}")))
+    // A named one may be gone already: a constraint that took it over takes it along when it is dropped.
+    let if_exists = if index.name.is_some() { "IF EXISTS " } else { "" };
+    Ok(Undo::by(format!("DROP INDEX {concurrently}{if_exists}{name}")))
 }
 
 fn undo_alter(alter: &AlterTable, state: &mut State<'_>, preserve: Option<&AsideSuffix>) -> Derived {

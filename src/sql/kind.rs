@@ -214,7 +214,7 @@ pub struct CreateTable {
     pub foreign: bool,
     /// It is filled from a query.
     pub from_query: bool,
-    /// Columns and more are copied with `LIKE` or come from a type.
+    /// More than columns is copied with `LIKE`, or it is made `OF` a type.
     pub like: bool,
     /// The columns.
     pub columns: Vec<Column>,
@@ -445,8 +445,11 @@ pub struct CreateIndex {
     pub name: Option<String>,
     /// The table.
     pub relation: RelationName,
-    /// The columns that the server makes a name from, included ones too; `expr` for an expression.
+    /// What the server makes a name from: columns, included ones too, and functions; empty if that is not foreseen.
     pub columns: Vec<String>,
+    /// All columns that it depends on, those of expressions and of `WHERE` too.
+    #[serde(default)]
+    pub mentions: Vec<String>,
     /// The columns of the key; empty if an expression is among them.
     pub key: Vec<String>,
     /// No two equal entries.

@@ -260,6 +260,9 @@ impl<'a> State<'a> {
             .filter(|_| constraint.columns.len() == 1)
             .map(String::as_str);
         let (second, label) = match constraint.kind {
+            ConstraintKind::Exclude if constraint.columns.is_empty() => {
+                return Err("the server chooses the name from an expression: write a name".into());
+            }
             ConstraintKind::Check => (only, "check"),
             ConstraintKind::Unique => (Some(joined.as_str()), "key"),
             ConstraintKind::PrimaryKey => (None, "pkey"),
@@ -274,6 +277,7 @@ impl<'a> State<'a> {
     pub fn index_name(&self, index: &CreateIndex) -> Result<String, String> {
         match &index.name {
             Some(name) => Ok(name.clone()),
+            None if index.columns.is_empty() => Err("the server chooses the name from an expression: write a name".into()),
             None => self.choose(&index.relation, Some(&joined(&index.columns)), "idx"),
         }
     }

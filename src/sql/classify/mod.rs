@@ -225,13 +225,15 @@ fn change(node: &NodeEnum) -> Option<Kind> {
 }
 
 fn create_index(index: &IndexStmt) -> Option<CreateIndex> {
-    let columns = tree::index_columns(index.index_params.iter().chain(&index.index_including_params));
+    let parameters = || index.index_params.iter().chain(&index.index_including_params);
+    let columns = tree::index_columns(parameters());
     let plain: Option<Vec<String>> = index.index_params.iter().map(tree::index_column).collect();
     let relation = index.relation.as_ref()?;
     Some(CreateIndex {
         name: optional(&index.idxname),
         relation: range(relation),
         columns,
+        mentions: tree::mentioned(parameters().chain(index.where_clause.as_deref())),
         key: plain.unwrap_or_default(),
         unique: index.unique,
         concurrently: index.concurrent,
@@ -266,7 +268,8 @@ fn renamed(rename: &RenameStmt) -> Rename {
 
 fn rename_target(rename: &RenameStmt) -> Option<RenameTarget> {
     let relation = rename.relation.as_ref().map(range);
-    let only = rename.relation.as_ref().is_some_and(|relation| !relation.inh);
+    let composite = rename.rename_type() == ObjectType::ObjectAttribute;
+    let only = !composite && rename.relation.as_ref().is_some_and(|relation| !relation.inh);
     let from = rename.subname.clone();
     let named = |object: &str| {
         let relation = path(&strings(rename.object.as_deref()))?;

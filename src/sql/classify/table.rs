@@ -1,7 +1,7 @@
 //! `CREATE TABLE` and `ALTER TABLE`.
 
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint as Node_, CreateStmt,
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint as Node_, CreateStmt, ObjectType,
     DropBehavior, IntoClause, ResTarget, SelectStmt,
 };
 use pg_query::{Node, NodeEnum};
@@ -38,7 +38,7 @@ pub fn create(create: &CreateStmt) -> Option<CreateTable> {
         foreign: false,
         from_query: false,
         like: create.of_typename.is_some()
-            || elements().any(|element| matches!(element, NodeEnum::TableLikeClause(_))),
+            || elements().any(|element| matches!(element, NodeEnum::TableLikeClause(like) if like.options != 0)),
         columns: elements()
             .filter_map(|element| match element {
                 NodeEnum::ColumnDef(definition) => Some(column(definition)),
@@ -173,7 +173,7 @@ pub fn alter(alter: &AlterTableStmt) -> Option<AlterTable> {
         relation: range(target),
         object: relation_kind(alter.objtype()).unwrap_or(RelationKind::Table),
         if_exists: alter.missing_ok,
-        only: !target.inh,
+        only: !target.inh && alter.objtype() != ObjectType::ObjectType,
         actions: alter
             .cmds
             .iter()

@@ -5,7 +5,7 @@ use pg_query::{Node, NodeEnum};
 use serde_json::Value;
 
 use crate::sql::kind::RelationKind;
-use crate::sql::name::RelationName;
+use crate::sql::name::{MAX_IDENTIFIER, RelationName, clip};
 
 /// A string that is empty where the grammar had nothing.
 pub fn optional(text: &str) -> Option<String> {
@@ -122,24 +122,40 @@ pub fn index_column(node: &Node) -> Option<String> {
     }
 }
 
-/// The names that the server makes the name of an index from.
+/// The names that the server makes the name of an index from; none if an expression has one that is not foreseen here.
 pub fn index_columns<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
     let mut chosen: Vec<String> = Vec::new();
     for node in nodes {
-        let base = index_column(node).unwrap_or_else(|| "expr".into());
+        let Some(base) = index_column(node).or_else(|| called(node)) else { return Vec::new() };
         let mut name = base.clone();
         let mut pass = 1;
         while chosen.contains(&name) {
             let number = pass.to_string();
-            name = format!(
-                "{}{number}",
-                crate::sql::name::clip(&base, crate::sql::name::MAX_IDENTIFIER - number.len())
-            );
+            name = format!("{}{number}", clip(&base, MAX_IDENTIFIER - number.len()));
             pass += 1;
         }
         chosen.push(name);
     }
     chosen
+}
+
+/// The function whose result is an entry of an index.
+fn called(node: &Node) -> Option<String> {
+    let Some(NodeEnum::IndexElem(element)) = &node.node else { return None };
+    match element.expr.as_ref()?.node.as_ref()? {
+        NodeEnum::FuncCall(call) => call.funcname.last().and_then(string),
+        _ => None,
+    }
+}
+
+/// The columns that the entries and the condition of an index speak of.
+pub fn mentioned<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
+    let mut found: Vec<String> = nodes
+        .flat_map(|node| index_column(node).map_or_else(|| columns(node).unwrap_or_default(), |name| vec![name]))
+        .collect();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 /// The columns that an expression speaks of, each once; `None` if it speaks of whole rows.
