@@ -200,7 +200,7 @@ impl PrometheusProvider {
         } else if error.is_connect() {
             format!("no connection to the provider: {}", causes(error))
         } else {
-            format!("the answer broke off: {}", causes(error))
+            format!("the connection broke off: {}", causes(error))
         };
         Refusal::new(Failure::Unreachable, message)
     }

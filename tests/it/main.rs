@@ -16,4 +16,5 @@ mod postgres_connect;
 mod postgres_edge;
 mod postgres_fingerprint;
 mod rbac;
+mod prometheus;
 mod smoke;
