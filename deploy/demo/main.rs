@@ -9,13 +9,25 @@ mod story;
 mod traffic;
 mod world;
 
+use std::process::ExitCode;
+
 use acts::Row;
 use anyhow::{Result, bail};
 use story::Story;
 use world::World;
 
 #[tokio::main]
-async fn main() -> Result<()> {
+async fn main() -> ExitCode {
+    match perform().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn perform() -> Result<()> {
     harness::init();
     let story = Story::begin();
     let outcome = tokio::select! {

@@ -198,7 +198,6 @@ async fn stocked_primary(story: &Story) -> Result<Cluster> {
     let database = primary.database("shop").await?;
     story.say(&format!("filling the shop with {ORDERS} orders"));
     let seed = Spec::new("seed", binary("shop")?, &scratch::directory("seed")?)
-        .subject()
         .env("DATABASE_URL", database.url(SUPERUSER))
         .args(["seed", "--owner", OWNER, "--orders", ORDERS]);
     let mut seed = Process::start(&seed)?;

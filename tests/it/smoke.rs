@@ -225,3 +225,23 @@ fn proxy_breaks_connections_as_told() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn operator_has_the_rights_of_the_chart_and_no_others() -> Result<()> {
+    run(async {
+        let server = kubernetes::shared().await?;
+        server.install_crds().await?;
+        let namespace = server.namespace("rights").await?;
+        let kubeconfig = server.operator_kubeconfig(&namespace).await?;
+        let may = |verb: &str, resource: &str| -> bool {
+            let path = kubeconfig.display().to_string();
+            server
+                .kubectl(&["--kubeconfig", &path, "auth", "can-i", verb, resource, "-A"])
+                .is_ok()
+        };
+        assert!(may("list", "migrations.whimbrel.dev"));
+        assert!(!may("update", "migrations.whimbrel.dev"));
+        assert!(!may("list", "secrets"));
+        Ok(())
+    })
+}
