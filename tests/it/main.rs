@@ -10,5 +10,6 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod election;
 mod rbac;
 mod smoke;
