@@ -11,6 +11,7 @@
 mod harness;
 
 mod crds;
+mod election;
 mod licences;
 mod postgres_connect;
 mod postgres_edge;
