@@ -78,13 +78,17 @@ fn wait(until: Option<Timestamp>, reason: Reason, message: impl Into<String>) ->
     Decision::Wait { until, cause: Cause::new(reason, message) }
 }
 
-/// The answer to suspend, abort and deletion while nothing of the plan is in force.
+/// The answer to suspend, abort, rollback and deletion while nothing of the plan is in force.
 fn held_back(seen: &Observation, now: Timestamp) -> Option<Decision> {
     if seen.wish.gone {
         return Some(end(now, Outcome::Aborted(Cause::new(Reason::Aborted, "the Migration was deleted before it was applied"))));
     }
     if seen.wish.abort {
         return Some(end(now, Outcome::Aborted(Cause::new(Reason::Aborted, "aborted on request before anything was applied"))));
+    }
+    if seen.wish.rollback {
+        let cause = Cause::new(Reason::RollbackRequested, "rollback on request before anything was applied");
+        return Some(end(now, Outcome::Aborted(cause)));
     }
     seen.wish.suspend.then(|| wait(None, Reason::Suspended, "spec.suspend is true: no step begins until it is false"))
 }
@@ -154,8 +158,9 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
     let Some(unit) = seen.units.iter().position(|unit| matches!(unit, UnitStatus::Open | UnitStatus::Intent | UnitStatus::Undone)) else {
         return all_applied(plan, seen, now);
     };
-    if seen.wish.rollback && any {
-        return give_up(plan, Cause::new(Reason::RollbackRequested, "rollback on request"), false, seen, now);
+    if seen.wish.rollback {
+        let cause = Cause::new(Reason::RollbackRequested, "rollback on request, before all was applied");
+        return give_up(plan, cause, !any, seen, now);
     }
     if seen.wish.suspend {
         return wait(None, Reason::Suspended, "spec.suspend is true: no further step begins until it is false");
@@ -325,3 +330,7 @@ fn done(plan: &Plan, outcome: &Outcome, seen: &Observation, now: Timestamp) -> D
     let cause = Cause::new(Reason::RollbackRequested, "rollback on request");
     Decision::Move(State::RollingBack { since: now, cause, aborted: false })
 }
+
+#[cfg(test)]
+#[path = "decide_tests.rs"]
+mod tests;

@@ -10,3 +10,6 @@ pub mod rehearsal;
 pub mod report;
 pub mod state;
 pub mod view;
+
+#[cfg(test)]
+mod fixture;

@@ -150,7 +150,9 @@ impl State {
             | (Self::Rehearsing { .. }, Self::Applying { .. })
             | (Self::Applying { .. }, Self::Watching { .. } | Self::Held { .. } | Self::RollingBack { .. })
             | (Self::Watching { .. }, Self::Held { .. } | Self::RollingBack { .. })
-            | (Self::Held { .. }, Self::Watching { .. } | Self::Applying { .. } | Self::RollingBack { .. }) => true,
+            | (Self::Held { .. }, Self::Watching { .. } | Self::Applying { .. } | Self::RollingBack { .. })
+            // A person may ask for the way back of what succeeded, and try again what could not come back.
+            | (Self::Done { outcome: Succeeded | RollbackFailed(_), .. }, Self::RollingBack { .. }) => true,
             (Self::Planned | Self::Rehearsing { .. } | Self::Applying { .. }, Self::Done { outcome, .. }) => {
                 matches!(outcome, Failed(_) | Aborted(_)) || matches!((self, outcome), (Self::Applying { .. }, Succeeded))
             }
@@ -159,9 +161,11 @@ impl State {
             (Self::RollingBack { .. }, Self::Done { outcome, .. }) => {
                 matches!(outcome, RolledBack(_) | RollbackFailed(_) | Aborted(_))
             }
-            // A person may ask for the way back of what succeeded, and try again what could not come back.
-            (Self::Done { outcome: Succeeded | RollbackFailed(_), .. }, Self::RollingBack { .. }) => true,
             _ => false,
         }
     }
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -128,17 +128,17 @@ fn breach(change: &Change<'_>, run: &RunView) -> Option<Event> {
 
 /// What set off a rollback.
 fn way_back(change: &Change<'_>, state: &State) -> Option<Event> {
-    let cause = match state {
-        State::RollingBack {
-            cause,
-            aborted: false,
-            ..
-        }
-        | State::Done {
-            outcome: Outcome::RolledBack(cause),
-            ..
-        } => cause,
-        _ => return None,
+    let (State::RollingBack {
+        cause,
+        aborted: false,
+        ..
+    }
+    | State::Done {
+        outcome: Outcome::RolledBack(cause),
+        ..
+    }) = state
+    else {
+        return None;
     };
     let kind = if cause.reason == Reason::RollbackRequested {
         EventType::Normal
