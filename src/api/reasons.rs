@@ -59,7 +59,14 @@ impl Reason {
     /// Returns whether the word is about something that an object refers to, which may appear or be corrected without
     /// any change of the object.
     pub const fn is_about_references(self) -> bool {
-        matches!(self, Self::SecretNotFound | Self::SecretKeyNotFound | Self::DatabaseNotFound | Self::PlanInvalid)
+        matches!(
+            self,
+            Self::SecretNotFound
+                | Self::SecretKeyNotFound
+                | Self::DatabaseNotFound
+                | Self::ConnectionInvalid
+                | Self::PlanInvalid
+        )
     }
 }
 

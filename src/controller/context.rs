@@ -75,7 +75,9 @@ impl Context {
         let context = Arc::clone(self);
         let key = key.to_owned();
         self.tracker.spawn(async move {
-            let Ok(_permit) = context.permits.clone().acquire_owned().await else { return };
+            let Ok(_permit) = context.permits.clone().acquire_owned().await else {
+                return;
+            };
             let again = start.clone();
             Runner::new(start).run().await;
             context.retire(&key, again).await;
@@ -107,7 +109,9 @@ impl Context {
                 let api: Api<Migration> = Api::namespaced(client, &key.namespace);
                 let found = client::within(CALL_LIMIT, "look for a Migration", api.get_opt(&key.name)).await;
                 match found {
-                    Ok(object) => Ok(object.is_some_and(|object| object.metadata.uid.as_deref() == Some(&key.uid))),
+                    Ok(object) => {
+                        Ok(object.is_some_and(|object| object.metadata.uid.as_deref() == Some(&key.uid)))
+                    }
                     Err(error) => Err(error.to_string()),
                 }
             }
@@ -124,12 +128,18 @@ impl Context {
 
     /// Notes that a status was written.
     pub fn wrote(&self, uid: &str) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), Instant::now());
     }
 
     /// Forgets an object that is gone or settled.
     pub fn forget(&self, uid: &str) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.written
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
         self.views.forget(uid);
     }
 }

@@ -28,8 +28,16 @@ impl Counters {
         let counters = Self::default();
         metrics.register(|registry| {
             registry.register("reconciles", "Passes over objects", counters.reconciles.clone());
-            registry.register("reconcile_failures", "Passes that learned nothing and are repeated", counters.failures.clone());
-            registry.register("status_writes", "Statuses written to the API server", counters.status_writes.clone());
+            registry.register(
+                "reconcile_failures",
+                "Passes that learned nothing and are repeated",
+                counters.failures.clone(),
+            );
+            registry.register(
+                "status_writes",
+                "Statuses written to the API server",
+                counters.status_writes.clone(),
+            );
             registry.register("events", "Events by reason", counters.events.clone());
         });
         counters
@@ -52,6 +60,10 @@ impl Counters {
 
     /// Counts an event.
     pub fn event(&self, reason: Reason) {
-        self.events.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+        self.events
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
+            .inc();
     }
 }

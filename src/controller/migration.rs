@@ -18,7 +18,8 @@ use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
 use crate::api::{
-    ABORT_REQUESTED_AT, Database, FIELD_MANAGER, Migration, MigrationStatus, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason,
+    ABORT_REQUESTED_AT, Database, FIELD_MANAGER, Migration, MigrationStatus, RETRY_REQUESTED_AT,
+    ROLLBACK_REQUESTED_AT, Reason,
 };
 use crate::core::report::{self, Report};
 use crate::core::state::Cause;
@@ -74,7 +75,10 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
 
 /// Writes the first status of a new generation, before anything else is done for it.
 async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> Result<Migration, Error> {
-    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
+    let observed = object
+        .status
+        .as_ref()
+        .and_then(|status| status.observed_generation);
     if observed == object.metadata.generation {
         return Ok(object.clone());
     }
@@ -86,7 +90,11 @@ async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> 
 }
 
 /// Writes a status by server-side apply; the UID keeps it off an object of the same name.
-async fn write(api: &Api<Migration>, object: &Migration, status: &MigrationStatus) -> Result<Migration, Error> {
+async fn write(
+    api: &Api<Migration>,
+    object: &Migration,
+    status: &MigrationStatus,
+) -> Result<Migration, Error> {
     let patch = json!({
         "apiVersion": Migration::api_version(&()),
         "kind": Migration::kind(&()),
@@ -95,7 +103,12 @@ async fn write(api: &Api<Migration>, object: &Migration, status: &MigrationStatu
     });
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let name = object.name_any();
-    client::within(CALL_LIMIT, "write the status of a Migration", api.patch_status(&name, &params, &Patch::Apply(&patch))).await
+    client::within(
+        CALL_LIMIT,
+        "write the status of a Migration",
+        api.patch_status(&name, &params, &Patch::Apply(&patch)),
+    )
+    .await
 }
 
 /// Gives the newest objects of a database to its runner. Returns a view instead where that is not possible.
@@ -110,7 +123,12 @@ async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Option<
         answered: Tokens::default(),
         past: Vec::new(),
     };
-    let found = client::within(CALL_LIMIT, &format!("read Database {name}"), databases.get_opt(name)).await?;
+    let found = client::within(
+        CALL_LIMIT,
+        &format!("read Database {name}"),
+        databases.get_opt(name),
+    )
+    .await?;
     let Some(database) = found else {
         let message = format!("Database {name} does not exist in namespace {namespace}");
         return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
@@ -122,13 +140,21 @@ async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Option<
     };
     let key = resolved.name.clone();
     let subjects = subjects(context, &resolver, object).await?;
-    let desired = Desired { database: Arc::new(resolved), subjects, presence: context.presence() };
+    let desired = Desired {
+        database: Arc::new(resolved),
+        subjects,
+        presence: context.presence(),
+    };
     context.offer(&key, desired);
     Ok(None)
 }
 
 /// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source.
-async fn subjects(context: &Context, resolver: &Resolver, object: &Migration) -> Result<Vec<Arc<Subject>>, Error> {
+async fn subjects(
+    context: &Context,
+    resolver: &Resolver,
+    object: &Migration,
+) -> Result<Vec<Arc<Subject>>, Error> {
     // An empty cache would look like deleted objects.
     if context.migrations.wait_until_ready().await.is_err() {
         return Ok(Vec::new());
@@ -144,7 +170,12 @@ async fn subjects(context: &Context, resolver: &Resolver, object: &Migration) ->
     }
     let mut subjects = Vec::new();
     for object in objects {
-        let metrics = object.spec.analysis.as_ref().map(|analysis| analysis.metrics.as_slice()).unwrap_or_default();
+        let metrics = object
+            .spec
+            .analysis
+            .as_ref()
+            .map(|analysis| analysis.metrics.as_slice())
+            .unwrap_or_default();
         let names = metrics.iter().map(|metric| metric.provider_ref.name.as_str());
         let providers = match resolver.providers(names).await {
             Ok(providers) => providers,
@@ -157,7 +188,13 @@ async fn subjects(context: &Context, resolver: &Resolver, object: &Migration) ->
 }
 
 fn subject(object: &Migration, providers: crate::engine::subject::Providers) -> Subject {
-    let token = |name: &str| object.annotations().get(name).filter(|token| !token.is_empty()).cloned();
+    let token = |name: &str| {
+        object
+            .annotations()
+            .get(name)
+            .filter(|token| !token.is_empty())
+            .cloned()
+    };
     Subject {
         key: RunKey {
             namespace: object.namespace().unwrap_or_default(),
@@ -178,7 +215,12 @@ fn subject(object: &Migration, providers: crate::engine::subject::Providers) -> 
 }
 
 /// Writes what the view says, if that is news; tells of it by events.
-async fn project(api: &Api<Migration>, context: &Context, object: &Migration, view: &View) -> Result<Action, Error> {
+async fn project(
+    api: &Api<Migration>,
+    context: &Context,
+    object: &Migration,
+    view: &View,
+) -> Result<Action, Error> {
     let uid = object.uid().unwrap_or_default();
     let Report { status, events } = report::report(object, view, clock::now());
     let after = requeue(view);
@@ -234,14 +276,28 @@ fn requeue(view: &View) -> Action {
 }
 
 async fn set_finalizer(api: &Api<Migration>, object: &Migration, wanted: bool) -> Result<(), Error> {
-    let mut finalizers: Vec<String> = object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
+    let mut finalizers: Vec<String> = object
+        .finalizers()
+        .iter()
+        .filter(|name| *name != FINALIZER)
+        .cloned()
+        .collect();
     if wanted {
         finalizers.push(FINALIZER.to_owned());
     }
     let patch = json!({"metadata": {"uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers}});
     let what = "set the finalizer of a Migration";
-    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    match client::within(CALL_LIMIT, what, api.patch(&object.name_any(), &params, &Patch::Merge(&patch))).await {
+    let params = PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
+    };
+    match client::within(
+        CALL_LIMIT,
+        what,
+        api.patch(&object.name_any(), &params, &Patch::Merge(&patch)),
+    )
+    .await
+    {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
         Err(error) => Err(error),
@@ -256,9 +312,16 @@ async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration
         hand_over(context, object).await?;
         return Ok(Action::await_change());
     }
-    let since = object.meta().deletion_timestamp.as_ref().map(|time| clock::now().duration_since(time.0));
+    let since = object
+        .meta()
+        .deletion_timestamp
+        .as_ref()
+        .map(|time| clock::now().duration_since(time.0));
     let too_long = since.is_some_and(|since| since.unsigned_abs() > DELETION_LIMIT);
-    let stopped = context.views.get(&uid).is_some_and(|view| !holds_something(&view));
+    let stopped = context
+        .views
+        .get(&uid)
+        .is_some_and(|view| !holds_something(&view));
     if stopped || too_long {
         set_finalizer(api, object, false).await?;
         context.forget(&uid);

@@ -3,9 +3,11 @@
 pub mod client;
 pub mod context;
 pub mod counters;
+pub mod database;
 pub mod election;
 pub mod lease;
 pub mod migration;
+pub mod provider;
 pub mod readiness;
 pub mod resolve;
 
@@ -27,10 +29,13 @@ use tracing::{debug, info, warn};
 use self::context::Context;
 use self::counters::Counters;
 use self::election::Leadership;
-use crate::api::{Database, Migration, MetricsProvider};
+use crate::api::{Database, MetricsProvider, Migration};
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 use crate::server::{Health, Metrics};
+
+/// A Database is looked at so long after the last news of its Migrations.
+const AFTER_NEWS: Duration = Duration::from_secs(1);
 
 /// What the controller needs from the process around it.
 pub struct ControllerOptions {
@@ -69,7 +74,10 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
     let tracker = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(options.max_concurrent_databases));
     let counters = Counters::new(&options.metrics);
-    let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
+    let reporter = Reporter {
+        controller: "whimbrel".into(),
+        instance: Some(options.identity.clone()),
+    };
     let recorder = Recorder::new(options.client.clone(), reporter);
     let scopes: Vec<Option<String>> = if options.watch_namespaces.is_empty() {
         vec![None]
@@ -93,7 +101,12 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             leadership: options.leadership.clone(),
             identity: options.identity.clone(),
         };
-        watches.push(tokio::spawn(migrations(&options.client, scope.as_deref(), news, make)));
+        watches.push(tokio::spawn(migrations(
+            &options.client,
+            scope.as_deref(),
+            news,
+            make,
+        )));
     }
     for watch in watches {
         // A watch that broke off is a defect; the others have ended by the same token.
@@ -112,7 +125,10 @@ where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
     K::DynamicType: Default,
 {
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+    namespace.map_or_else(
+        || Api::all(client.clone()),
+        |namespace| Api::namespaced(client.clone(), namespace),
+    )
 }
 
 /// The controller of Migrations in one namespace, or in all.
@@ -123,7 +139,8 @@ fn migrations(
     make: impl FnOnce(Store<Migration>) -> Context,
 ) -> impl Future<Output = ()> + Send + 'static {
     let config = Config::default().concurrency(32);
-    let controller = Controller::new(scoped::<Migration>(client, namespace), watcher::Config::default()).with_config(config);
+    let controller = Controller::new(scoped::<Migration>(client, namespace), watcher::Config::default())
+        .with_config(config);
     let store = controller.store();
     let (by_database, by_provider) = (store.clone(), store.clone());
     let context = Arc::new(make(store));
@@ -131,23 +148,88 @@ fn migrations(
         news.recv().await.map(|key| (migration::object_ref(&key), news))
     });
     let stop = context.stop.clone();
+    let databases = databases(client, namespace, Arc::clone(&context));
+    let providers = providers(client, namespace, Arc::clone(&context));
     let controller = controller
-        .watches(scoped::<Database>(client, namespace), watcher::Config::default(), move |database: Database| {
-            concerned(&by_database, &database, |migration| migration.spec.database_ref.name == database.name_any())
-        })
-        .watches(scoped::<MetricsProvider>(client, namespace), watcher::Config::default(), move |provider: MetricsProvider| {
-            concerned(&by_provider, &provider, |migration| {
-                let metrics = migration.spec.analysis.iter().flat_map(|analysis| &analysis.metrics);
-                metrics.into_iter().any(|metric| metric.provider_ref.name == provider.name_any())
-            })
-        })
+        .watches(
+            scoped::<Database>(client, namespace),
+            watcher::Config::default(),
+            move |database: Database| {
+                concerned(&by_database, &database, |migration| {
+                    migration.spec.database_ref.name == database.name_any()
+                })
+            },
+        )
+        .watches(
+            scoped::<MetricsProvider>(client, namespace),
+            watcher::Config::default(),
+            move |provider: MetricsProvider| {
+                concerned(&by_provider, &provider, |migration| {
+                    let metrics = migration
+                        .spec
+                        .analysis
+                        .iter()
+                        .flat_map(|analysis| &analysis.metrics);
+                    metrics
+                        .into_iter()
+                        .any(|metric| metric.provider_ref.name == provider.name_any())
+                })
+            },
+        )
         .reconcile_on(news)
         .graceful_shutdown_on(async move { stop.cancelled().await });
-    controller.run(migration::reconcile, failed, context).for_each(|done| async move {
-        if let Err(error) = done {
-            debug!("{error}");
-        }
-    })
+    let migrations = controller
+        .run(migration::reconcile, failed, context)
+        .for_each(note);
+    async move {
+        tokio::join!(migrations, databases, providers);
+    }
+}
+
+/// The controller of Databases. A Migration that has ended is news about its Database; a pause lets a quick run end first.
+fn databases(
+    client: &Client,
+    namespace: Option<&str>,
+    context: Arc<Context>,
+) -> impl Future<Output = ()> + Send + 'static + use<> {
+    let config = Config::default().concurrency(8).debounce(AFTER_NEWS);
+    let stop = context.stop.clone();
+    Controller::new(scoped::<Database>(client, namespace), watcher::Config::default())
+        .with_config(config)
+        .watches(
+            scoped::<Migration>(client, namespace),
+            watcher::Config::default(),
+            |migration: Migration| {
+                let namespace = migration.namespace().unwrap_or_default();
+                Some(ObjectRef::<Database>::new(&migration.spec.database_ref.name).within(&namespace))
+            },
+        )
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(database::reconcile, failed, context)
+        .for_each(note)
+}
+
+/// The controller of `MetricsProviders`.
+fn providers(
+    client: &Client,
+    namespace: Option<&str>,
+    context: Arc<Context>,
+) -> impl Future<Output = ()> + Send + 'static + use<> {
+    let stop = context.stop.clone();
+    Controller::new(
+        scoped::<MetricsProvider>(client, namespace),
+        watcher::Config::default(),
+    )
+    .with_config(Config::default().concurrency(8))
+    .graceful_shutdown_on(async move { stop.cancelled().await })
+    .run(provider::reconcile, failed, context)
+    .for_each(note)
+}
+
+async fn note<T, E: std::fmt::Display>(done: Result<T, E>) {
+    if let Err(error) = done {
+        debug!("{error}");
+    }
 }
 
 /// The Migrations in the namespace of a changed object that it concerns.
@@ -157,12 +239,18 @@ fn concerned<K: ResourceExt>(
     is: impl Fn(&Migration) -> bool,
 ) -> Vec<ObjectRef<Migration>> {
     let state = store.state();
-    let same = state.iter().filter(|migration| migration.namespace() == changed.namespace() && is(migration));
+    let same = state
+        .iter()
+        .filter(|migration| migration.namespace() == changed.namespace() && is(migration));
     same.map(|migration| ObjectRef::from_obj(&**migration)).collect()
 }
 
-fn failed(object: Arc<Migration>, error: &client::Error, context: Arc<Context>) -> Action {
+fn failed<K: ResourceExt>(object: Arc<K>, error: &client::Error, context: Arc<Context>) -> Action {
     context.counters.failure();
-    warn!(migration = object.name_any(), namespace = object.namespace(), "{error}; trying again");
+    warn!(
+        name = object.name_any(),
+        namespace = object.namespace(),
+        "{error}; trying again"
+    );
     Action::requeue(Duration::from_secs(2))
 }

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::analysis::AnalysisPlan;
-use super::plan::{Block, DatabaseIdentity, Finding, Guard, Identity, IdentityStep, OnBreach, Plan, Reversibility, Step, Unit};
+use super::plan::{
+    Block, DatabaseIdentity, Finding, Guard, Identity, IdentityStep, OnBreach, Plan, Reversibility, Step,
+    Unit,
+};
 use crate::api::{MigrationSpec, Reason, TransactionMode, Version};
 use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
 
@@ -68,9 +71,17 @@ pub struct Draft<'a> {
 fn refused(field: &str, refusals: Vec<sql::Refusal>, problems: &mut Vec<Problem>) {
     for refusal in refusals {
         let place = format!("{field}:{}:{}", refusal.line, refusal.column);
-        let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
+        let hint = if refusal.hint.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", refusal.hint)
+        };
         let message = format!("{}{hint}", refusal.message);
-        problems.push(Problem { reason: Reason::SqlRefused, place, message });
+        problems.push(Problem {
+            reason: Reason::SqlRefused,
+            place,
+            message,
+        });
     }
 }
 
@@ -99,7 +110,10 @@ impl<'a> Draft<'a> {
                 transaction: TransactionMode::Auto,
                 max_stall: None,
                 up: parse("spec.up", up, &mut problems),
-                down: spec.down.as_ref().map(|down| parse("spec.down", down, &mut problems)),
+                down: spec
+                    .down
+                    .as_ref()
+                    .map(|down| parse("spec.down", down, &mut problems)),
             });
         }
         for (index, step) in spec.steps.iter().flatten().enumerate() {
@@ -108,19 +122,38 @@ impl<'a> Draft<'a> {
                 name: step.name.clone().unwrap_or_else(|| format!("step-{}", index + 1)),
                 up_text: &step.sql.up,
                 down_text: step.sql.down.as_deref(),
-                irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
+                irreversible: step
+                    .sql
+                    .irreversible
+                    .as_ref()
+                    .map(|irreversible| irreversible.reason.as_str()),
                 transaction: step.sql.transaction,
-                max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
+                max_stall: step
+                    .sql
+                    .max_stall
+                    .as_ref()
+                    .and_then(|text| text.parse("maxStall").ok()),
                 up: parse(&format!("{field}.up"), &step.sql.up, &mut problems),
-                down: step.sql.down.as_ref().map(|down| parse(&format!("{field}.down"), down, &mut problems)),
+                down: step
+                    .sql
+                    .down
+                    .as_ref()
+                    .map(|down| parse(&format!("{field}.down"), down, &mut problems)),
                 field,
             });
         }
-        if problems.is_empty() { Ok(Self { spec, steps }) } else { Err(problems) }
+        if problems.is_empty() {
+            Ok(Self { spec, steps })
+        } else {
+            Err(problems)
+        }
     }
 
     fn statements(&self) -> Vec<Statement> {
-        self.steps.iter().flat_map(|step| step.up.statements.iter().cloned()).collect()
+        self.steps
+            .iter()
+            .flat_map(|step| step.up.statements.iter().cloned())
+            .collect()
     }
 
     /// Returns what has to be known of the catalog.
@@ -155,7 +188,11 @@ impl<'a> Draft<'a> {
             compiler.step(index, step);
             let summaries: Vec<String> = step.up.statements.iter().map(Statement::summary).collect();
             let irreversible = step.irreversible.map(str::to_owned);
-            steps.push(Step { name: step.name.clone(), summary: summaries.join("; "), irreversible });
+            steps.push(Step {
+                name: step.name.clone(),
+                summary: summaries.join("; "),
+                irreversible,
+            });
             findings.extend(step.up.notes.iter().map(|note| Finding {
                 step: step.name.clone(),
                 line: note.line,
@@ -199,18 +236,29 @@ pub fn plan_hash(spec: &MigrationSpec, database: &DatabaseIdentity, owner_role: 
         irreversible: None,
         transaction: "Auto",
     });
-    let names: Vec<String> = (1..=spec.steps.iter().flatten().count()).map(|number| format!("step-{number}")).collect();
-    let long = spec.steps.iter().flatten().zip(&names).map(|(step, number)| IdentityStep {
-        name: step.name.as_deref().unwrap_or(number),
-        up: &step.sql.up,
-        down: step.sql.down.as_deref(),
-        irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
-        transaction: match step.sql.transaction {
-            TransactionMode::Auto => "Auto",
-            TransactionMode::Single => "Single",
-            TransactionMode::PerStatement => "PerStatement",
-        },
-    });
+    let names: Vec<String> = (1..=spec.steps.iter().flatten().count())
+        .map(|number| format!("step-{number}"))
+        .collect();
+    let long = spec
+        .steps
+        .iter()
+        .flatten()
+        .zip(&names)
+        .map(|(step, number)| IdentityStep {
+            name: step.name.as_deref().unwrap_or(number),
+            up: &step.sql.up,
+            down: step.sql.down.as_deref(),
+            irreversible: step
+                .sql
+                .irreversible
+                .as_ref()
+                .map(|irreversible| irreversible.reason.as_str()),
+            transaction: match step.sql.transaction {
+                TransactionMode::Auto => "Auto",
+                TransactionMode::Single => "Single",
+                TransactionMode::PerStatement => "PerStatement",
+            },
+        });
     let steps = short.chain(long).collect();
     let identity = Identity {
         stream: &spec.stream,
@@ -255,7 +303,11 @@ fn blocks(statements: Vec<Undo>, alone: bool) -> Vec<Block> {
                 last.statements.push(statement);
                 last.aside.extend(aside);
             }
-            _ => blocks.push(Block { transactional: statement.transactional, statements: vec![statement], aside }),
+            _ => blocks.push(Block {
+                transactional: statement.transactional,
+                statements: vec![statement],
+                aside,
+            }),
         }
     }
     blocks
@@ -263,29 +315,53 @@ fn blocks(statements: Vec<Undo>, alone: bool) -> Vec<Block> {
 
 impl Compiler<'_> {
     fn problem(&mut self, reason: Reason, place: String, message: String) {
-        self.problems.push(Problem { reason, place, message });
+        self.problems.push(Problem {
+            reason,
+            place,
+            message,
+        });
     }
 
     fn step(&mut self, index: usize, step: &DraftStep<'_>) {
         let single = step.transaction == TransactionMode::Single || step.up.wants_single_transaction;
-        if single && let Some(statement) = step.up.statements.iter().find(|statement| !statement.transactional) {
+        if single
+            && let Some(statement) = step
+                .up
+                .statements
+                .iter()
+                .find(|statement| !statement.transactional)
+        {
             let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
             let message = "this statement cannot run in a transaction: give it a step of its own".to_owned();
             self.problem(Reason::PlanInvalid, place, message);
         }
         let first = self.offset;
         let alone = step.transaction == TransactionMode::PerStatement;
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), alone);
+        let ups = blocks(
+            step.up
+                .statements
+                .iter()
+                .map(|one| (one.clone(), Vec::new()))
+                .collect(),
+            alone,
+        );
         let backs = self.ways_back(step, &ups, first);
         self.offset += step.up.statements.len();
         for (up, way_back) in ups.into_iter().zip(backs) {
             self.grade = self.grade.min(match &way_back {
                 None => Reversibility::ForwardOnly,
-                Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => Reversibility::ReversibleWithArchive,
+                Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => {
+                    Reversibility::ReversibleWithArchive
+                }
                 Some(_) => Reversibility::Reversible,
             });
             let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
-            self.units.push(Unit { step: index, max_stall, up, way_back });
+            self.units.push(Unit {
+                step: index,
+                max_stall,
+                up,
+                way_back,
+            });
         }
     }
 
@@ -297,7 +373,9 @@ impl Compiler<'_> {
         let written = step.down.as_ref().map(|down| self.written(down, step));
         match written {
             Some(down) if ups.len() == 1 => vec![Some(down)],
-            Some(down) if down.len() == ups.len() => down.into_iter().rev().map(|block| Some(vec![block])).collect(),
+            Some(down) if down.len() == ups.len() => {
+                down.into_iter().rev().map(|block| Some(vec![block])).collect()
+            }
             // One `down` that undoes a step of several units: it belongs to the first; the others must be derivable.
             Some(down) => {
                 let mut backs = vec![Some(down)];
@@ -310,12 +388,22 @@ impl Compiler<'_> {
 
     fn written(&mut self, down: &Script, step: &DraftStep<'_>) -> Vec<Block> {
         let Some(suffix) = &self.preserve else {
-            return blocks(down.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), false);
+            return blocks(
+                down.statements
+                    .iter()
+                    .map(|one| (one.clone(), Vec::new()))
+                    .collect(),
+                false,
+            );
         };
         let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, self.facts, suffix);
         let mut undo: Vec<Undo> = Vec::new();
         for text in texts {
-            undo.extend(self.composed(&text).into_iter().map(|statement| (statement, Vec::new())));
+            undo.extend(
+                self.composed(&text)
+                    .into_iter()
+                    .map(|statement| (statement, Vec::new())),
+            );
         }
         let mut grouped = blocks(undo, false);
         if let Some(block) = grouped.iter_mut().find(|block| block.transactional) {
@@ -330,13 +418,23 @@ impl Compiler<'_> {
             Ok(script) => script.statements,
             Err(refusals) => {
                 let why = refusals.first().map(ToString::to_string).unwrap_or_default();
-                self.problem(Reason::Internal, "spec".to_owned(), format!("a derived inverse does not parse: {why}"));
+                self.problem(
+                    Reason::Internal,
+                    "spec".to_owned(),
+                    format!("a derived inverse does not parse: {why}"),
+                );
                 Vec::new()
             }
         }
     }
 
-    fn derived(&mut self, step: &DraftStep<'_>, ups: &[Block], first: usize, from: usize) -> Vec<Option<Vec<Block>>> {
+    fn derived(
+        &mut self,
+        step: &DraftStep<'_>,
+        ups: &[Block],
+        first: usize,
+        from: usize,
+    ) -> Vec<Option<Vec<Block>>> {
         let mut position = first;
         let mut backs = Vec::new();
         for (number, up) in ups.iter().enumerate() {
@@ -350,7 +448,11 @@ impl Compiler<'_> {
                 let until = here + ordinal;
                 let known = self.all.get(..=until).unwrap_or(self.all);
                 match sql::derive(known, until, self.facts, self.preserve.as_ref()) {
-                    Inverse::Exact { statements, mut aside, .. } => {
+                    Inverse::Exact {
+                        statements,
+                        mut aside,
+                        ..
+                    } => {
                         let mut parsed: Vec<Undo> = Vec::new();
                         for text in statements {
                             parsed.extend(self.composed(&text).into_iter().map(|one| (one, Vec::new())));

@@ -20,7 +20,10 @@ pub struct Cause {
 impl Cause {
     /// Makes a cause.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self {
+            reason,
+            message: message.into(),
+        }
     }
 }
 
@@ -44,9 +47,10 @@ impl Outcome {
     pub fn cause(&self) -> Option<&Cause> {
         match self {
             Self::Succeeded => None,
-            Self::RolledBack(cause) | Self::Failed(cause) | Self::RollbackFailed(cause) | Self::Aborted(cause) => {
-                Some(cause)
-            }
+            Self::RolledBack(cause)
+            | Self::Failed(cause)
+            | Self::RollbackFailed(cause)
+            | Self::Aborted(cause) => Some(cause),
         }
     }
 
@@ -138,7 +142,9 @@ impl State {
         match self {
             Self::Watching { .. } | Self::Held { .. } => true,
             Self::Done { outcome, .. } => outcome.applied(),
-            Self::Planned | Self::Rehearsing { .. } | Self::Applying { .. } | Self::RollingBack { .. } => false,
+            Self::Planned | Self::Rehearsing { .. } | Self::Applying { .. } | Self::RollingBack { .. } => {
+                false
+            }
         }
     }
 

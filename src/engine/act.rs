@@ -27,7 +27,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 impl Runner {
     /// Reads what the next decision may rest on; returns the samples, too.
-    pub(super) async fn observe(&mut self, run: &Run, wish: Wish) -> Result<(Observation, Vec<Sample>), Error> {
+    pub(super) async fn observe(
+        &mut self,
+        run: &Run,
+        wish: Wish,
+    ) -> Result<(Observation, Vec<Sample>), Error> {
         let mut taken = Vec::new();
         let mut facts = None;
         if let (Some(analysis), Some(span)) = (&run.plan.analysis, watch::span(&run.state))
@@ -77,21 +81,46 @@ impl Runner {
         self.attempt.as_ref().map(|(_, attempt)| attempt)
     }
 
-    async fn block(&mut self, desired: &Desired, run: &Run, unit: usize, back: Option<usize>) -> Result<Next, Error> {
+    async fn block(
+        &mut self,
+        desired: &Desired,
+        run: &Run,
+        unit: usize,
+        back: Option<usize>,
+    ) -> Result<Next, Error> {
         let Some(planned) = run.plan.units.get(unit) else {
             return Err(Error::Unexpected(format!("the plan has no unit {unit}")));
         };
-        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
+        let nothing = Block {
+            transactional: true,
+            statements: Vec::new(),
+            aside: Vec::new(),
+        };
         let (block, direction) = match back {
             None => (&planned.up, Direction::Up),
             Some(index) => {
                 let blocks = planned.way_back.as_deref().unwrap_or_default();
-                (blocks.get(index).unwrap_or(&nothing), Direction::Down { block: index, of: blocks.len() })
+                (
+                    blocks.get(index).unwrap_or(&nothing),
+                    Direction::Down {
+                        block: index,
+                        of: blocks.len(),
+                    },
+                )
             }
         };
         let tries = self.failures_so_far().map_or(0, |attempt| attempt.count);
         let limits = limits(&run.plan, planned.max_stall, tries);
-        let job = Job { run: run.id, plan: &run.plan, unit, direction, block, limits, measure: false, rehearse_only: false };
+        let job = Job {
+            run: run.id,
+            plan: &run.plan,
+            unit,
+            direction,
+            block,
+            limits,
+            measure: false,
+            rehearse_only: false,
+        };
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
         let session = self.own(&desired.database).await?;
@@ -123,8 +152,16 @@ impl Runner {
         if !failure::session_survives(&failed.error) {
             self.session = None;
         }
-        let text = run.plan.failure(unit, block, failed.statement, &failed.error.to_string());
-        let attempt = failure::attempt(&failed.error, text, blockers, self.failures_so_far(), clock::now());
+        let text = run
+            .plan
+            .failure(unit, block, failed.statement, &failed.error.to_string());
+        let attempt = failure::attempt(
+            &failed.error,
+            text,
+            blockers,
+            self.failures_so_far(),
+            clock::now(),
+        );
         self.note(run, attempt);
         Ok(Next::Again)
     }
@@ -136,7 +173,8 @@ impl Runner {
             Err(error @ (Error::Fenced | Error::ConnectionLost(_))) => return Err(error),
             Err(error) => {
                 let text = format!("the copy: {error}");
-                let mut attempt = failure::attempt(&error, text, Vec::new(), self.failures_so_far(), clock::now());
+                let mut attempt =
+                    failure::attempt(&error, text, Vec::new(), self.failures_so_far(), clock::now());
                 if attempt.cause.reason == Reason::DatabaseUnreachable {
                     attempt.cause.reason = Reason::ReplicaUnreachable;
                 }
@@ -151,7 +189,16 @@ impl Runner {
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
         if let Some(record) = &record {
-            Run::change(session.conn(), epoch, run.id, &RunChange { rehearsal: Some(record), ..RunChange::default() }).await?;
+            Run::change(
+                session.conn(),
+                epoch,
+                run.id,
+                &RunChange {
+                    rehearsal: Some(record),
+                    ..RunChange::default()
+                },
+            )
+            .await?;
         }
         self.attempt = None;
         Ok(Next::Again)
@@ -165,15 +212,19 @@ impl Runner {
         rehearse: bool,
     ) -> Result<Option<crate::core::rehearsal::Rehearsal>, Error> {
         let Some(target) = &desired.database.copy else {
-            return Err(Error::Settings("the plan has a rehearsal, and the Database has no copy any more".to_owned()));
+            return Err(Error::Settings(
+                "the plan has a rehearsal, and the Database has no copy any more".to_owned(),
+            ));
         };
         let owner = self.start.owner.clone();
-        let mut copy = Session::open(target, "copy").await?;
+        let mut copy = Session::open(target, "whimbrel/copy").await?;
         let primary = self.own(&desired.database).await?;
         let result = async {
             rehearsal::take(primary, &mut copy, &owner).await?;
             if rehearse {
-                rehearsal::rehearse(primary, &mut copy, run, &target.address(), clock::now).await.map(Some)
+                rehearsal::rehearse(primary, &mut copy, run, &target.address(), clock::now)
+                    .await
+                    .map(Some)
             } else {
                 rehearsal::align(primary, &mut copy).await.map(|()| None)
             }
@@ -193,20 +244,47 @@ impl Runner {
                 CopyLevel::Behind
             }
         };
-        let note = (level == CopyLevel::Behind).then_some("the copy could not follow; the next rehearsal makes up for it");
+        let note = (level == CopyLevel::Behind)
+            .then_some("the copy could not follow; the next rehearsal makes up for it");
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
-        Run::change(session.conn(), epoch, run.id, &RunChange { copy: Some(level), note, ..RunChange::default() }).await?;
+        Run::change(
+            session.conn(),
+            epoch,
+            run.id,
+            &RunChange {
+                copy: Some(level),
+                note,
+                ..RunChange::default()
+            },
+        )
+        .await?;
         Ok(Next::Again)
     }
 
-    async fn baseline(&mut self, desired: &Desired, subject: Option<&Subject>, run: &Run) -> Result<Next, Error> {
-        let (Some(analysis), Some(subject)) = (&run.plan.analysis, subject) else { return Ok(Next::Again) };
+    async fn baseline(
+        &mut self,
+        desired: &Desired,
+        subject: Option<&Subject>,
+        run: &Run,
+    ) -> Result<Next, Error> {
+        let (Some(analysis), Some(subject)) = (&run.plan.analysis, subject) else {
+            return Ok(Next::Again);
+        };
         match watch::baseline(analysis, subject, clock::now()).await {
             Ok(record) => {
                 let session = self.own(&desired.database).await?;
                 let epoch = session.epoch();
-                Run::change(session.conn(), epoch, run.id, &RunChange { baseline: Some(&record), ..RunChange::default() }).await?;
+                Run::change(
+                    session.conn(),
+                    epoch,
+                    run.id,
+                    &RunChange {
+                        baseline: Some(&record),
+                        ..RunChange::default()
+                    },
+                )
+                .await?;
                 self.attempt = None;
             }
             Err(cause) => {
@@ -224,10 +302,15 @@ impl Runner {
         run: &Run,
         taken: &[Sample],
     ) -> Result<Next, Error> {
-        let (Some(analysis), Some(span), Some(subject)) = (&run.plan.analysis, watch::span(&run.state), subject) else {
+        let (Some(analysis), Some(span), Some(subject)) =
+            (&run.plan.analysis, watch::span(&run.state), subject)
+        else {
             return Ok(Next::Again);
         };
-        let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
+        let before = run
+            .baseline
+            .as_ref()
+            .map_or_else(Baseline::default, |record| record.values.clone());
         let fresh = watch::sample(analysis, &span, subject, taken, &before, clock::now()).await;
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
@@ -242,14 +325,26 @@ fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
     let now = clock::now();
     let pause = failure::pause(Class::Transient, false, count.min(4));
     let retry_at = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
-    Attempt { at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
+    Attempt {
+        at: now,
+        count,
+        class: Class::Transient,
+        cause,
+        retry_at,
+        blockers: Vec::new(),
+    }
 }
 
 /// The time limits of an attempt: the queue grows towards the stall budget only while attempts keep failing.
 fn limits(plan: &Plan, stall: Duration, failed: u32) -> Limits {
     let factor = 1.0 + f64::from(failed.saturating_sub(4)) * 0.25;
     let queue = FIRST_QUEUE.mul_f64(factor).min(stall.mul_f64(0.8));
-    Limits { queue, stall, statement: plan.guard.statement_timeout, alone: Duration::from_hours(24) }
+    Limits {
+        queue,
+        stall,
+        statement: plan.guard.statement_timeout,
+        alone: Duration::from_hours(24),
+    }
 }
 
 /// Resolves when the object asks to stop: it was deleted or has a new abort token. On the way back nothing stops.
@@ -257,12 +352,18 @@ async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>, uid: &str,
     if back {
         return std::future::pending().await;
     }
-    let abort = news.borrow().subject(uid).and_then(|subject| subject.tokens.abort.clone());
+    let abort = news
+        .borrow()
+        .subject(uid)
+        .and_then(|subject| subject.tokens.abort.clone());
     loop {
         if news.changed().await.is_err() {
             return std::future::pending().await;
         }
-        let asked = news.borrow().subject(uid).is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
+        let asked = news
+            .borrow()
+            .subject(uid)
+            .is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
         if asked {
             return;
         }
@@ -280,7 +381,9 @@ async fn overseen(
     let mut found: Vec<Blocker> = Vec::new();
     let result = {
         let oversee = async {
-            let Some(observer) = observer.as_mut() else { return std::future::pending::<()>().await };
+            let Some(observer) = observer.as_mut() else {
+                return std::future::pending::<()>().await;
+            };
             tokio::pin!(stop);
             let mut pause = LOOK_AFTER;
             let mut stopped = false;

@@ -34,22 +34,40 @@ impl From<Error> for NotBegun {
 /// Returns the identity of the database behind a session.
 pub fn identity(session: &Session) -> DatabaseIdentity {
     let server = session.server();
-    DatabaseIdentity { system_identifier: server.system_identifier.clone(), name: server.database.clone() }
+    DatabaseIdentity {
+        system_identifier: server.system_identifier.clone(),
+        name: server.database.clone(),
+    }
 }
 
 fn refused(problems: &[Problem]) -> NotBegun {
-    let reason = problems.first().map_or(Reason::PlanInvalid, |problem| problem.reason);
-    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let reason = problems
+        .first()
+        .map_or(Reason::PlanInvalid, |problem| problem.reason);
+    let message = problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ");
     NotBegun::Refused(Cause::new(reason, message))
 }
 
 fn invalid(problems: &[FieldProblem]) -> NotBegun {
-    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let message = problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ");
     NotBegun::Refused(Cause::new(Reason::PlanInvalid, message))
 }
 
 /// Makes the plan of a subject.
-async fn plan(session: &mut Session, database: &Database, subject: &Subject, id: Uuid) -> Result<Plan, NotBegun> {
+async fn plan(
+    session: &mut Session,
+    database: &Database,
+    subject: &Subject,
+    id: Uuid,
+) -> Result<Plan, NotBegun> {
     let wrong = crate::api::validate::migration(&subject.spec);
     if !wrong.is_empty() {
         return Err(invalid(&wrong));
@@ -60,9 +78,16 @@ async fn plan(session: &mut Session, database: &Database, subject: &Subject, id:
     };
     let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
     let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;
-    let suffix = id.simple().to_string().get(..8).and_then(|text| AsideSuffix::new(text.to_owned()));
+    let suffix = id
+        .simple()
+        .to_string()
+        .get(..8)
+        .and_then(|text| AsideSuffix::new(text.to_owned()));
     let Some(suffix) = suffix else {
-        return Err(NotBegun::Refused(Cause::new(Reason::Internal, "a run identifier has no suffix")));
+        return Err(NotBegun::Refused(Cause::new(
+            Reason::Internal,
+            "a run identifier has no suffix",
+        )));
     };
     let around = Surroundings {
         database: &identity(session),
@@ -101,7 +126,11 @@ pub async fn begin(
     if let Some(analysis) = &plan.analysis
         && let Err((cause, transient)) = watch::check(analysis, subject, clock::now()).await
     {
-        return Err(if transient { NotBegun::Later(cause) } else { NotBegun::Refused(cause) });
+        return Err(if transient {
+            NotBegun::Later(cause)
+        } else {
+            NotBegun::Refused(cause)
+        });
     }
     session.ensure_ledger(Side::Primary).await?;
     if session.epoch() == 0 {

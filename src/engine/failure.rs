@@ -16,7 +16,7 @@ const OVERRUNS: u32 = 3;
 /// Returns the word for an error of the PostgreSQL edge.
 pub fn reason(error: &Error) -> Reason {
     match error {
-        Error::Settings(_) => Reason::PlanInvalid,
+        Error::Settings(_) => Reason::ConnectionInvalid,
         Error::Unreachable { .. } | Error::ConnectionLost(_) | Error::Deadline { .. } | Error::Tls { .. } => {
             Reason::DatabaseUnreachable
         }
@@ -53,14 +53,24 @@ pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
         (_, true) => (50, 200, 5_000),
         _ => (100, 500, 30_000),
     };
-    let bound = u64::from(count.min(20)).pow(2).saturating_mul(first).clamp(first, most);
+    let bound = u64::from(count.min(20))
+        .pow(2)
+        .saturating_mul(first)
+        .clamp(first, most);
     Duration::from_millis(rand::rng().random_range(least..=bound.max(least)))
 }
 
 /// Turns a failure into the attempt that the next decision sees.
-pub fn attempt(error: &Error, text: String, blockers: Vec<Blocker>, before: Option<&Attempt>, now: Timestamp) -> Attempt {
+pub fn attempt(
+    error: &Error,
+    text: String,
+    blockers: Vec<Blocker>,
+    before: Option<&Attempt>,
+    now: Timestamp,
+) -> Attempt {
     let count = before.map_or(1, |attempt| attempt.count + 1);
-    let overran = matches!(error, Error::Server(server) if server.sqlstate == "57014" && server.own_timer_fired);
+    let overran =
+        matches!(error, Error::Server(server) if server.sqlstate == "57014" && server.own_timer_fired);
     let mut reason = reason(error);
     let mut class = error.class();
     let mut message = text;
@@ -68,7 +78,9 @@ pub fn attempt(error: &Error, text: String, blockers: Vec<Blocker>, before: Opti
         reason = Reason::StallBudgetExceeded;
         if count >= OVERRUNS {
             class = Class::Terminal;
-            message = format!("{message}; it does not fit the stall budget: use a form that does not block, or a larger maxStall on the step");
+            message = format!(
+                "{message}; it does not fit the stall budget: use a form that does not block, or a larger maxStall on the step"
+            );
         }
     }
     let lock = reason == Reason::WaitingForLock;
@@ -76,14 +88,27 @@ pub fn attempt(error: &Error, text: String, blockers: Vec<Blocker>, before: Opti
         message = format!("{message}; blocked by {}", named(&blockers));
     }
     let wait = SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1));
-    Attempt { at: now, count, class, cause: Cause::new(reason, message), retry_at: now + wait, blockers }
+    Attempt {
+        at: now,
+        count,
+        class,
+        cause: Cause::new(reason, message),
+        retry_at: now + wait,
+        blockers,
+    }
 }
 
 /// Names who is in the way, in one line.
 fn named(blockers: &[Blocker]) -> String {
     let one = |blocker: &Blocker| {
-        let application = if blocker.application.is_empty() { "unknown application" } else { &blocker.application };
-        let age = blocker.age_seconds.map_or_else(String::new, |age| format!(", transaction open for {age:.1} s"));
+        let application = if blocker.application.is_empty() {
+            "unknown application"
+        } else {
+            &blocker.application
+        };
+        let age = blocker
+            .age_seconds
+            .map_or_else(String::new, |age| format!(", transaction open for {age:.1} s"));
         format!("pid {} ({application}{age})", blocker.pid)
     };
     blockers.iter().take(3).map(one).collect::<Vec<_>>().join(", ")

@@ -1,11 +1,12 @@
 //! Observe, decide, act: one runner per database, shared by the operator and the command line.
 
+mod act;
+pub mod begin;
 pub mod clock;
 pub mod failure;
-pub mod subject;
-pub mod views;
-pub mod begin;
-mod act;
 pub mod project;
 pub mod runner;
+pub mod subject;
+pub mod survey;
+pub mod views;
 pub mod watch;

@@ -15,7 +15,11 @@ pub fn run(run: &Run, attempt: Option<Attempt>, waiting: Option<Cause>) -> RunVi
     RunView {
         id: run.id.to_string(),
         plan: Arc::new(run.plan.clone()),
-        analysis_hash: run.plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok()),
+        analysis_hash: run
+            .plan
+            .analysis
+            .as_ref()
+            .and_then(|analysis| analysis.hash().ok()),
         state: run.state.clone(),
         units: run.units.clone(),
         rehearsal: run.rehearsal.clone(),
@@ -35,7 +39,10 @@ pub fn run(run: &Run, attempt: Option<Attempt>, waiting: Option<Cause>) -> RunVi
 pub fn watch(run: &Run, taken: &[Sample]) -> Option<WatchView> {
     let analysis = run.plan.analysis.as_ref()?;
     let span = watching::span(&run.state).or_else(|| run.applied_at.map(Watch::completed))?;
-    let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
+    let before = run
+        .baseline
+        .as_ref()
+        .map_or_else(Baseline::default, |record| record.values.clone());
     let now = run.finished_at.unwrap_or_else(clock::now);
     Some(watching::view(analysis, &span, &before, taken, now))
 }

@@ -72,7 +72,15 @@ pub struct Runner {
 impl Runner {
     /// Makes a runner; [`Runner::run`] starts it.
     pub fn new(start: Start) -> Self {
-        Self { start, session: None, epoch: None, attempt: None, refused: BTreeSet::new(), failures: 0, last: None }
+        Self {
+            start,
+            session: None,
+            epoch: None,
+            attempt: None,
+            refused: BTreeSet::new(),
+            failures: 0,
+            last: None,
+        }
     }
 
     /// Runs until nothing is left to do, or it is stopped.
@@ -106,7 +114,9 @@ impl Runner {
         {
             session.close().await;
         }
-        let pause = pause.map_or(Duration::from_hours(1), |pause| pause.try_into().unwrap_or_default());
+        let pause = pause.map_or(Duration::from_hours(1), |pause| {
+            pause.try_into().unwrap_or_default()
+        });
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             changed = self.start.desired.changed() => {
@@ -145,8 +155,11 @@ impl Runner {
     /// Returns the session, opened if need be, and owned if this runner owned it before.
     pub(super) async fn open(&mut self, database: &Database) -> Result<&mut Session, Error> {
         if self.session.is_none() {
-            let mut session = Session::open(&database.primary, &self.start.owner_label()).await?;
-            if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
+            let mut session = Session::open(&database.primary, &self.start.application()).await?;
+            if session
+                .head()
+                .is_some_and(|head| head.side != Side::Primary.as_str())
+            {
                 return Err(Error::IsACopy);
             }
             if let Some(epoch) = self.epoch {
@@ -154,7 +167,9 @@ impl Runner {
             }
             self.session = Some(session);
         }
-        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
+        self.session
+            .as_mut()
+            .ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
 
     /// Makes sure that this runner owns the database.
@@ -165,7 +180,9 @@ impl Runner {
             session.own(&owner, None).await?;
         }
         self.epoch = Some(session.epoch());
-        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
+        self.session
+            .as_mut()
+            .ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
 
     /// The database could not be used: everybody who waits for it is told, and it is tried again.
@@ -179,10 +196,19 @@ impl Runner {
             self.session = None;
         }
         let cause = Cause::new(failure::reason(error), error.to_string());
-        warn!(database = desired.database.name, reason = cause.reason.as_str(), "{}", cause.message);
+        warn!(
+            database = desired.database.name,
+            reason = cause.reason.as_str(),
+            "{}",
+            cause.message
+        );
         let stuck = matches!(
             error,
-            Error::PoolerDetected { .. } | Error::WrongServer { .. } | Error::IsACopy | Error::LedgerNewer { .. } | Error::Settings(_)
+            Error::PoolerDetected { .. }
+                | Error::WrongServer { .. }
+                | Error::IsACopy
+                | Error::LedgerNewer { .. }
+                | Error::Settings(_)
         );
         for subject in &desired.subjects {
             let standing = match &self.last {
@@ -201,12 +227,29 @@ impl Runner {
         } else {
             failure::pause(Class::Transient, false, self.failures)
         };
-        let pause = if stuck { pause.max(Duration::from_secs(15)) } else { pause };
-        Next::Wait(Some(clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5))))
+        let pause = if stuck {
+            pause.max(Duration::from_secs(15))
+        } else {
+            pause
+        };
+        Next::Wait(Some(
+            clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)),
+        ))
     }
 
-    pub(super) fn publish(&self, subject: &Subject, standing: Standing, answered: Tokens, past: Vec<crate::core::view::PastRun>) {
-        let view = View { generation: subject.generation, standing, answered, past };
+    pub(super) fn publish(
+        &self,
+        subject: &Subject,
+        standing: Standing,
+        answered: Tokens,
+        past: Vec<crate::core::view::PastRun>,
+    ) {
+        let view = View {
+            generation: subject.generation,
+            standing,
+            answered,
+            past,
+        };
         self.start.views.publish(&subject.key, view);
     }
 
@@ -231,7 +274,11 @@ impl Runner {
         }
         for subject in &desired.subjects {
             let version = canonical_version(&subject.spec.version);
-            let latest = if ledger { Run::latest(session.conn(), &subject.spec.stream, &version).await? } else { None };
+            let latest = if ledger {
+                Run::latest(session.conn(), &subject.spec.stream, &version).await?
+            } else {
+                None
+            };
             let Ok(parsed) = Version::parse(&version, "spec.version") else {
                 continue;
             };
@@ -265,17 +312,34 @@ impl Runner {
         let mut turn = None;
         for (place, (subject, latest)) in places.into_iter().zip(subjects) {
             match place {
-                Place::Begin if turn.is_none() && !self.refused.contains(&subject.key.uid) => turn = Some((subject, None)),
+                Place::Begin if turn.is_none() && !self.refused.contains(&subject.key.uid) => {
+                    turn = Some((subject, None))
+                }
                 Place::Resume if turn.is_none() => turn = Some((subject, latest)),
                 Place::Begin if self.refused.contains(&subject.key.uid) => {}
                 Place::Begin | Place::Resume => {
-                    let cause = Cause::new(Reason::WaitingForEarlierVersion, "another Migration of this database goes first");
+                    let cause = Cause::new(
+                        Reason::WaitingForEarlierVersion,
+                        "another Migration of this database goes first",
+                    );
                     self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new());
                 }
                 Place::Show => self.show(desired, &subject, latest).await?,
-                Place::Covered(cause) => self.publish(&subject, Standing::Covered(cause), subject.tokens.clone(), Vec::new()),
-                Place::Wait(cause) => self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new()),
-                Place::Refuse(cause) => self.publish(&subject, Standing::Refused(cause), subject.tokens.clone(), Vec::new()),
+                Place::Covered(cause) => self.publish(
+                    &subject,
+                    Standing::Covered(cause),
+                    subject.tokens.clone(),
+                    Vec::new(),
+                ),
+                Place::Wait(cause) => {
+                    self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new())
+                }
+                Place::Refuse(cause) => self.publish(
+                    &subject,
+                    Standing::Refused(cause),
+                    subject.tokens.clone(),
+                    Vec::new(),
+                ),
             }
         }
         match turn {
@@ -285,7 +349,12 @@ impl Runner {
         }
     }
 
-    async fn begin(&mut self, desired: &Desired, in_force: &InForce, subject: &Subject) -> Result<Next, Error> {
+    async fn begin(
+        &mut self,
+        desired: &Desired,
+        in_force: &InForce,
+        subject: &Subject,
+    ) -> Result<Next, Error> {
         let from = in_force.current(&subject.spec.stream).map(Version::canonical);
         let owner = self.start.owner.clone();
         let session = self.open(&desired.database).await?;
@@ -295,21 +364,37 @@ impl Runner {
         }
         match begun {
             Ok(()) => {
-                info!(database = desired.database.name, migration = subject.key.name, "run begun");
+                info!(
+                    database = desired.database.name,
+                    migration = subject.key.name,
+                    "run begun"
+                );
                 Ok(Next::Again)
             }
             Err(NotBegun::Failed(error)) => Err(error),
             Err(NotBegun::Refused(cause)) => {
-                info!(migration = subject.key.name, reason = cause.reason.as_str(), "refused: {}", cause.message);
+                info!(
+                    migration = subject.key.name,
+                    reason = cause.reason.as_str(),
+                    "refused: {}",
+                    cause.message
+                );
                 self.refused.insert(subject.key.uid.clone());
-                self.publish(subject, Standing::Refused(cause), subject.tokens.clone(), Vec::new());
+                self.publish(
+                    subject,
+                    Standing::Refused(cause),
+                    subject.tokens.clone(),
+                    Vec::new(),
+                );
                 Ok(Next::Again)
             }
             Err(NotBegun::Later(cause)) => {
                 self.failures += 1;
                 let pause = failure::pause(Class::Transient, false, self.failures.min(4));
                 self.publish(subject, Standing::Retrying(cause), Tokens::default(), Vec::new());
-                Ok(Next::Wait(Some(clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)))))
+                Ok(Next::Wait(Some(
+                    clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)),
+                )))
             }
         }
     }
@@ -332,7 +417,9 @@ impl Runner {
             None => match (desired.presence)(run.key.clone()).await {
                 Ok(false) => true,
                 // It exists, and its reconcile will bring it; or that is not known. Neither is a reason to act.
-                Ok(true) | Err(_) => return Ok(Next::Wait(Some(clock::now() + SignedDuration::from_secs(1)))),
+                Ok(true) | Err(_) => {
+                    return Ok(Next::Wait(Some(clock::now() + SignedDuration::from_secs(1))));
+                }
             },
         };
         self.own(&desired.database).await?;
@@ -348,15 +435,28 @@ impl Runner {
             Decision::Wait { cause, .. } => Some(cause.clone()),
             _ => None,
         };
-        if let (Some(subject), Decision::Run(_) | Decision::Wait { .. } | Decision::Stop) = (&subject, &decision) {
+        if let (Some(subject), Decision::Run(_) | Decision::Wait { .. } | Decision::Stop) =
+            (&subject, &decision)
+        {
             let attempt = self.attempt.as_ref().map(|(_, attempt)| attempt.clone());
             let mut view = project::run(&run, attempt, waiting);
             view.watch = project::watch(&run, &samples);
             let past = match &decision {
-                Decision::Stop => Run::past(self.open(&desired.database).await?.conn(), &run.plan.stream, &run.plan.version).await?,
+                Decision::Stop => {
+                    Run::past(
+                        self.open(&desired.database).await?.conn(),
+                        &run.plan.stream,
+                        &run.plan.version,
+                    )
+                    .await?
+                }
                 _ => Vec::new(),
             };
-            let answered = if decision == Decision::Stop { subject.tokens.clone() } else { run.tokens.clone() };
+            let answered = if decision == Decision::Stop {
+                subject.tokens.clone()
+            } else {
+                run.tokens.clone()
+            };
             self.publish(subject, Standing::Run(Box::new(view)), answered, past);
         }
         match decision {
@@ -375,12 +475,20 @@ impl Runner {
         state: State,
     ) -> Result<Next, Error> {
         if !run.state.may_become(&state) {
-            error!(from = run.state.phase(), to = state.phase(), "illegal transition; nothing is done");
+            error!(
+                from = run.state.phase(),
+                to = state.phase(),
+                "illegal transition; nothing is done"
+            );
             return Ok(Next::Wait(Some(clock::now() + SignedDuration::from_mins(5))));
         }
         info!(migration = run.key.name, run = %run.id, from = run.state.phase(), to = state.phase(), "run moves on");
         let tokens = subject.map(|subject| subject.tokens.clone());
-        let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
+        let change = RunChange {
+            state: Some(&state),
+            tokens: tokens.as_ref(),
+            ..RunChange::default()
+        };
         self.attempt = None;
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
@@ -389,31 +497,59 @@ impl Runner {
     }
 
     /// The run rests. Tokens that change nothing are answered all the same, so that they never act later.
-    async fn answer_tokens(&mut self, desired: &Desired, subject: Option<&Subject>, run: &Run) -> Result<Next, Error> {
+    async fn answer_tokens(
+        &mut self,
+        desired: &Desired,
+        subject: Option<&Subject>,
+        run: &Run,
+    ) -> Result<Next, Error> {
         if let Some(subject) = subject
             && subject.tokens != run.tokens
         {
             let session = self.own(&desired.database).await?;
             let epoch = session.epoch();
-            let change = RunChange { tokens: Some(&subject.tokens), ..RunChange::default() };
+            let change = RunChange {
+                tokens: Some(&subject.tokens),
+                ..RunChange::default()
+            };
             Run::change(session.conn(), epoch, run.id, &change).await?;
         }
-        if run.state.is_done() { Ok(Next::Again) } else { Ok(Next::Idle) }
+        if run.state.is_done() {
+            Ok(Next::Again)
+        } else {
+            Ok(Next::Idle)
+        }
     }
 }
 
 impl Start {
-    fn owner_label(&self) -> String {
-        self.owner.chars().filter(char::is_ascii_graphic).take(36).collect()
+    /// `application_name` of the runner's sessions; a taker-over finds them by its first word.
+    fn application(&self) -> String {
+        let owner: String = self
+            .owner
+            .chars()
+            .filter(char::is_ascii_graphic)
+            .take(36)
+            .collect();
+        format!("whimbrel/{owner}")
     }
 }
 
 /// Compares an object's tokens with those that were answered.
 fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
-    let Some(subject) = subject else { return Wish { gone, ..Wish::default() } };
+    let Some(subject) = subject else {
+        return Wish {
+            gone,
+            ..Wish::default()
+        };
+    };
     let Some(answered) = answered else {
         // Without a run there is nothing that a token could ask for.
-        return Wish { suspend: subject.spec.suspend, gone: gone || subject.gone, ..Wish::default() };
+        return Wish {
+            suspend: subject.spec.suspend,
+            gone: gone || subject.gone,
+            ..Wish::default()
+        };
     };
     let new = |asked: &Option<String>, answered: &Option<String>| asked.is_some() && asked != answered;
     Wish {

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::subject::Subject;
 use crate::api::Reason;
 use crate::core::analysis::{
-    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, ProblemKind, Reading, Sample, Scope, Tick, Watch, assess,
-    baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
+    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, ProblemKind, Reading, Sample,
+    Scope, Tick, Watch, assess, baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
 };
 use crate::core::observation::{BaselineRecord, WatchFacts};
 use crate::core::state::{Cause, State};
@@ -20,14 +20,28 @@ async fn ask(subject: &Subject, provider: &str, query: &str, at: Timestamp) -> R
     }
 }
 
-async fn read_metric(plan: &AnalysisPlan, metric: &MetricPlan, subject: &Subject, phase: &str, tick: &Tick) -> MetricReading {
-    let scope = Scope { namespace: &subject.key.namespace, name: &subject.key.name, phase };
+async fn read_metric(
+    plan: &AnalysisPlan,
+    metric: &MetricPlan,
+    subject: &Subject,
+    phase: &str,
+    tick: &Tick,
+) -> MetricReading {
+    let scope = Scope {
+        namespace: &subject.key.namespace,
+        name: &subject.key.name,
+        phase,
+    };
     let name = metric.name.clone();
     let queries = match plan.queries(metric, scope, tick) {
         Ok(queries) => queries,
         Err(error) => {
             let value = Reading::Error(Failure::QueryInvalid, error.to_string());
-            return MetricReading { metric: name, value, guard: None };
+            return MetricReading {
+                metric: name,
+                value,
+                guard: None,
+            };
         }
     };
     let guard = async {
@@ -37,12 +51,21 @@ async fn read_metric(plan: &AnalysisPlan, metric: &MetricPlan, subject: &Subject
         }
     };
     let (value, guard) = tokio::join!(ask(subject, &metric.provider, &queries.query, tick.at), guard);
-    MetricReading { metric: name, value, guard }
+    MetricReading {
+        metric: name,
+        value,
+        guard,
+    }
 }
 
 /// Asks for all metrics at once.
 async fn read_all(plan: &AnalysisPlan, subject: &Subject, phase: &str, tick: &Tick) -> Vec<MetricReading> {
-    join_all(plan.metrics.iter().map(|metric| read_metric(plan, metric, subject, phase, tick))).await
+    join_all(
+        plan.metrics
+            .iter()
+            .map(|metric| read_metric(plan, metric, subject, phase, tick)),
+    )
+    .await
 }
 
 /// Asks everything once before any SQL.
@@ -61,8 +84,16 @@ pub async fn check(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Re
     }
     let away = |kind: ProblemKind| matches!(kind, ProblemKind::Unreachable | ProblemKind::BadAnswer);
     let transient = problems.iter().all(|problem| away(problem.kind));
-    let reason = if transient { Reason::ProviderUnreachable } else { Reason::QueryInvalid };
-    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let reason = if transient {
+        Reason::ProviderUnreachable
+    } else {
+        Reason::QueryInvalid
+    };
+    let message = problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ");
     Err((Cause::new(reason, message), transient))
 }
 
@@ -70,7 +101,11 @@ pub async fn check(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Re
 ///
 /// # Errors
 /// The cause, when a metric cannot be read now.
-pub async fn baseline(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Result<BaselineRecord, Cause> {
+pub async fn baseline(
+    plan: &AnalysisPlan,
+    subject: &Subject,
+    now: Timestamp,
+) -> Result<BaselineRecord, Cause> {
     let readings = read_all(plan, subject, "Applying", &Tick::before(plan, now)).await;
     let unreachable = readings.iter().find_map(|reading| match &reading.value {
         Reading::Error(_, message) => Some(format!("metric {}: {message}", reading.metric)),
@@ -80,9 +115,15 @@ pub async fn baseline(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) ->
         return Err(Cause::new(Reason::ProviderUnreachable, message));
     }
     let unhealthy = baseline_unhealthy(plan, &readings).map(|text| {
-        Cause::new(Reason::BaselineUnhealthy, format!("breaching before anything was applied, so nothing was: {text}"))
+        Cause::new(
+            Reason::BaselineUnhealthy,
+            format!("breaching before anything was applied, so nothing was: {text}"),
+        )
     });
-    Ok(BaselineRecord { values: Baseline::capture(plan, &readings), unhealthy })
+    Ok(BaselineRecord {
+        values: Baseline::capture(plan, &readings),
+        unhealthy,
+    })
 }
 
 /// The span that samples are counted in, for the states that have one.
@@ -110,7 +151,8 @@ pub async fn sample(
     for tick in due_samples(plan, watch, last(taken), now) {
         let readings = read_all(plan, subject, "Watching", &tick).await;
         samples.extend(readings.iter().filter_map(|reading| {
-            plan.metric(&reading.metric).map(|metric| judge(metric, &tick, reading, before))
+            plan.metric(&reading.metric)
+                .map(|metric| judge(metric, &tick, reading, before))
         }));
     }
     samples
@@ -120,15 +162,29 @@ pub async fn sample(
 pub fn facts(plan: &AnalysisPlan, watch: &Watch, samples: &[Sample], now: Timestamp) -> WatchFacts {
     let next = next_due(plan, watch, last(samples));
     let due = !due_samples(plan, watch, last(samples), now).is_empty();
-    WatchFacts { assessment: assess(plan, watch, samples, now), due, next }
+    WatchFacts {
+        assessment: assess(plan, watch, samples, now),
+        due,
+        next,
+    }
 }
 
 /// What the samples say, for the status.
-pub fn view(plan: &AnalysisPlan, watch: &Watch, before: &Baseline, samples: &[Sample], now: Timestamp) -> WatchView {
+pub fn view(
+    plan: &AnalysisPlan,
+    watch: &Watch,
+    before: &Baseline,
+    samples: &[Sample],
+    now: Timestamp,
+) -> WatchView {
     let assessment = assess(plan, watch, samples, now);
     let until = match &assessment {
         Assessment::Extend { until, .. } => Some(*until),
         _ => watch.window_end(plan),
     };
-    WatchView { assessment, until, metrics: summarize(plan, watch, before, samples) }
+    WatchView {
+        assessment,
+        until,
+        metrics: summarize(plan, watch, before, samples),
+    }
 }

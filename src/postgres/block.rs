@@ -11,12 +11,12 @@ use super::error::Error;
 use super::ledger::{self, StatementRecord, UnitRecord, units};
 use super::locks;
 use super::probe;
-use super::session::Session;
+use super::session::{Marks, Session};
 use super::statement::{send, send_ours};
 use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::StatementFacts;
-use crate::sql::{Statement, quote_ident};
+use crate::sql::{Aside, Statement, quote_ident};
 
 /// Which way a block goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,7 +120,10 @@ pub struct Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self { statement: None, error }
+        Self {
+            statement: None,
+            error,
+        }
     }
 }
 
@@ -129,41 +132,55 @@ pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     if job.block.statements.is_empty() {
         return record_only(session, job).await;
     }
-    if job.block.transactional { in_transaction(session, job).await } else { alone(session, job).await }
+    if job.block.transactional {
+        in_transaction(session, job).await
+    } else {
+        alone(session, job).await
+    }
 }
 
 /// A way back without statements (of `VALIDATE CONSTRAINT`, of `VACUUM`): only the ledger changes.
 async fn record_only(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
-    let (epoch, pid, server) = session.marks();
-    let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
-    unit_record(job, job.direction.after(), pid, epoch, &server).write(&mut tx).await?;
-    tx.commit().await.map_err(Error::from)?;
+    let marks = session.marks();
+    record(session, job, &marks, job.direction.after(), &[], &[]).await?;
     Ok(Ran::default())
 }
 
-fn unit_record<'a>(
+/// Writes a unit's rows in a transaction of their own.
+async fn record(
+    session: &mut Session,
     job: &Job<'_>,
+    marks: &Marks,
     status: UnitStatus,
-    pid: i32,
-    epoch: i64,
-    server: &'a super::identity::ServerIdentity,
-) -> UnitRecord<'a> {
-    UnitRecord { run: job.run, unit: job.unit, status, server, pid, epoch }
+    statements: &[StatementRecord<'_>],
+    aside: &[Aside],
+) -> Result<(), Error> {
+    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch).await?;
+    let xid = current_xid(&mut tx).await?;
+    unit_record(job, status, marks)
+        .write(&mut tx, &xid, statements, aside)
+        .await?;
+    tx.commit().await?;
+    Ok(())
 }
 
-fn statement_record<'a>(job: &Job<'_>, ordinal: usize, sql: &'a str, epoch: i64) -> StatementRecord<'a> {
-    StatementRecord {
+fn unit_record<'a>(job: &Job<'_>, status: UnitStatus, marks: &'a Marks) -> UnitRecord<'a> {
+    UnitRecord {
         run: job.run,
         unit: job.unit,
+        status,
         direction: job.direction.word(),
         block: job.direction.block(),
-        ordinal,
-        sql,
-        outcome: "done",
-        duration: None,
-        epoch,
-        error: None,
+        server: &marks.server,
+        pid: marks.pid,
+        epoch: marks.epoch,
     }
+}
+
+async fn current_xid(conn: &mut PgConnection) -> Result<String, Error> {
+    Ok(sqlx::query_scalar("SELECT pg_current_xact_id()::text")
+        .fetch_one(conn)
+        .await?)
 }
 
 fn millis(duration: Duration) -> u128 {
@@ -172,18 +189,24 @@ fn millis(duration: Duration) -> u128 {
 }
 
 fn role(plan: &Plan) -> String {
-    plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)))
+    plan.owner_role.as_deref().map_or_else(String::new, |role| {
+        format!("SET LOCAL ROLE {};", quote_ident(role))
+    })
 }
 
 async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
-    let (epoch, pid, server) = session.marks();
+    let marks = session.marks();
     session.label(job.unit).await?;
     let conn = session.conn();
     send_ours(conn, "BEGIN".to_owned()).await?;
-    match transaction_body(conn, job, epoch, pid, &server).await {
+    match transaction_body(conn, job, &marks).await {
         Ok((mut ran, started, first_block)) => {
             // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
-            send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned()).await?;
+            send_ours(
+                conn,
+                if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned(),
+            )
+            .await?;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
             Ok(ran)
@@ -198,38 +221,55 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
 
 type Body = (Ran, Instant, Option<Instant>);
 
-async fn transaction_body(
-    conn: &mut PgConnection,
-    job: &Job<'_>,
-    epoch: i64,
-    pid: i32,
-    server: &super::identity::ServerIdentity,
-) -> Result<Body, Failed> {
-    ledger::fence(conn, epoch).await?;
-    let xid: String = sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(&mut *conn).await.map_err(Error::from)?;
-    send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), path(&job.plan.search_path))).await?;
+async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks) -> Result<Body, Failed> {
+    ledger::fence(conn, marks.epoch).await?;
+    let xid = current_xid(conn).await?;
+    send_ours(
+        conn,
+        format!(
+            "{} SET LOCAL search_path TO {}",
+            role(job.plan),
+            path(&job.plan.search_path)
+        ),
+    )
+    .await?;
     let started = Instant::now();
     let mut first_block: Option<Instant> = None;
     let mut ran = Ran::default();
     let mut seen = Vec::new();
     for (ordinal, statement) in job.block.statements.iter().enumerate() {
-        if statement.blocking && first_block.is_none() {
-            first_block = Some(Instant::now());
-        }
-        let sent = limits_then_send(conn, job, statement, first_block).await;
-        let duration = sent.map_err(|error| Failed { statement: Some(ordinal), error })?;
-        let locks = if job.measure { locks::added(conn, &mut seen).await? } else { Vec::new() };
-        ran.statements.push(StatementFacts { summary: statement.summary(), duration, locks });
+        let sent = limits_then_send(conn, job, statement, &mut first_block).await;
+        let duration = sent.map_err(|error| Failed {
+            statement: Some(ordinal),
+            error,
+        })?;
+        let locks = if job.measure {
+            locks::added(conn, &mut seen).await?
+        } else {
+            Vec::new()
+        };
+        ran.statements.push(StatementFacts {
+            summary: statement.summary(),
+            duration,
+            locks,
+        });
     }
-    send_ours(conn, "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s'".to_owned())
-        .await?;
+    send_ours(conn, AFTER_USER_SQL.to_owned()).await?;
     still_ours(conn, &xid).await?;
-    for (ordinal, statement) in job.block.statements.iter().enumerate() {
-        let duration = ran.statements.get(ordinal).map(|facts| facts.duration);
-        StatementRecord { duration, ..statement_record(job, ordinal, &statement.sql, epoch) }.write(conn).await?;
-    }
-    unit_record(job, job.direction.after(), pid, epoch, server).write(conn).await?;
-    units::put_aside(conn, job.run, job.unit, &job.block.aside).await?;
+    let rows: Vec<StatementRecord<'_>> = job
+        .block
+        .statements
+        .iter()
+        .zip(&ran.statements)
+        .map(|(statement, facts)| StatementRecord {
+            sql: &statement.sql,
+            outcome: "done",
+            duration: Some(facts.duration),
+        })
+        .collect();
+    unit_record(job, job.direction.after(), marks)
+        .write(conn, &xid, &rows, &job.block.aside)
+        .await?;
     Ok((ran, started, first_block))
 }
 
@@ -238,80 +278,122 @@ async fn limits_then_send(
     conn: &mut PgConnection,
     job: &Job<'_>,
     statement: &Statement,
-    first_block: Option<Instant>,
+    first_block: &mut Option<Instant>,
 ) -> Result<Duration, Error> {
-    let (lock, limit) = match first_block {
+    if statement.blocking && first_block.is_none() {
+        *first_block = Some(Instant::now());
+    }
+    let (lock, limit) = match *first_block {
         Some(at) => {
             let left = job.limits.stall.saturating_sub(at.elapsed());
             (job.limits.queue.min(left), left)
         }
         None => (job.limits.queue, job.limits.statement),
     };
-    let text = format!("SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}", millis(lock), millis(limit));
+    let text = format!(
+        "SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}",
+        millis(lock),
+        millis(limit)
+    );
     send_ours(conn, text).await?;
     let at = Instant::now();
-    send(conn, statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
+    send(conn, statement)
+        .await
+        .map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
     Ok(at.elapsed())
 }
 
+/// Back to ourselves, with limits for our own rows.
+const AFTER_USER_SQL: &str = "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s'";
+
 /// Checks that the user's SQL neither ended our transaction nor touched the ledger.
 async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<(), Error> {
-    let now: Option<String> =
-        sqlx::query_scalar("SELECT pg_current_xact_id_if_assigned()::text").fetch_one(&mut *conn).await?;
+    let (now, touched) = ledger::touched(conn).await?;
     if now.as_deref() != Some(xid) {
         return Err(Error::TransactionEscaped);
     }
-    match ledger::touched(conn).await? {
-        Some(what) => Err(Error::LedgerTouched(what)),
-        None => Ok(()),
-    }
+    touched.map_or(Ok(()), |what| Err(Error::LedgerTouched(what)))
 }
 
 /// One statement that cannot run in a transaction: announce, look, repair, run, look again, record.
 async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
-    let (epoch, pid, server) = session.marks();
-    let Some(statement) = job.block.statements.first() else { return Ok(Ran::default()) };
-    let failed = |error| Failed { statement: Some(0), error };
+    let marks = session.marks();
+    let Some(statement) = job.block.statements.first() else {
+        return Ok(Ran::default());
+    };
+    let failed = |error| Failed {
+        statement: Some(0),
+        error,
+    };
     session.label(job.unit).await?;
     let before = units::status(session.conn(), job.run, job.unit).await?;
-    {
-        let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
-        unit_record(job, job.direction.before(), pid, epoch, &server).write(&mut tx).await?;
-        StatementRecord { outcome: "intent", ..statement_record(job, 0, &statement.sql, epoch) }.write(&mut tx).await?;
-        tx.commit().await.map_err(Error::from)?;
-    }
+    let row = StatementRecord {
+        sql: &statement.sql,
+        outcome: "intent",
+        duration: None,
+    };
+    record(session, job, &marks, job.direction.before(), &[row], &[]).await?;
     let started = Instant::now();
     // Forward, only an attempt of ours that went missing may have made it so; else the statement itself must say.
     let look = match job.direction {
         Direction::Up => before == UnitStatus::Intent && !probe::repeatable(statement),
         Direction::Down { .. } => !probe::repeatable(statement),
     };
-    let outcome = if look && probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+    let outcome = if look
+        && probe::holds(session, job.plan, statement, job.limits.alone)
+            .await
+            .map_err(failed)?
+    {
         "found"
     } else {
-        probe::repair(session, job.plan, statement).await.map_err(failed)?;
+        probe::repair(session, job.plan, statement)
+            .await
+            .map_err(failed)?;
         send_alone(session, job, statement).await.map_err(failed)?;
-        if !probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+        if !probe::holds(session, job.plan, statement, job.limits.alone)
+            .await
+            .map_err(failed)?
+        {
             return Err(failed(Error::PostconditionMissing(statement.summary())));
         }
         "done"
     };
     let duration = started.elapsed();
-    let mut tx = ledger::begin_fenced(session.conn(), epoch).await?;
-    unit_record(job, job.direction.after(), pid, epoch, &server).write(&mut tx).await?;
-    let record = statement_record(job, 0, &statement.sql, epoch);
-    StatementRecord { outcome, duration: Some(duration), ..record }.write(&mut tx).await?;
-    units::put_aside(&mut tx, job.run, job.unit, &job.block.aside).await?;
-    tx.commit().await.map_err(Error::from)?;
-    let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
-    Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
+    let row = StatementRecord {
+        sql: &statement.sql,
+        outcome,
+        duration: Some(duration),
+    };
+    record(
+        session,
+        job,
+        &marks,
+        job.direction.after(),
+        &[row],
+        &job.block.aside,
+    )
+    .await?;
+    let facts = StatementFacts {
+        summary: statement.summary(),
+        duration,
+        locks: Vec::new(),
+    };
+    Ok(Ran {
+        duration,
+        held: Duration::ZERO,
+        statements: vec![facts],
+    })
 }
 
 /// Runs the statement as the owner, without lock or statement timeout: a lock timeout would leave an invalid index. The
 /// deadline is ours, and the statement is cancelled in the server when it passes.
 async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
     session.still_owner().await?;
-    let role = job.plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
+    let role = job
+        .plan
+        .owner_role
+        .as_deref()
+        .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
     let settings = format!(
         "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO {}; SET client_connection_check_interval TO 0",
         path(&job.plan.search_path),
@@ -319,7 +401,9 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
     );
     send_ours(session.conn(), settings).await?;
     let at = Instant::now();
-    let sent = send(session.conn(), statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
+    let sent = send(session.conn(), statement)
+        .await
+        .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
     session.restore_settings().await?;
     sent.map(|_| ())
 }

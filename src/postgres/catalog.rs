@@ -13,7 +13,11 @@ pub fn path(schemas: &[String]) -> String {
     if schemas.is_empty() {
         return "public".to_owned();
     }
-    schemas.iter().map(|schema| quote_ident(schema)).collect::<Vec<_>>().join(", ")
+    schemas
+        .iter()
+        .map(|schema| quote_ident(schema))
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 /// Composes a name as `to_regclass` reads it.
@@ -25,7 +29,11 @@ pub fn spelled(name: &RelationName) -> String {
 }
 
 /// Answers questions to the catalog in one read-only transaction; names are looked up under `search_path`.
-pub async fn answer(conn: &mut PgConnection, search_path: &[String], wanted: &BTreeSet<FactKey>) -> Result<Facts, Error> {
+pub async fn answer(
+    conn: &mut PgConnection,
+    search_path: &[String],
+    wanted: &BTreeSet<FactKey>,
+) -> Result<Facts, Error> {
     let mut facts = Facts::default();
     if wanted.is_empty() {
         return Ok(facts);
@@ -35,7 +43,14 @@ pub async fn answer(conn: &mut PgConnection, search_path: &[String], wanted: &BT
         .filter_map(|key| match key {
             FactKey::Column { relation, column } => {
                 let schema = relation.schema.clone();
-                Some((key.clone(), ColumnKey { schema, relation: relation.name.clone(), column: column.clone() }))
+                Some((
+                    key.clone(),
+                    ColumnKey {
+                        schema,
+                        relation: relation.name.clone(),
+                        column: column.clone(),
+                    },
+                ))
             }
             FactKey::Name { .. } | FactKey::Comment { .. } => None,
         })
@@ -56,12 +71,20 @@ pub async fn answer(conn: &mut PgConnection, search_path: &[String], wanted: &BT
         );
     }
     let mut tx = conn.begin().await?;
-    sqlx::query("SELECT set_config('search_path', $1, true)").bind(path(search_path)).execute(&mut *tx).await?;
+    sqlx::query("SELECT set_config('search_path', $1, true)")
+        .bind(path(search_path))
+        .execute(&mut *tx)
+        .await?;
     for key in wanted {
         match key {
             FactKey::Column { .. } => {}
             FactKey::Name { relation, name } => {
-                facts.insert(key.clone(), FactValue::Name { taken: taken(&mut tx, relation, name).await? });
+                facts.insert(
+                    key.clone(),
+                    FactValue::Name {
+                        taken: taken(&mut tx, relation, name).await?,
+                    },
+                );
             }
             FactKey::Comment { relation, column } => {
                 facts.insert(key.clone(), comment(&mut tx, relation, column.as_deref()).await?);
@@ -87,7 +110,11 @@ async fn taken(conn: &mut PgConnection, relation: &RelationName, name: &str) -> 
     Ok(taken)
 }
 
-async fn comment(conn: &mut PgConnection, relation: &RelationName, column: Option<&str>) -> Result<FactValue, Error> {
+async fn comment(
+    conn: &mut PgConnection,
+    relation: &RelationName,
+    column: Option<&str>,
+) -> Result<FactValue, Error> {
     let row = sqlx::query(
         "SELECT CASE WHEN $2::text IS NULL THEN c.oid IS NOT NULL ELSE a.attnum IS NOT NULL END, \
                 CASE WHEN $2::text IS NULL THEN obj_description(c.oid, 'pg_class') ELSE col_description(c.oid, a.attnum) END \
@@ -98,5 +125,8 @@ async fn comment(conn: &mut PgConnection, relation: &RelationName, column: Optio
     .bind(column)
     .fetch_one(conn)
     .await?;
-    Ok(FactValue::Comment { exists: row.try_get(0)?, text: row.try_get(1)? })
+    Ok(FactValue::Comment {
+        exists: row.try_get(0)?,
+        text: row.try_get(1)?,
+    })
 }

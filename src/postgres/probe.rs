@@ -27,8 +27,15 @@ struct Index {
 ///
 /// # Errors
 /// `Unprobed` for a statement that nothing tells about; everything of the server.
-pub async fn holds(session: &mut Session, plan: &Plan, statement: &Statement, limit: Duration) -> Result<bool, Error> {
-    let Some(probe) = statement.probe() else { return Err(Error::Unprobed(statement.summary())) };
+pub async fn holds(
+    session: &mut Session,
+    plan: &Plan,
+    statement: &Statement,
+    limit: Duration,
+) -> Result<bool, Error> {
+    let Some(probe) = statement.probe() else {
+        return Err(Error::Unprobed(statement.summary()));
+    };
     let deadline = Instant::now() + limit;
     loop {
         let conn = session.conn();
@@ -41,12 +48,16 @@ pub async fn holds(session: &mut Session, plan: &Plan, statement: &Statement, li
             Probe::IndexesAbsent { indexes } => Some(absent(conn, plan, indexes).await?),
             Probe::IndexRebuilt { index } => Some(leftovers(conn, plan, index, true).await?.is_empty()),
             Probe::TableReindexed { table } => Some(leftovers(conn, plan, table, false).await?.is_empty()),
-            Probe::PartitionDetached { parent, partition } => Some(detached(conn, plan, parent, partition).await?),
+            Probe::PartitionDetached { parent, partition } => {
+                Some(detached(conn, plan, parent, partition).await?)
+            }
             Probe::Repeatable => Some(true),
         };
         match answer {
             Some(answer) => return Ok(answer),
-            None if Instant::now() >= deadline => return Err(Error::OwnerAlive("an index build still runs".to_owned())),
+            None if Instant::now() >= deadline => {
+                return Err(Error::OwnerAlive("an index build still runs".to_owned()));
+            }
             None => tokio::time::sleep(LOOK_EVERY).await,
         }
     }
@@ -72,13 +83,26 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
             .collect(),
         Some(Probe::IndexRebuilt { index }) => leftovers(conn, plan, &index, true).await?,
         Some(Probe::TableReindexed { table }) => leftovers(conn, plan, &table, false).await?,
-        Some(Probe::PartitionDetached { .. } | Probe::IndexesAbsent { .. } | Probe::Repeatable) | None => Vec::new(),
+        Some(Probe::PartitionDetached { .. } | Probe::IndexesAbsent { .. } | Probe::Repeatable) | None => {
+            Vec::new()
+        }
     };
     for name in drop {
-        let role = plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
-        send_ours(conn, format!("{role} SET lock_timeout TO 0; SET statement_timeout TO 0")).await?;
+        let role = plan
+            .owner_role
+            .as_deref()
+            .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
+        send_ours(
+            conn,
+            format!("{role} SET lock_timeout TO 0; SET statement_timeout TO 0"),
+        )
+        .await?;
         let dropped = send_ours(conn, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await;
-        send_ours(conn, "RESET ROLE; RESET lock_timeout; RESET statement_timeout".to_owned()).await?;
+        send_ours(
+            conn,
+            "RESET ROLE; RESET lock_timeout; RESET statement_timeout".to_owned(),
+        )
+        .await?;
         dropped?;
     }
     Ok(())
@@ -134,7 +158,8 @@ async fn absent(conn: &mut PgConnection, plan: &Plan, indexes: &[RelationName]) 
     let rows = under_path!(
         conn,
         plan,
-        sqlx::query("SELECT FROM unnest($1::text[]) AS n (name) WHERE to_regclass(n.name) IS NOT NULL").bind(names)
+        sqlx::query("SELECT FROM unnest($1::text[]) AS n (name) WHERE to_regclass(n.name) IS NOT NULL")
+            .bind(names)
     );
     Ok(rows.is_empty())
 }

@@ -80,7 +80,13 @@ pub async fn rehearse(
     clock: fn() -> Timestamp,
 ) -> Result<Rehearsal, Error> {
     let started_at = clock();
-    let mut trip = Trip { copy, run: run.id, plan: &run.plan, units: Vec::new(), fingerprint: String::new() };
+    let mut trip = Trip {
+        copy,
+        run: run.id,
+        plan: &run.plan,
+        units: Vec::new(),
+        fingerprint: String::new(),
+    };
     let ended = trip.whole(primary, run).await;
     let (round_trip, verdict) = match ended {
         Ok(round_trip) => (round_trip, RehearsalVerdict::Passed),
@@ -114,11 +120,18 @@ impl Trip<'_> {
         self.fingerprint.clone_from(&zero.hash);
         if zero.hash != there.hash {
             let differences = fingerprint::diff(&there, &zero);
-            let message = format!("the copy differs from the primary: {}; refresh the copy, then request a retry", told(&differences));
+            let message = format!(
+                "the copy differs from the primary: {}; refresh the copy, then request a retry",
+                told(&differences)
+            );
             return verdict(Reason::Drifted, message);
         }
         register(self.copy, run).await?;
-        if self.plan.no_way_back(&vec![UnitStatus::Done; self.plan.units.len()]).is_some() {
+        if self
+            .plan
+            .no_way_back(&vec![UnitStatus::Done; self.plan.units.len()])
+            .is_some()
+        {
             return self.forward_only().await;
         }
         let reached = self.up(true).await?;
@@ -128,7 +141,10 @@ impl Trip<'_> {
             && first.hash != second.hash
         {
             let differences = told(&fingerprint::changes(first, second));
-            return verdict(Reason::RoundTripFailed, format!("the second time up ends elsewhere than the first: {differences}"));
+            return verdict(
+                Reason::RoundTripFailed,
+                format!("the second time up ends elsewhere than the first: {differences}"),
+            );
         }
         self.down(&zero, &again).await?;
         Ok(RoundTrip::Complete)
@@ -141,9 +157,22 @@ impl Trip<'_> {
             self.up(true).await?;
             return Ok(RoundTrip::UpOnly);
         }
-        let statements = self.plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
-        let all = Block { transactional: true, statements, aside: Vec::new() };
-        let job = Job { rehearse_only: true, measure: true, ..job(self.run, self.plan, 0, Direction::Up, &all) };
+        let statements = self
+            .plan
+            .units
+            .iter()
+            .flat_map(|unit| unit.up.statements.iter().cloned())
+            .collect();
+        let all = Block {
+            transactional: true,
+            statements,
+            aside: Vec::new(),
+        };
+        let job = Job {
+            rehearse_only: true,
+            measure: true,
+            ..job(self.run, self.plan, 0, Direction::Up, &all)
+        };
         match block::run(self.copy, &job).await {
             Ok(ran) => self.units.push(facts(0, ran)),
             Err(failed) => return Err(judge(self.plan, 0, &all, failed, "on the copy")),
@@ -156,7 +185,10 @@ impl Trip<'_> {
         let mut reached = Vec::new();
         let plan = self.plan;
         for (index, unit) in plan.units.iter().enumerate() {
-            let job = Job { measure, ..job(self.run, plan, index, Direction::Up, &unit.up) };
+            let job = Job {
+                measure,
+                ..job(self.run, plan, index, Direction::Up, &unit.up)
+            };
             match block::run(self.copy, &job).await {
                 Ok(ran) if measure => self.units.push(facts(index, ran)),
                 Ok(_) => {}
@@ -176,15 +208,24 @@ impl Trip<'_> {
     /// Undoes every unit in reverse order; after each, the catalog must be what it was before that unit.
     async fn down(&mut self, zero: &Fingerprint, reached: &[Fingerprint]) -> Result<(), Stop> {
         for index in (0..self.plan.units.len()).rev() {
-            undo(self.copy, self.run, self.plan, index, 0).await.map_err(|(block, failed)| {
-                let unit = self.plan.units.get(index).and_then(|unit| unit.way_back.as_ref()?.get(block));
-                unit.map_or_else(
-                    || Stop::Verdict(Cause::new(Reason::RoundTripFailed, "a unit has no way back")),
-                    |block| way_back_failed(self.plan, index, block, failed),
-                )
-            })?;
+            undo(self.copy, self.run, self.plan, index, 0)
+                .await
+                .map_err(|(block, failed)| {
+                    let unit = self
+                        .plan
+                        .units
+                        .get(index)
+                        .and_then(|unit| unit.way_back.as_ref()?.get(block));
+                    unit.map_or_else(
+                        || Stop::Verdict(Cause::new(Reason::RoundTripFailed, "a unit has no way back")),
+                        |block| way_back_failed(self.plan, index, block, failed),
+                    )
+                })?;
             let now = fingerprint::read(self.copy.conn()).await?;
-            let before = index.checked_sub(1).and_then(|index| reached.get(index)).unwrap_or(zero);
+            let before = index
+                .checked_sub(1)
+                .and_then(|index| reached.get(index))
+                .unwrap_or(zero);
             if now.hash != before.hash {
                 let step = self.plan.step_of(index).map_or("?", |step| step.name.as_str());
                 let message = format!(
@@ -199,17 +240,35 @@ impl Trip<'_> {
 }
 
 fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: &'a Block) -> Job<'a> {
-    Job { run, plan, unit, direction, block, limits: ON_COPY, measure: false, rehearse_only: false }
+    Job {
+        run,
+        plan,
+        unit,
+        direction,
+        block,
+        limits: ON_COPY,
+        measure: false,
+        rehearse_only: false,
+    }
 }
 
 fn told(differences: &Differences) -> String {
     let more = differences.total.saturating_sub(differences.first.len());
-    let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
+    let rest = if more == 0 {
+        String::new()
+    } else {
+        format!("; and {more} more")
+    };
     format!("{}{rest}", differences.first.join("; "))
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
-    UnitFacts { unit, duration: ran.duration, held: ran.held, statements: ran.statements }
+    UnitFacts {
+        unit,
+        duration: ran.duration,
+        held: ran.held,
+        statements: ran.statements,
+    }
 }
 
 /// Turns a failed block into a verdict on the plan, unless the next attempt may be different.
@@ -217,7 +276,10 @@ fn judge(plan: &Plan, unit: usize, block: &Block, failed: Failed, place: &str) -
     match failed.error.class() {
         Class::User => {
             let text = plan.failure(unit, block, failed.statement, &failed.error.to_string());
-            Stop::Verdict(Cause::new(Reason::RehearsalFailed, format!("{text} ({place}; the primary was not touched)")))
+            Stop::Verdict(Cause::new(
+                Reason::RehearsalFailed,
+                format!("{text} ({place}; the primary was not touched)"),
+            ))
         }
         Class::Transient | Class::Ambiguous | Class::Terminal | Class::Bug => Stop::Error(failed.error),
     }
@@ -249,17 +311,41 @@ async fn register(copy: &mut Session, run: &Run) -> Result<(), Error> {
 }
 
 /// Undoes one unit on the copy from a block on, and destroys what that put aside: nothing on a copy is worth keeping.
-async fn undo(copy: &mut Session, run: Uuid, plan: &Plan, unit: usize, from: usize) -> Result<(), (usize, Failed)> {
-    let blocks = plan.units.get(unit).and_then(|unit| unit.way_back.as_deref()).unwrap_or_default();
+async fn undo(
+    copy: &mut Session,
+    run: Uuid,
+    plan: &Plan,
+    unit: usize,
+    from: usize,
+) -> Result<(), (usize, Failed)> {
+    let blocks = plan
+        .units
+        .get(unit)
+        .and_then(|unit| unit.way_back.as_deref())
+        .unwrap_or_default();
     if blocks.is_empty() {
-        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
-        return one_back(copy, run, plan, unit, &nothing, 0, 1).await.map(|_| ()).map_err(|failed| (0, failed));
+        let nothing = Block {
+            transactional: true,
+            statements: Vec::new(),
+            aside: Vec::new(),
+        };
+        return one_back(copy, run, plan, unit, &nothing, 0, 1)
+            .await
+            .map(|_| ())
+            .map_err(|failed| (0, failed));
     }
     for (index, block) in blocks.iter().enumerate().skip(from) {
-        one_back(copy, run, plan, unit, block, index, blocks.len()).await.map_err(|failed| (index, failed))?;
+        one_back(copy, run, plan, unit, block, index, blocks.len())
+            .await
+            .map_err(|failed| (index, failed))?;
     }
-    let asides: Vec<Aside> = blocks.iter().flat_map(|block| block.aside.iter().cloned()).collect();
-    purge(copy, plan, &asides).await.map_err(|error| (0, error.into()))
+    let asides: Vec<Aside> = blocks
+        .iter()
+        .flat_map(|block| block.aside.iter().cloned())
+        .collect();
+    purge(copy, plan, &asides)
+        .await
+        .map_err(|error| (0, error.into()))
 }
 
 async fn one_back(
@@ -271,7 +357,11 @@ async fn one_back(
     index: usize,
     of: usize,
 ) -> Result<Ran, Failed> {
-    block::run(copy, &job(run, plan, unit, Direction::Down { block: index, of }, block)).await
+    block::run(
+        copy,
+        &job(run, plan, unit, Direction::Down { block: index, of }, block),
+    )
+    .await
 }
 
 async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), Error> {
@@ -281,8 +371,14 @@ async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), 
     }
     let epoch = copy.epoch();
     let mut tx = ledger::begin_fenced(copy.conn(), epoch).await?;
-    let role = plan.owner_role.as_deref().map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
-    send_ours(&mut tx, format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path))).await?;
+    let role = plan.owner_role.as_deref().map_or_else(String::new, |role| {
+        format!("SET LOCAL ROLE {};", quote_ident(role))
+    });
+    send_ours(
+        &mut tx,
+        format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path)),
+    )
+    .await?;
     for statement in statements {
         send_ours(&mut tx, statement).await?;
     }
@@ -299,7 +395,9 @@ async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
             _ => 0,
         };
         if status.in_force() {
-            undo(copy, run, plan, index, from).await.map_err(|(_, failed)| failed.error)?;
+            undo(copy, run, plan, index, from)
+                .await
+                .map_err(|(_, failed)| failed.error)?;
         }
     }
     Ok(())
@@ -312,9 +410,16 @@ async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
 pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Error> {
     let there = units::all(primary.conn()).await?;
     let here = units::all(copy.conn()).await?;
-    let in_force = |all: &std::collections::BTreeMap<Uuid, std::collections::BTreeMap<usize, UnitStatus>>, id: &Uuid| {
+    let in_force = |all: &std::collections::BTreeMap<Uuid, std::collections::BTreeMap<usize, UnitStatus>>,
+                    id: &Uuid| {
         all.get(id)
-            .map(|units| units.iter().filter(|(_, status)| status.in_force()).map(|(unit, _)| *unit).collect::<BTreeSet<_>>())
+            .map(|units| {
+                units
+                    .iter()
+                    .filter(|(_, status)| status.in_force())
+                    .map(|(unit, _)| *unit)
+                    .collect::<BTreeSet<_>>()
+            })
             .unwrap_or_default()
     };
     let mut differing = Vec::new();
@@ -337,13 +442,17 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
         let target = in_force(&there, &run.id);
         let surplus: Vec<usize> = in_force(&here, &run.id).difference(&target).copied().collect();
         for unit in surplus.into_iter().rev() {
-            undo(copy, run.id, &run.plan, unit, 0).await.map_err(|(_, failed)| failed.error)?;
+            undo(copy, run.id, &run.plan, unit, 0)
+                .await
+                .map_err(|(_, failed)| failed.error)?;
         }
     }
     for run in &runs {
         register(copy, run).await?;
         for index in in_force(&there, &run.id).difference(&in_force(&here, &run.id)) {
-            let Some(unit) = run.plan.units.get(*index) else { continue };
+            let Some(unit) = run.plan.units.get(*index) else {
+                continue;
+            };
             let job = job(run.id, &run.plan, *index, Direction::Up, &unit.up);
             block::run(copy, &job).await.map_err(|failed| failed.error)?;
         }

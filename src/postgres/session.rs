@@ -29,10 +29,21 @@ pub struct Session {
     observer: Option<PgConnection>,
     pid: i32,
     observer_pid: i32,
-    label: String,
+    application: String,
     epoch: i64,
     server: ServerIdentity,
     head: Option<ledger::Head>,
+}
+
+/// What a ledger row says of its writer.
+#[derive(Clone, Debug)]
+pub(super) struct Marks {
+    /// The epoch under which it acted.
+    pub epoch: i64,
+    /// Its backend.
+    pub pid: i32,
+    /// The server.
+    pub server: ServerIdentity,
 }
 
 impl Session {
@@ -41,14 +52,16 @@ impl Session {
     ///
     /// # Errors
     /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
-    pub async fn open(target: &Target, label: &str) -> Result<Self, Error> {
-        let purpose = Purpose::new(format!("whimbrel/{label}")).stop_when_abandoned(Duration::from_millis(500));
+    pub async fn open(target: &Target, application: &str) -> Result<Self, Error> {
+        let purpose = Purpose::new(application).stop_when_abandoned(Duration::from_millis(500));
         let (work, observer) = tokio::try_join!(connect(target, &purpose), connect(target, &purpose))?;
         let (mut work, mut observer) = (work, observer);
         pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
         let server = ServerIdentity::read(&mut work).await?;
         if server.in_recovery {
-            return Err(Error::InRecovery { target: target.address() });
+            return Err(Error::InRecovery {
+                target: target.address(),
+            });
         }
         let head = ledger::head(&mut work).await?;
         if let Some(head) = &head
@@ -60,9 +73,22 @@ impl Session {
                 found: server.system_identifier.clone(),
             });
         }
-        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut work).await?;
-        let observer_pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut observer).await?;
-        Ok(Self { work, observer: Some(observer), pid, observer_pid, label: label.to_owned(), epoch: 0, server, head })
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut work)
+            .await?;
+        let observer_pid = sqlx::query_scalar("SELECT pg_backend_pid()")
+            .fetch_one(&mut observer)
+            .await?;
+        Ok(Self {
+            work,
+            observer: Some(observer),
+            pid,
+            observer_pid,
+            application: application.to_owned(),
+            epoch: 0,
+            server,
+            head,
+        })
     }
 
     /// Returns the ledger's head, as it was when the session was opened.
@@ -90,9 +116,13 @@ impl Session {
         &mut self.work
     }
 
-    /// Returns epoch, backend and server for a ledger row.
-    pub(super) fn marks(&self) -> (i64, i32, ServerIdentity) {
-        (self.epoch, self.pid, self.server.clone())
+    /// Returns what a ledger row says of its writer.
+    pub(super) fn marks(&self) -> Marks {
+        Marks {
+            epoch: self.epoch,
+            pid: self.pid,
+            server: self.server.clone(),
+        }
     }
 
     /// Makes the ledger where there is none; on a copy, puts the one that was copied aside.
@@ -127,7 +157,13 @@ impl Session {
             .bind(LOCK_WORK)
             .fetch_one(&mut self.work)
             .await?;
-        if locked { Ok(self.epoch) } else { Err(Error::OwnerAlive("another session holds the work lock".to_owned())) }
+        if locked {
+            Ok(self.epoch)
+        } else {
+            Err(Error::OwnerAlive(
+                "another session holds the work lock".to_owned(),
+            ))
+        }
     }
 
     async fn end_predecessors(&mut self) -> Result<(), Error> {
@@ -148,15 +184,22 @@ impl Session {
             for row in &rows {
                 let (pid, builds): (i32, bool) = (row.try_get(0)?, row.try_get(1)?);
                 if builds {
-                    return Err(Error::OwnerAlive(format!("backend {pid} of a predecessor still builds an index")));
+                    return Err(Error::OwnerAlive(format!(
+                        "backend {pid} of a predecessor still builds an index"
+                    )));
                 }
                 if !told {
-                    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut self.work).await?;
+                    sqlx::query("SELECT pg_terminate_backend($1)")
+                        .bind(pid)
+                        .execute(&mut self.work)
+                        .await?;
                 }
             }
             told = true;
             if Instant::now() >= deadline {
-                return Err(Error::OwnerAlive("a predecessor's session does not end".to_owned()));
+                return Err(Error::OwnerAlive(
+                    "a predecessor's session does not end".to_owned(),
+                ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -164,14 +207,23 @@ impl Session {
 
     /// Re-reads the epoch outside a transaction, before a statement that cannot run in one.
     pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
-        let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
-        if epoch == self.epoch { Ok(()) } else { Err(Error::Fenced) }
+        let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch")
+            .fetch_one(&mut self.work)
+            .await?;
+        if epoch == self.epoch {
+            Ok(())
+        } else {
+            Err(Error::Fenced)
+        }
     }
 
     /// Names what the session is doing, for whoever looks at `pg_stat_activity`.
     pub(super) async fn label(&mut self, unit: usize) -> Result<(), Error> {
-        let name = format!("whimbrel/{}/{}/{}", self.label, unit + 1, self.epoch);
-        sqlx::query("SELECT set_config('application_name', $1, false)").bind(name).execute(&mut self.work).await?;
+        let name = format!("{}/{}/{}", self.application, unit + 1, self.epoch);
+        sqlx::query("SELECT set_config('application_name', $1, false)")
+            .bind(name)
+            .execute(&mut self.work)
+            .await?;
         Ok(())
     }
 
@@ -198,15 +250,17 @@ impl Session {
     /// Closes both connections, and with them the advisory lock.
     pub async fn close(self) {
         // A connection that cannot be closed politely is dropped; the server ends it by its own timeouts.
-        let closing = async { {
-            let observer = async {
-                match self.observer {
-                    Some(observer) => observer.close().await,
-                    None => Ok(()),
-                }
-            };
-            tokio::join!(self.work.close(), observer)
-        } };
+        let closing = async {
+            {
+                let observer = async {
+                    match self.observer {
+                        Some(observer) => observer.close().await,
+                        None => Ok(()),
+                    }
+                };
+                tokio::join!(self.work.close(), observer)
+            }
+        };
         let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
     }
 }

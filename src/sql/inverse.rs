@@ -66,7 +66,11 @@ pub(super) struct Undo {
 
 impl Default for Undo {
     fn default() -> Self {
-        Self { statements: Vec::new(), aside: Vec::new(), lossless: true }
+        Self {
+            statements: Vec::new(),
+            aside: Vec::new(),
+            lossless: true,
+        }
     }
 }
 
@@ -74,7 +78,6 @@ impl Undo {
     fn nothing() -> Self {
         Self::default()
     }
-
 
     pub fn by(sql: String) -> Self {
         Self {

@@ -277,7 +277,9 @@ impl<'a> State<'a> {
     pub fn index_name(&self, index: &CreateIndex) -> Result<String, String> {
         match &index.name {
             Some(name) => Ok(name.clone()),
-            None if index.columns.is_empty() => Err("the server chooses the name from an expression: write a name".into()),
+            None if index.columns.is_empty() => {
+                Err("the server chooses the name from an expression: write a name".into())
+            }
             None => self.choose(&index.relation, Some(&joined(&index.columns)), "idx"),
         }
     }

@@ -16,6 +16,6 @@ mod licences;
 mod postgres_connect;
 mod postgres_edge;
 mod postgres_fingerprint;
-mod rbac;
 mod prometheus;
+mod rbac;
 mod smoke;

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::summary::{Health, Summary};
 use super::text;
 use crate::api::migration_status::MAX_MESSAGE;
-use crate::api::{MigrationStatus, Reason, condition};
+use crate::api::{Reason, condition};
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,14 +80,14 @@ pub(super) fn kstatus(summary: &Summary) -> Vec<Draft> {
 pub(super) fn stamp(
     drafts: Vec<Draft>,
     kept: &[Condition],
-    before: &MigrationStatus,
+    before: &[Condition],
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
     let mut made: Vec<Condition> = drafts
         .into_iter()
         .map(|draft| {
-            let old = before.conditions.iter().find(|old| old.type_ == draft.name);
+            let old = before.iter().find(|old| old.type_ == draft.name);
             let unchanged = old.filter(|old| old.status == draft.status.as_str());
             Condition {
                 type_: draft.name.to_owned(),

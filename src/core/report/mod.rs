@@ -10,6 +10,7 @@
 mod conditions;
 mod events;
 mod facts;
+mod objects;
 mod progress;
 mod sections;
 mod summary;
@@ -21,6 +22,7 @@ mod generated;
 mod tests;
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use crate::api::{
     ABORT_REQUESTED_AT, Migration, MigrationStatus, Phase, RECONCILE_REQUESTED_AT, RETRY_REQUESTED_AT,
@@ -29,6 +31,7 @@ use crate::api::{
 use crate::core::state::Cause;
 use crate::core::view::{Standing, View};
 use conditions::{Draft, Tri};
+pub use objects::{CopyFact, Surveyed, database, provider};
 
 /// Longest one-shot token that status holds, in bytes.
 const MAX_TOKEN: usize = 256;
@@ -94,7 +97,13 @@ pub fn report(migration: &Migration, view: &View, now: Timestamp) -> Report {
     };
     status.observed_generation = Some(view.generation);
     status.phase = Some(summary.phase);
-    status.conditions = conditions::stamp(drafts, &status.conditions, &before, view.generation, now);
+    status.conditions = conditions::stamp(
+        drafts,
+        &status.conditions,
+        &before.conditions,
+        view.generation,
+        now,
+    );
     if !matches!(view.standing, Standing::Run(_)) {
         status.history = sections::history(&view.past);
         if status.history.is_empty() {
@@ -118,7 +127,7 @@ pub fn accepted(migration: &Migration, now: Timestamp) -> MigrationStatus {
     status.conditions = conditions::stamp(
         conditions::kstatus(&summary),
         &status.conditions,
-        &before,
+        &before.conditions,
         generation,
         now,
     );
@@ -152,16 +161,31 @@ pub fn settled(migration: &Migration) -> bool {
         && answered(ROLLBACK_REQUESTED_AT, &status.last_handled_rollback_at)
 }
 
+/// Returns whether `Ready` is True.
+pub fn is_ready(conditions: &[Condition]) -> bool {
+    conditions
+        .iter()
+        .any(|one| one.type_ == condition::READY && one.status == "True")
+}
+
 /// Returns whether a status is a last word: done, or stalled.
 pub fn is_final(status: &MigrationStatus) -> bool {
-    let is_true = |name: &str| status.conditions.iter().any(|condition| condition.type_ == name && condition.status == "True");
+    let is_true = |name: &str| {
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == name && condition.status == "True")
+    };
     is_true(condition::READY) || is_true(condition::STALLED)
 }
 
 /// Returns whether a Migration is done and wants nothing more.
 pub fn succeeded(migration: &Migration) -> bool {
     let ready = |status: &MigrationStatus| {
-        status.conditions.iter().any(|condition| condition.type_ == condition::READY && condition.status == "True")
+        status
+            .conditions
+            .iter()
+            .any(|condition| condition.type_ == condition::READY && condition.status == "True")
     };
     settled(migration) && migration.status.as_ref().is_some_and(ready)
 }

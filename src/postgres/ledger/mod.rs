@@ -55,8 +55,9 @@ pub struct Head {
 
 /// Reads the ledger's head; `None` where there is no ledger yet.
 pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('whimbrel.ledger') IS NOT NULL").fetch_one(&mut *conn).await?;
+    let exists: bool = sqlx::query_scalar("SELECT to_regclass('whimbrel.ledger') IS NOT NULL")
+        .fetch_one(&mut *conn)
+        .await?;
     if !exists {
         return Ok(None);
     }
@@ -71,7 +72,10 @@ pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
         timeline: row.try_get(3)?,
     };
     if head.version > VERSION {
-        return Err(Error::LedgerNewer { found: head.version, known: VERSION });
+        return Err(Error::LedgerNewer {
+            found: head.version,
+            known: VERSION,
+        });
     }
     Ok(Some(head))
 }
@@ -80,23 +84,31 @@ pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
 pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity) -> Result<(), Error> {
     let mut tx = conn.begin().await?;
     // Two first contacts at once: the second waits here and then finds the ledger made.
-    sqlx::query("SELECT pg_advisory_xact_lock(2002873965, 0)").execute(&mut *tx).await?;
-    if sqlx::query_scalar::<_, bool>("SELECT to_regclass('whimbrel.ledger') IS NOT NULL").fetch_one(&mut *tx).await? {
+    sqlx::query("SELECT pg_advisory_xact_lock(2002873965, 0)")
+        .execute(&mut *tx)
+        .await?;
+    if sqlx::query_scalar::<_, bool>("SELECT to_regclass('whimbrel.ledger') IS NOT NULL")
+        .fetch_one(&mut *tx)
+        .await?
+    {
         return Ok(());
     }
-    let schema: bool =
-        sqlx::query_scalar("SELECT to_regnamespace('whimbrel') IS NOT NULL").fetch_one(&mut *tx).await?;
+    let schema: bool = sqlx::query_scalar("SELECT to_regnamespace('whimbrel') IS NOT NULL")
+        .fetch_one(&mut *tx)
+        .await?;
     if !schema {
         sqlx::query("CREATE SCHEMA whimbrel").execute(&mut *tx).await?;
     }
     sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
-    sqlx::query("INSERT INTO whimbrel.ledger (version, side, system_identifier, timeline) VALUES ($1, $2, $3, $4)")
-        .bind(VERSION)
-        .bind(side.as_str())
-        .bind(&server.system_identifier)
-        .bind(server.timeline_number())
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query(
+        "INSERT INTO whimbrel.ledger (version, side, system_identifier, timeline) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(VERSION)
+    .bind(side.as_str())
+    .bind(&server.system_identifier)
+    .bind(server.timeline_number())
+    .execute(&mut *tx)
+    .await?;
     tx.commit().await?;
     Ok(())
 }
@@ -129,7 +141,10 @@ pub async fn put_copied_aside(conn: &mut PgConnection, server: &ServerIdentity) 
 /// Records the timeline on which the ledger was seen.
 pub async fn record_timeline(conn: &mut PgConnection, epoch: i64, timeline: i32) -> Result<(), Error> {
     let mut tx = begin_fenced(conn, epoch).await?;
-    sqlx::query("UPDATE whimbrel.ledger SET timeline = $1").bind(timeline).execute(&mut *tx).await?;
+    sqlx::query("UPDATE whimbrel.ledger SET timeline = $1")
+        .bind(timeline)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(())
 }
@@ -166,20 +181,21 @@ pub async fn begin_fenced(
     Ok(tx)
 }
 
-/// Returns what the current transaction's locks say about user SQL that touched the ledger: the first lock on an object
-/// of schema `whimbrel` above ROW SHARE, or on the schema itself.
-pub async fn touched(conn: &mut PgConnection) -> Result<Option<String>, Error> {
-    let found = sqlx::query_scalar(
-        "SELECT CASE WHEN l.locktype = 'object' THEN 'schema whimbrel' ELSE 'whimbrel.' || c.relname END || ' (' || l.mode || ')'
-         FROM pg_catalog.pg_locks l
-         LEFT JOIN pg_catalog.pg_class c ON l.locktype = 'relation' AND c.oid = l.relation
-         WHERE l.pid = pg_backend_pid() AND l.granted
-           AND ((c.relnamespace = to_regnamespace('whimbrel') AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
-             OR (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
-                 AND l.objid = to_regnamespace('whimbrel') AND l.mode <> 'AccessShareLock'))
-         LIMIT 1",
+/// Returns the current transaction's id, and what its locks say about user SQL that touched the ledger: the first lock on
+/// an object of schema `whimbrel` above ROW SHARE, or on the schema itself.
+pub async fn touched(conn: &mut PgConnection) -> Result<(Option<String>, Option<String>), Error> {
+    let row = sqlx::query(
+        "SELECT pg_current_xact_id_if_assigned()::text, (
+            SELECT CASE WHEN l.locktype = 'object' THEN 'schema whimbrel' ELSE 'whimbrel.' || c.relname END || ' (' || l.mode || ')'
+            FROM pg_catalog.pg_locks l
+            LEFT JOIN pg_catalog.pg_class c ON l.locktype = 'relation' AND c.oid = l.relation
+            WHERE l.pid = pg_backend_pid() AND l.granted
+              AND ((c.relnamespace = to_regnamespace('whimbrel') AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
+                OR (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
+                    AND l.objid = to_regnamespace('whimbrel') AND l.mode <> 'AccessShareLock'))
+            LIMIT 1)",
     )
-    .fetch_optional(conn)
+    .fetch_one(conn)
     .await?;
-    Ok(found)
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }

@@ -1,8 +1,8 @@
 //! `CREATE TABLE` and `ALTER TABLE`.
 
 use pg_query::protobuf::{
-    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint as Node_, CreateStmt, ObjectType,
-    DropBehavior, IntoClause, ResTarget, SelectStmt,
+    AlterTableCmd, AlterTableStmt, AlterTableType, ColumnDef, ConstrType, Constraint as Node_, CreateStmt,
+    DropBehavior, IntoClause, ObjectType, ResTarget, SelectStmt,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -38,7 +38,8 @@ pub fn create(create: &CreateStmt) -> Option<CreateTable> {
         foreign: false,
         from_query: false,
         like: create.of_typename.is_some()
-            || elements().any(|element| matches!(element, NodeEnum::TableLikeClause(like) if like.options != 0)),
+            || elements()
+                .any(|element| matches!(element, NodeEnum::TableLikeClause(like) if like.options != 0)),
         columns: elements()
             .filter_map(|element| match element {
                 NodeEnum::ColumnDef(definition) => Some(column(definition)),

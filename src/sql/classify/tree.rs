@@ -126,7 +126,9 @@ pub fn index_column(node: &Node) -> Option<String> {
 pub fn index_columns<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
     let mut chosen: Vec<String> = Vec::new();
     for node in nodes {
-        let Some(base) = index_column(node).or_else(|| called(node)) else { return Vec::new() };
+        let Some(base) = index_column(node).or_else(|| called(node)) else {
+            return Vec::new();
+        };
         let mut name = base.clone();
         let mut pass = 1;
         while chosen.contains(&name) {
@@ -141,7 +143,9 @@ pub fn index_columns<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
 
 /// The function whose result is an entry of an index.
 fn called(node: &Node) -> Option<String> {
-    let Some(NodeEnum::IndexElem(element)) = &node.node else { return None };
+    let Some(NodeEnum::IndexElem(element)) = &node.node else {
+        return None;
+    };
     match element.expr.as_ref()?.node.as_ref()? {
         NodeEnum::FuncCall(call) => call.funcname.last().and_then(string),
         _ => None,
@@ -151,7 +155,9 @@ fn called(node: &Node) -> Option<String> {
 /// The columns that the entries and the condition of an index speak of.
 pub fn mentioned<'a>(nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
     let mut found: Vec<String> = nodes
-        .flat_map(|node| index_column(node).map_or_else(|| columns(node).unwrap_or_default(), |name| vec![name]))
+        .flat_map(|node| {
+            index_column(node).map_or_else(|| columns(node).unwrap_or_default(), |name| vec![name])
+        })
         .collect();
     found.sort_unstable();
     found.dedup();
