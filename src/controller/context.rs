@@ -79,13 +79,13 @@ impl Context {
                 return;
             };
             let again = start.clone();
-            Runner::new(start).run().await;
-            context.retire(&key, again).await;
+            Box::pin(Runner::new(start).run()).await;
+            context.retire(&key, again);
         });
     }
 
     /// A runner ended. If wishes came in while it was about to, another one takes them.
-    async fn retire(self: &Arc<Self>, key: &str, mut start: Start) {
+    fn retire(self: &Arc<Self>, key: &str, mut start: Start) {
         let latest = {
             let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
             let news = start.desired.has_changed().unwrap_or(false);

@@ -245,6 +245,7 @@ fn concerned<K: ResourceExt>(
     same.map(|migration| ObjectRef::from_obj(&**migration)).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the runtime's")]
 fn failed<K: ResourceExt>(object: Arc<K>, error: &client::Error, context: Arc<Context>) -> Action {
     context.counters.failure();
     warn!(

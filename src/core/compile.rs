@@ -53,8 +53,6 @@ pub struct Surroundings<'a> {
 struct DraftStep<'a> {
     name: String,
     field: String,
-    up_text: &'a str,
-    down_text: Option<&'a str>,
     irreversible: Option<&'a str>,
     transaction: TransactionMode,
     max_stall: Option<Duration>,
@@ -104,8 +102,6 @@ impl<'a> Draft<'a> {
             steps.push(DraftStep {
                 name: "step-1".to_owned(),
                 field: "spec".to_owned(),
-                up_text: up,
-                down_text: spec.down.as_deref(),
                 irreversible: None,
                 transaction: TransactionMode::Auto,
                 max_stall: None,
@@ -120,8 +116,6 @@ impl<'a> Draft<'a> {
             let field = format!("spec.steps[{index}].sql");
             steps.push(DraftStep {
                 name: step.name.clone().unwrap_or_else(|| format!("step-{}", index + 1)),
-                up_text: &step.sql.up,
-                down_text: step.sql.down.as_deref(),
                 irreversible: step
                     .sql
                     .irreversible

@@ -55,6 +55,7 @@ impl UnitStatus {
 
 /// What people ask for by the object: its spec, its annotations, its deletion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a wish of its own")]
 pub struct Wish {
     /// `spec.suspend`.
     pub suspend: bool,

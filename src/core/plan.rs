@@ -2,6 +2,7 @@
 //!
 //! Invariant: a plan is stored whole in the ledger before the first effect; a run and its rollback read nothing else.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -223,7 +224,10 @@ impl Identity<'_> {
         // Field order is fixed by the struct and there is no map inside, so the text is canonical.
         let text = serde_json::to_string(self).unwrap_or_default();
         let digest = Sha256::digest(text.as_bytes());
-        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("sha256:{hex}")
+        digest.iter().fold("sha256:".to_owned(), |mut text, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
     }
 }

@@ -16,6 +16,7 @@ use crate::core::observation::{Attempt, Blocker, Class, CopyLevel, Observation, 
 use crate::core::plan::{Block, Plan};
 use crate::core::state::Cause;
 use crate::postgres::block::{self, Direction, Failed, Job, Limits, Ran};
+use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
 use crate::postgres::{Error, Session, locks, rehearsal};
 
@@ -134,15 +135,15 @@ impl Runner {
                 self.attempt = None;
                 Ok(Next::Again)
             }
-            Err(failed) => self.block_failed(run, unit, block, failed, blockers),
+            Err(failed) => self.block_failed(run, unit, (direction, block), failed, blockers).await,
         }
     }
 
-    fn block_failed(
+    async fn block_failed(
         &mut self,
         run: &Run,
         unit: usize,
-        block: &Block,
+        (direction, block): (Direction, &Block),
         failed: Failed,
         blockers: Vec<Blocker>,
     ) -> Result<Next, Error> {
@@ -152,16 +153,16 @@ impl Runner {
         if !failure::session_survives(&failed.error) {
             self.session = None;
         }
-        let text = run
-            .plan
-            .failure(unit, block, failed.statement, &failed.error.to_string());
-        let attempt = failure::attempt(
-            &failed.error,
-            text,
-            blockers,
-            self.failures_so_far(),
-            clock::now(),
-        );
+        let error = failed.error.to_string();
+        let text = run.plan.failure(unit, block, failed.statement, &error);
+        let attempt = failure::attempt(&failed.error, text, blockers, self.failures_so_far(), clock::now());
+        if attempt.class != Class::Transient
+            && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
+            && let Some(session) = self.session.as_mut()
+        {
+            let (epoch, place) = (session.epoch(), (unit, direction.word(), direction.block()));
+            note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await?;
+        }
         self.note(run, attempt);
         Ok(Next::Again)
     }

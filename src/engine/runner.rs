@@ -220,7 +220,7 @@ impl Runner {
                 _ if stuck => Standing::Refused(cause.clone()),
                 _ => Standing::Retrying(cause.clone()),
             };
-            self.publish(subject, standing, Tokens::default(), Vec::new());
+            self.tell(subject, standing);
         }
         let pause = if matches!(error, Error::OwnerAlive(_)) {
             Duration::from_millis(300)
@@ -251,6 +251,16 @@ impl Runner {
             past,
         };
         self.start.views.publish(&subject.key, view);
+    }
+
+    /// Publishes where an object stands; its tokens stay open.
+    fn tell(&self, subject: &Subject, standing: Standing) {
+        self.publish(subject, standing, Tokens::default(), Vec::new());
+    }
+
+    /// Publishes a last word; whatever the tokens asked for is answered by it.
+    fn answer(&self, subject: &Subject, standing: Standing) {
+        self.publish(subject, standing, subject.tokens.clone(), Vec::new());
     }
 
     /// Nothing is under way: finds whose turn it is.
@@ -311,35 +321,19 @@ impl Runner {
     ) -> Result<Next, Error> {
         let mut turn = None;
         for (place, (subject, latest)) in places.into_iter().zip(subjects) {
+            let refused = self.refused.contains(&subject.key.uid);
             match place {
-                Place::Begin if turn.is_none() && !self.refused.contains(&subject.key.uid) => {
-                    turn = Some((subject, None))
-                }
+                Place::Begin if refused => {}
+                Place::Begin if turn.is_none() => turn = Some((subject, None)),
                 Place::Resume if turn.is_none() => turn = Some((subject, latest)),
-                Place::Begin if self.refused.contains(&subject.key.uid) => {}
                 Place::Begin | Place::Resume => {
-                    let cause = Cause::new(
-                        Reason::WaitingForEarlierVersion,
-                        "another Migration of this database goes first",
-                    );
-                    self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new());
+                    let cause = Cause::new(Reason::WaitingForDatabase, "another Migration of this database goes first");
+                    self.tell(&subject, Standing::Waiting(cause));
                 }
                 Place::Show => self.show(desired, &subject, latest).await?,
-                Place::Covered(cause) => self.publish(
-                    &subject,
-                    Standing::Covered(cause),
-                    subject.tokens.clone(),
-                    Vec::new(),
-                ),
-                Place::Wait(cause) => {
-                    self.publish(&subject, Standing::Waiting(cause), Tokens::default(), Vec::new())
-                }
-                Place::Refuse(cause) => self.publish(
-                    &subject,
-                    Standing::Refused(cause),
-                    subject.tokens.clone(),
-                    Vec::new(),
-                ),
+                Place::Covered(cause) => self.answer(&subject, Standing::Covered(cause)),
+                Place::Wait(cause) => self.tell(&subject, Standing::Waiting(cause)),
+                Place::Refuse(cause) => self.answer(&subject, Standing::Refused(cause)),
             }
         }
         match turn {
@@ -380,18 +374,13 @@ impl Runner {
                     cause.message
                 );
                 self.refused.insert(subject.key.uid.clone());
-                self.publish(
-                    subject,
-                    Standing::Refused(cause),
-                    subject.tokens.clone(),
-                    Vec::new(),
-                );
+                self.answer(subject, Standing::Refused(cause));
                 Ok(Next::Again)
             }
             Err(NotBegun::Later(cause)) => {
                 self.failures += 1;
                 let pause = failure::pause(Class::Transient, false, self.failures.min(4));
-                self.publish(subject, Standing::Retrying(cause), Tokens::default(), Vec::new());
+                self.tell(subject, Standing::Retrying(cause));
                 Ok(Next::Wait(Some(
                     clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)),
                 )))

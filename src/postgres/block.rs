@@ -33,14 +33,16 @@ pub enum Direction {
 }
 
 impl Direction {
-    fn word(self) -> &'static str {
+    /// Returns the word that the ledger stores.
+    pub fn word(self) -> &'static str {
         match self {
             Self::Up => "up",
             Self::Down { .. } => "down",
         }
     }
 
-    fn block(self) -> usize {
+    /// Returns the index of the block in its direction.
+    pub fn block(self) -> usize {
         match self {
             Self::Up => 0,
             Self::Down { block, .. } => block,

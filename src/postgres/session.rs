@@ -54,7 +54,7 @@ impl Session {
     /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
     pub async fn open(target: &Target, application: &str) -> Result<Self, Error> {
         let purpose = Purpose::new(application).stop_when_abandoned(Duration::from_millis(500));
-        let (work, observer) = tokio::try_join!(connect(target, &purpose), connect(target, &purpose))?;
+        let (work, observer) = tokio::try_join!(Box::pin(connect(target, &purpose)), Box::pin(connect(target, &purpose)))?;
         let (mut work, mut observer) = (work, observer);
         pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
         let server = ServerIdentity::read(&mut work).await?;

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::begin_fenced;
 use crate::core::observation::UnitStatus;
 use crate::postgres::error::Error;
 use crate::postgres::identity::ServerIdentity;
@@ -99,6 +100,32 @@ impl UnitRecord<'_> {
             .await?;
         Ok(())
     }
+}
+
+/// Notes a statement that failed for good, for the history; the unit's own row says nothing of it, since nothing remains.
+pub async fn note_failure(
+    conn: &mut PgConnection,
+    epoch: i64,
+    run: Uuid,
+    (unit, direction, block): (usize, &str, usize),
+    (sql, error): (&str, &str),
+) -> Result<(), Error> {
+    let mut tx = begin_fenced(conn, epoch).await?;
+    sqlx::query(
+        "INSERT INTO whimbrel.statements (run, unit, direction, block, ordinal, sql, checksum, outcome, epoch, error) \
+         VALUES ($1, $2, $3, $4, 0, $5, encode(sha256(convert_to($5, 'UTF8')), 'hex'), 'failed', $6, $7)",
+    )
+    .bind(run)
+    .bind(index(unit))
+    .bind(direction)
+    .bind(index(block))
+    .bind(sql)
+    .bind(epoch)
+    .bind(error)
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(())
 }
 
 /// Reads one unit's status.
