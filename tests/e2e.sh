@@ -24,4 +24,4 @@ if [ -z "${IMAGE:-}" ]; then
   deploy/image/build.sh "$IMAGE"
 fi
 export IMAGE
-tests/setup/node/run.sh tests/e2e/checks.sh
+exec tests/setup/node/run.sh tests/e2e/checks.sh

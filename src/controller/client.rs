@@ -21,7 +21,7 @@ pub enum Error {
     #[error("cannot use the configuration of the API server: {0}")]
     Client(Box<kube::Error>),
     /// The call was answered with an error, or not at all.
-    #[error("cannot {what}: {cause}")]
+    #[error("cannot {what}: {}", said(cause))]
     Call {
         /// What was attempted, on what.
         what: String,
@@ -98,5 +98,54 @@ pub async fn within<T>(
             what: what.to_owned(),
             limit,
         }),
+    }
+}
+
+/// What the API server said, else what kept it from saying anything, down to the last cause.
+fn said(error: &kube::Error) -> String {
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.code);
+    }
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn an_error_says_what_was_attempted_and_what_was_answered() {
+        let status = Status {
+            code: 403,
+            ..Status::failure("leases is forbidden", "Forbidden")
+        };
+        let refused = async { Err::<(), _>(kube::Error::Api(status.boxed())) };
+        let error = within(CALL_LIMIT, "read the Lease a/b", refused)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot read the Lease a/b: leases is forbidden (403)"
+        );
+
+        let silent = std::future::pending::<kube::Result<()>>();
+        let error = within(Duration::from_millis(5), "read the Lease a/b", silent)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "cannot read the Lease a/b: no answer from the API server within 5ms"
+        );
     }
 }

@@ -78,7 +78,7 @@ pub async fn run(client: Client, cfg: LeaseConfig, tell: watch::Sender<Leadershi
 async fn carry_out(act: &Act, api: &Api<Lease>, cfg: &LeaseConfig, view: &mut View) {
     let sent_at = Instant::now();
     let limit = (cfg.renew_deadline / 2).min(time_left(view, cfg, sent_at));
-    let what = format!("{act:?} lease {}/{}", cfg.namespace, cfg.name).to_lowercase();
+    let what = format!("{} the Lease {}/{}", verb(act), cfg.namespace, cfg.name);
     let params = PostParams::default();
     let answer = match act {
         Act::Look => client::within(limit, &what, api.get_opt(&cfg.name))
@@ -113,6 +113,15 @@ async fn carry_out(act: &Act, api: &Api<Lease>, cfg: &LeaseConfig, view: &mut Vi
     }
 }
 
+fn verb(act: &Act) -> &'static str {
+    match act {
+        Act::Create => "create",
+        Act::TakeOver => "take over",
+        Act::Renew => "renew",
+        Act::Look | Act::Wait(_) | Act::Lost(_) => "read",
+    }
+}
+
 fn tell_news(view: &View, cfg: &LeaseConfig, tell: &watch::Sender<Leadership>) {
     let news = match view.leads_until(cfg) {
         Some(until) => Leadership::Leader { until: Some(until) },
@@ -127,7 +136,7 @@ fn tell_news(view: &View, cfg: &LeaseConfig, tell: &watch::Sender<Leadership>) {
         };
         if new_role {
             if let Leadership::Standby { holder } = &news {
-                info!(?holder, "standing by");
+                info!(holder = holder.as_deref().unwrap_or("nobody"), "standing by");
             } else {
                 info!(identity = cfg.identity, "leading");
             }
@@ -146,7 +155,7 @@ async fn release(api: &Api<Lease>, cfg: &LeaseConfig, view: &View) {
     let limit = (cfg.renew_deadline / 2).min(time_left(view, cfg, Instant::now()));
     let released: Result<Lease, Error> = client::within(
         limit,
-        "release the lease",
+        "release the Lease",
         api.replace(&cfg.name, &PostParams::default(), &lease),
     )
     .await;

@@ -24,7 +24,8 @@ failed() {
     kubectl describe --namespace "$system" pods | tail -n 40
     kubectl logs --namespace "$system" --selector app.kubernetes.io/name=whimbrel --tail 60 --prefix
     kubectl get --namespace shop migrations,databases.whimbrel.dev -o yaml
-    tail -n 20 "$NODE_DIR"/kubelet.log "$NODE_DIR"/pg/primary.log
+    grep "^E" "$NODE_DIR"/kubelet.log | tail -n 10
+    tail -n 20 "$NODE_DIR"/pg/primary.log
   } 2>&1 | sed 's/^/      /'
   exit 1
 }
@@ -49,13 +50,16 @@ check() {
   fi
 }
 
+# The Pods of the operator that run and are not about to end.
 pods() {
-  kubectl get pods --namespace "$system" --selector app.kubernetes.io/name=whimbrel \
-    --field-selector status.phase=Running --output jsonpath='{range .items[*]}{.metadata.name}{"\n"}{end}'
+  kubectl get pods --namespace "$system" --selector app.kubernetes.io/name=whimbrel --output go-template='{{range .items}}
+    {{- if and (eq .status.phase "Running") (not .metadata.deletionTimestamp)}}{{.metadata.name}}{{"\n"}}{{end}}{{end}}'
 }
 
+no_pods() { [ -z "$(kubectl get pods --namespace "$system" --output name)" ]; }
+
 # ask POD PATH: through the API server.
-ask() { kubectl get --raw "/api/v1/namespaces/$system/pods/$1:8080/proxy$2"; }
+ask() { kubectl --request-timeout 3s get --raw "/api/v1/namespaces/$system/pods/$1:8080/proxy$2"; }
 
 leaders() {
   local pod
@@ -108,7 +112,7 @@ check_sample() {
 check_upgrade() {
   local before
   before=$(ddl_statements)
-  check "helm upgrade --wait" helm upgrade "$release" charts/whimbrel "${install_options[@]}" --set log.level=debug
+  check "helm upgrade --wait" helm upgrade "$release" charts/whimbrel "${install_options[@]}" --set log.format=text
   eventually 20 "exactly one leads after the upgrade" one_leader
   check "the migration is still Ready" kubectl wait --namespace shop migrations/add-subscription-tier \
     --for=condition=Ready --timeout 20s
@@ -117,7 +121,7 @@ check_upgrade() {
 
 check_uninstall() {
   check "helm uninstall" helm uninstall "$release" --namespace "$system" --wait --timeout 60s
-  check "no Pod is left" test -z "$(pods)"
+  eventually 30 "no Pod is left" no_pods
   check "the definitions are left" kubectl get crd migrations.whimbrel.dev databases.whimbrel.dev metricsproviders.whimbrel.dev
   check "the Migration is left" kubectl get --namespace shop migration add-subscription-tier
   check "the column is left" has_column primary

@@ -12,18 +12,29 @@ here=$(cd "$(dirname "$0")" && pwd)
 
 [ $# -gt 0 ] || { echo "usage: run.sh COMMAND [ARGUMENT...]" >&2; exit 2; }
 
-# Directories of cgroups outlive their processes; these are ours by name.
-swept() {
-  find /sys/fs/cgroup -depth -type d -path '*/whimbrel-node-*' -exec rmdir {} + 2>/dev/null || true
-}
-trap swept EXIT
-swept
+# Ends with whoever started it, even when that was killed.
+[ -n "${NODE_BOUND:-}" ] || NODE_BOUND=1 exec setpriv --pdeathsig KILL "$0" "$@"
+. "$here/../lib.sh"
 
-# Whoever kills this script kills unshare with it, and that kills all processes in the namespaces.
+# Cgroups outlive their processes. The empty ones that a run left, this one or one that was killed, are those made since
+# its marker; a cgroup in use cannot be removed.
+marker=$(cache_dir)/node-started
+sweep() {
+  [ -e "$marker" ] || return 0
+  find /sys/fs/cgroup -depth -type d -path '*/k8s.io/*' -newer "$marker" -exec rmdir {} + 2>/dev/null || true
+  rm -f "$marker"
+}
+sweep
+trap sweep EXIT
+touch "$marker"
+
+# Each of the chain dies with the one before it; with the first process of the namespaces die all in them.
+bound="setpriv --pdeathsig KILL"
+$bound timeout --foreground --signal KILL "${LIMIT:-170}" \
+  $bound unshare --net --mount --uts --ipc --pid --fork --mount-proc --kill-child "$here/inside.sh" "$@" &
+child=$!
+trap 'kill -KILL "$child"' INT TERM
 status=0
-setpriv --pdeathsig KILL \
-  timeout --foreground --kill-after 5 "${LIMIT:-170}" \
-  unshare --net --mount --uts --ipc --pid --fork --mount-proc --kill-child \
-  "$here/inside.sh" "$@" || status=$?
-[ $status -ne 124 ] || echo "error: not done within ${LIMIT:-170} s" >&2
+wait "$child" || status=$?
+[ $status -ne 137 ] || echo "error: ended from outside, or not done within ${LIMIT:-170} s" >&2
 exit $status
