@@ -484,3 +484,6 @@ fn done(plan: &Plan, outcome: &Outcome, seen: &Observation, now: Timestamp) -> D
 #[cfg(test)]
 #[path = "decide_tests.rs"]
 mod tests;
+#[cfg(test)]
+#[path = "decide_worlds.rs"]
+mod worlds;

@@ -1,22 +1,20 @@
-//! Tests of the decisions: named cases, then every world that the loop can come into.
-
-use std::collections::HashMap;
+//! Tests of the decisions, case by case.
 
 use super::*;
 use crate::core::fixture::{at, forward_only, plan, watched};
 use crate::core::observation::{BaselineRecord, Blocker, Wish};
 
-const SUSPEND: fn(&mut Wish) = |wish| wish.suspend = true;
-const GONE: fn(&mut Wish) = |wish| wish.gone = true;
-const ABORT: fn(&mut Wish) = |wish| wish.abort = true;
-const ROLLBACK: fn(&mut Wish) = |wish| wish.rollback = true;
-const RETRY: fn(&mut Wish) = |wish| wish.retry = true;
+pub(super) const SUSPEND: fn(&mut Wish) = |wish| wish.suspend = true;
+pub(super) const GONE: fn(&mut Wish) = |wish| wish.gone = true;
+pub(super) const ABORT: fn(&mut Wish) = |wish| wish.abort = true;
+pub(super) const ROLLBACK: fn(&mut Wish) = |wish| wish.rollback = true;
+pub(super) const RETRY: fn(&mut Wish) = |wish| wish.retry = true;
 
-fn cause() -> Cause {
+pub(super) fn cause() -> Cause {
     Cause::new(Reason::ApplyFailed, "step add-tier at 1:1: column exists")
 }
 
-fn attempt(class: Class, reason: Reason, retry_at: Timestamp) -> Attempt {
+pub(super) fn attempt(class: Class, reason: Reason, retry_at: Timestamp) -> Attempt {
     let blocker = Blocker {
         pid: 7,
         application: String::new(),
@@ -33,7 +31,7 @@ fn attempt(class: Class, reason: Reason, retry_at: Timestamp) -> Attempt {
     }
 }
 
-fn breach() -> Assessment {
+pub(super) fn breach() -> Assessment {
     Assessment::Breach {
         metric: "error-rate".to_owned(),
         at: at(9),
@@ -41,7 +39,7 @@ fn breach() -> Assessment {
     }
 }
 
-fn unknown(action: UnknownAction) -> Assessment {
+pub(super) fn unknown(action: UnknownAction) -> Assessment {
     let (metric, message) = ("error-rate".to_owned(), "no data".to_owned());
     Assessment::Unknown {
         metric,
@@ -52,7 +50,7 @@ fn unknown(action: UnknownAction) -> Assessment {
     }
 }
 
-fn watch(assessment: Assessment, due: bool) -> Option<WatchFacts> {
+pub(super) fn watch(assessment: Assessment, due: bool) -> Option<WatchFacts> {
     Some(WatchFacts {
         assessment,
         due,
@@ -60,7 +58,7 @@ fn watch(assessment: Assessment, due: bool) -> Option<WatchFacts> {
     })
 }
 
-fn seen(plan: &Plan, done: usize) -> Observation {
+pub(super) fn seen(plan: &Plan, done: usize) -> Observation {
     let status = |unit| {
         if unit < done {
             UnitStatus::Done
@@ -101,7 +99,7 @@ fn held() -> State {
 }
 
 /// A decision in a few words, for tables.
-fn word(decision: &Decision) -> String {
+pub(super) fn word(decision: &Decision) -> String {
     match decision {
         Decision::Run(effect) => format!("{effect:?}"),
         Decision::Move(State::RollingBack { cause, aborted, .. }) => {
@@ -120,124 +118,58 @@ fn word(decision: &Decision) -> String {
 
 #[test]
 fn people_are_heard_in_every_state() {
-    let check = |state: &State, done: usize, wishes: [(fn(&mut Wish), &str); 4]| {
-        for (wish, expected) in wishes {
+    // What follows suspend, abort, deletion, rollback and retry.
+    let check = |state: &State, done: usize, expected: [&str; 5]| {
+        for (wish, expected) in [SUSPEND, ABORT, GONE, ROLLBACK, RETRY].into_iter().zip(expected) {
             let plan = watched(OnBreach::Rollback);
-            let mut seen = Observation {
-                baseline: Some(BaselineRecord::default()),
-                watch: watch(Assessment::Continue { next: at(20) }, false),
-                ..seen(&plan, done)
-            };
+            let mut seen = seen(&plan, done);
+            seen.baseline = Some(BaselineRecord::default());
+            seen.watch = watch(Assessment::Continue { next: at(20) }, false);
             wish(&mut seen.wish);
-            assert_eq!(
-                word(&decide(&plan, state, &seen, at(1))),
-                expected,
-                "{state:?}, {done}, {:?}",
-                seen.wish
-            );
+            let decided = word(&decide(&plan, state, &seen, at(1)));
+            assert_eq!(decided, expected, "{state:?}, {done} units, {:?}", seen.wish);
         }
     };
-    let (aborted, back) = ("Aborted Aborted", "RollingBack RollbackRequested false");
-    let nothing = "Aborted RollbackRequested";
-    let before = [
-        (SUSPEND, "wait Suspended"),
-        (ABORT, aborted),
-        (GONE, aborted),
-        (ROLLBACK, nothing),
-    ];
-    check(&State::Planned, 0, before);
-    check(&State::Rehearsing { since: at(0) }, 0, before);
-    check(&applying(), 0, before);
-    let undo = "RollingBack Aborted true";
+    let (suspended, aborted, early) = ("wait Suspended", "Aborted Aborted", "Aborted RollbackRequested");
+    let (undo, back) = ("RollingBack Aborted true", "RollingBack RollbackRequested false");
+    check(
+        &State::Planned,
+        0,
+        [suspended, aborted, aborted, early, "Applying"],
+    );
+    check(
+        &State::Rehearsing { since: at(0) },
+        0,
+        [suspended, aborted, aborted, early, "Rehearse"],
+    );
     check(
         &applying(),
-        1,
-        [
-            (SUSPEND, "wait Suspended"),
-            (ABORT, undo),
-            (GONE, undo),
-            (ROLLBACK, back),
-        ],
+        0,
+        [suspended, aborted, aborted, early, "Apply { unit: 0 }"],
     );
+    check(&applying(), 1, [suspended, undo, undo, back, "Apply { unit: 1 }"]);
     check(
         &watching(),
         3,
-        [
-            (SUSPEND, "wait Analyzing"),
-            (ABORT, undo),
-            (GONE, "Succeeded"),
-            (ROLLBACK, back),
-        ],
+        ["wait Analyzing", undo, "Succeeded", back, "wait Analyzing"],
     );
-    check(
-        &held(),
-        3,
-        [
-            (SUSPEND, "stop"),
-            (ABORT, undo),
-            (GONE, "Succeeded"),
-            (ROLLBACK, back),
-        ],
-    );
-    check(
-        &held(),
-        3,
-        [
-            (RETRY, "Watching"),
-            (ABORT, undo),
-            (GONE, "Succeeded"),
-            (ROLLBACK, back),
-        ],
-    );
-    check(
-        &held(),
-        1,
-        [
-            (RETRY, "Applying"),
-            (ABORT, undo),
-            (GONE, "Failed ApplyFailed"),
-            (ROLLBACK, back),
-        ],
-    );
-    let revert = "Revert { unit: 0, block: 0 }";
-    check(
-        &rolling_back(),
-        1,
-        [
-            (SUSPEND, revert),
-            (ABORT, revert),
-            (GONE, revert),
-            (RETRY, revert),
-        ],
-    );
+    check(&held(), 3, ["stop", undo, "Succeeded", back, "Watching"]);
+    check(&held(), 1, ["stop", undo, "Failed ApplyFailed", back, "Applying"]);
+    check(&rolling_back(), 1, ["Revert { unit: 0, block: 0 }"; 5]);
     let done = |outcome| State::Done { at: at(0), outcome };
     check(
         &done(Outcome::Succeeded),
         3,
-        [
-            (SUSPEND, "stop"),
-            (ABORT, "stop"),
-            (RETRY, "stop"),
-            (ROLLBACK, back),
-        ],
+        ["stop", "stop", "stop", back, "stop"],
     );
-    let failed = done(Outcome::RollbackFailed(cause()));
     check(
-        &failed,
+        &done(Outcome::RollbackFailed(cause())),
         2,
-        [(SUSPEND, "stop"), (GONE, "stop"), (RETRY, back), (ROLLBACK, back)],
+        ["stop", "stop", "stop", back, back],
     );
-    let ended = done(Outcome::RolledBack(cause()));
-    check(
-        &ended,
-        0,
-        [
-            (SUSPEND, "stop"),
-            (ABORT, "stop"),
-            (RETRY, "stop"),
-            (ROLLBACK, "stop"),
-        ],
-    );
+    check(&done(Outcome::RolledBack(cause())), 0, ["stop"; 5]);
+    check(&done(Outcome::Failed(cause())), 0, ["stop"; 5]);
+    check(&done(Outcome::Aborted(cause())), 0, ["stop"; 5]);
 }
 
 #[test]
@@ -468,354 +400,4 @@ fn a_rollback_that_fails_names_what_set_it_off() {
     };
     assert_eq!(failure.reason, Reason::RollbackFailed);
     assert!(failure.message.contains("column exists"), "{}", failure.message);
-}
-
-/// Everything that the next decision depends on, but the clock, which stands still.
-#[derive(Clone, Debug)]
-struct World {
-    state: State,
-    seen: Observation,
-}
-
-const NOW: i64 = 100;
-
-impl World {
-    fn new(plan: &Plan) -> Self {
-        let copy = if plan.rehearse {
-            CopyLevel::Before
-        } else {
-            CopyLevel::None
-        };
-        Self {
-            state: State::Planned,
-            seen: Observation {
-                copy,
-                ..seen(plan, 0)
-            },
-        }
-    }
-
-    fn decide(&self, plan: &Plan, wish: &Wish, assessment: Option<&Assessment>) -> Decision {
-        let mut seen = Observation {
-            wish: wish.clone(),
-            ..self.seen.clone()
-        };
-        if plan.analysis.is_some() && matches!(self.state, State::Watching { .. }) {
-            seen.watch = assessment.and_then(|assessment| watch(assessment.clone(), false));
-        }
-        decide(plan, &self.state, &seen, at(NOW))
-    }
-
-    /// The world after an effect that took effect.
-    fn after(&self, plan: &Plan, effect: Effect) -> Self {
-        let mut next = self.clone();
-        next.seen.attempt = None;
-        match effect {
-            Effect::Rehearse => next.seen.rehearsal = Some(RehearsalVerdict::Passed),
-            Effect::Baseline => next.seen.baseline = Some(BaselineRecord::default()),
-            Effect::Apply { unit } => next.seen.units[unit] = UnitStatus::Done,
-            Effect::Revert { unit, block } => {
-                let blocks = plan.units[unit].way_back.as_ref().unwrap().len();
-                let reverting = UnitStatus::Reverting { blocks: block + 1 };
-                next.seen.units[unit] = if block + 1 == blocks {
-                    UnitStatus::Undone
-                } else {
-                    reverting
-                };
-            }
-            Effect::Follow { applied: true } => next.seen.copy = CopyLevel::After,
-            Effect::Follow { applied: false } => next.seen.copy = CopyLevel::Before,
-            Effect::Sample => {}
-        }
-        next
-    }
-
-    fn moved(&self, state: State) -> Self {
-        Self {
-            state,
-            seen: Observation {
-                attempt: None,
-                ..self.seen.clone()
-            },
-        }
-    }
-
-    /// Every world that may follow an effect: it took effect, it failed for good, it failed for now, or nobody knows.
-    fn outcomes(&self, plan: &Plan, effect: Effect) -> Vec<Self> {
-        let failed = |class| {
-            let attempt = Some(attempt(class, Reason::ApplyFailed, at(0)));
-            Self {
-                seen: Observation {
-                    attempt,
-                    ..self.seen.clone()
-                },
-                ..self.clone()
-            }
-        };
-        let mut outcomes = vec![
-            self.after(plan, effect),
-            failed(Class::User),
-            failed(Class::Transient),
-        ];
-        match effect {
-            Effect::Apply { unit } => {
-                let mut lost = failed(Class::Ambiguous);
-                lost.seen.units[unit] = UnitStatus::Intent;
-                outcomes.push(lost);
-            }
-            Effect::Rehearse => {
-                let mut refuted = self.clone();
-                refuted.seen.rehearsal = Some(RehearsalVerdict::Failed(cause()));
-                outcomes.push(refuted);
-            }
-            _ => {}
-        }
-        outcomes
-    }
-
-    /// Everything that the samples may say; one thing will do where nobody asks.
-    fn assessments(&self) -> Vec<Assessment> {
-        let mut all = vec![Assessment::Passed];
-        if matches!(self.state, State::Watching { .. }) {
-            all.extend([Assessment::Continue { next: at(NOW) }, breach()]);
-            all.push(Assessment::Inconclusive {
-                message: String::new(),
-            });
-            all.extend(
-                [
-                    UnknownAction::Pause,
-                    UnknownAction::Rollback,
-                    UnknownAction::Continue,
-                ]
-                .map(unknown),
-            );
-        }
-        all
-    }
-
-    fn key(&self) -> String {
-        format!("{self:?}")
-    }
-}
-
-fn plans() -> Vec<Plan> {
-    let mut plans = Vec::new();
-    for base in [plan(), forward_only()] {
-        for rehearse in [false, true] {
-            plans.push(Plan {
-                rehearse,
-                ..base.clone()
-            });
-            for on_breach in [OnBreach::Rollback, OnBreach::Pause, OnBreach::Notify] {
-                plans.push(Plan {
-                    rehearse,
-                    on_breach,
-                    analysis: watched(on_breach).analysis,
-                    ..base.clone()
-                });
-            }
-        }
-    }
-    plans
-}
-
-fn wishes() -> Vec<Wish> {
-    let mut wishes = vec![Wish::default()];
-    for change in [SUSPEND, GONE, ABORT, ROLLBACK, RETRY] {
-        let mut wish = Wish::default();
-        change(&mut wish);
-        wishes.push(wish);
-    }
-    wishes
-}
-
-/// Finds every world that can be come into from the beginning, and checks each step on the way.
-fn explore(plan: &Plan) -> Vec<World> {
-    let mut found = HashMap::new();
-    let mut open = vec![World::new(plan)];
-    while let Some(world) = open.pop() {
-        if found.insert(world.key(), world.clone()).is_some() {
-            continue;
-        }
-        for wish in wishes() {
-            for assessment in world.assessments() {
-                match world.decide(plan, &wish, Some(&assessment)) {
-                    Decision::Run(effect) => {
-                        check_effect(plan, &world, &wish, effect);
-                        open.extend(world.outcomes(plan, effect));
-                    }
-                    Decision::Move(next) => {
-                        check_move(plan, &world, &wish, &next);
-                        open.push(world.moved(next));
-                    }
-                    Decision::Wait { .. } | Decision::Stop => {}
-                }
-            }
-        }
-    }
-    found.into_values().collect()
-}
-
-fn check_effect(plan: &Plan, world: &World, wish: &Wish, effect: Effect) {
-    let units = &world.seen.units;
-    match effect {
-        Effect::Apply { unit } => {
-            assert!(matches!(world.state, State::Applying { .. }), "{world:?}");
-            assert!(
-                !wish.suspend && !wish.abort && !wish.gone,
-                "forward against a wish: {world:?}"
-            );
-            assert!(
-                units[..unit].iter().all(|unit| *unit == UnitStatus::Done),
-                "out of order: {world:?}"
-            );
-            assert!(
-                !plan.rehearse || world.seen.rehearsal == Some(RehearsalVerdict::Passed),
-                "{world:?}"
-            );
-            assert!(
-                plan.analysis.is_none() || world.seen.baseline.is_some(),
-                "{world:?}"
-            );
-        }
-        Effect::Revert { unit, .. } => {
-            assert!(matches!(world.state, State::RollingBack { .. }), "{world:?}");
-            assert!(
-                units[unit + 1..].iter().all(|unit| !unit.in_force()),
-                "out of order: {world:?}"
-            );
-            assert!(plan.units[unit].way_back.is_some(), "{world:?}");
-        }
-        Effect::Rehearse | Effect::Baseline | Effect::Sample | Effect::Follow { .. } => {}
-    }
-}
-
-fn check_move(plan: &Plan, world: &World, wish: &Wish, next: &State) {
-    assert!(world.state.may_become(next), "{:?} -> {next:?}", world.state);
-    let units = &world.seen.units;
-    let nothing = !units.iter().any(|unit| unit.in_force());
-    let everything = units.iter().all(|unit| *unit == UnitStatus::Done);
-    match next {
-        State::Watching { .. }
-        | State::Done {
-            outcome: Outcome::Succeeded,
-            ..
-        } => assert!(everything, "{world:?}"),
-        State::Done {
-            outcome: Outcome::RollbackFailed(_),
-            ..
-        } => assert!(!nothing, "{world:?}"),
-        // Nobody is there any more to decide what becomes of the rest.
-        State::Done {
-            outcome: Outcome::Failed(_),
-            ..
-        } if wish.gone => {}
-        State::Done { .. } => assert!(nothing, "{next:?} leaves something behind: {world:?}"),
-        State::RollingBack { .. } => assert_eq!(plan.no_way_back(units), None, "{world:?}"),
-        State::Planned | State::Rehearsing { .. } | State::Applying { .. } | State::Held { .. } => {}
-    }
-}
-
-/// Goes on while all effects succeed, until nothing happens any more.
-fn settle(plan: &Plan, world: &World, wish: &Wish, assessment: Option<&Assessment>) -> World {
-    let (mut world, mut wish) = (world.clone(), wish.clone());
-    for _ in 0..50 {
-        match world.decide(plan, &wish, assessment) {
-            Decision::Run(effect) => world = world.after(plan, effect),
-            Decision::Move(next) => {
-                world = world.moved(next);
-                // One-shot tokens are answered by the move; a deletion stays.
-                wish = Wish {
-                    gone: wish.gone,
-                    suspend: wish.suspend,
-                    ..Wish::default()
-                };
-            }
-            Decision::Wait { .. } | Decision::Stop => return world,
-        }
-    }
-    panic!("does not come to rest: {world:?}");
-}
-
-#[test]
-fn every_step_in_every_world_is_legal() {
-    for plan in plans() {
-        let worlds = explore(&plan);
-        assert!(worlds.len() > 20, "{} worlds of {plan:?}", worlds.len());
-    }
-}
-
-#[test]
-fn every_world_comes_to_an_end_when_effects_succeed() {
-    for plan in plans() {
-        for world in explore(&plan) {
-            let rest = settle(&plan, &world, &Wish::default(), Some(&Assessment::Passed));
-            let waits_for_a_person = matches!(rest.state, State::Held { .. });
-            assert!(
-                rest.state.is_done() || waits_for_a_person,
-                "{world:?} rests in {rest:?}"
-            );
-            if waits_for_a_person {
-                let retry = Wish {
-                    retry: true,
-                    ..Wish::default()
-                };
-                let end = settle(&plan, &rest, &retry, Some(&Assessment::Passed));
-                assert!(end.state.is_done(), "{rest:?} rests in {end:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn every_world_ends_when_its_object_is_deleted() {
-    let gone = Wish {
-        gone: true,
-        ..Wish::default()
-    };
-    for plan in plans() {
-        for world in explore(&plan) {
-            for assessment in world.assessments() {
-                let rest = settle(&plan, &world, &gone, Some(&assessment));
-                assert!(rest.state.is_done(), "{world:?} rests in {rest:?}");
-            }
-        }
-    }
-}
-
-#[test]
-fn the_end_absorbs_everything_but_a_wish_for_the_way_back() {
-    for plan in plans() {
-        for world in explore(&plan).iter().filter(|world| world.state.is_done()) {
-            for wish in wishes().iter().filter(|wish| !wish.rollback && !wish.retry) {
-                assert_eq!(
-                    world.decide(&plan, wish, None),
-                    Decision::Stop,
-                    "{world:?} {wish:?}"
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn a_breach_is_answered_in_the_decision_that_sees_it() {
-    let plan = watched(OnBreach::Rollback);
-    let worlds = explore(&plan);
-    let watching: Vec<_> = worlds
-        .iter()
-        .filter(|world| matches!(world.state, State::Watching { .. }))
-        .collect();
-    assert!(!watching.is_empty());
-    for world in watching {
-        let decision = world.decide(
-            &plan,
-            &Wish {
-                suspend: true,
-                ..Wish::default()
-            },
-            Some(&breach()),
-        );
-        assert_eq!(word(&decision), "RollingBack MetricBreached false", "{world:?}");
-    }
 }
