@@ -56,16 +56,12 @@ macro_rules! reasons {
 }
 
 impl Reason {
-    /// Returns whether the word is about something that an object refers to, which may appear or be corrected without
-    /// any change of the object.
-    pub const fn is_about_references(self) -> bool {
-        matches!(
+    /// Returns whether a refusal may heal without any change of the object: it is about the database, its copy, other
+    /// objects or a provider, and not about the object's own text.
+    pub const fn may_heal(self) -> bool {
+        !matches!(
             self,
-            Self::SecretNotFound
-                | Self::SecretKeyNotFound
-                | Self::DatabaseNotFound
-                | Self::ConnectionInvalid
-                | Self::PlanInvalid
+            Self::SqlRefused | Self::IrreversibleStep | Self::PlanInvalid | Self::ChecksumMismatch | Self::OutOfOrder
         )
     }
 }

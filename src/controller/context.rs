@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::client::{self, CALL_LIMIT};
 use super::election::Leadership;
+use super::wishes::Offered;
 use crate::api::Migration;
 use crate::engine::runner::{Runner, Start};
 use crate::engine::subject::{Desired, Presence};
@@ -39,6 +40,7 @@ pub struct Context {
     pub counters: super::counters::Counters,
     pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
     pub(super) written: Mutex<HashMap<String, Instant>>,
+    pub(super) offered: Mutex<HashMap<String, Offered>>,
     /// Runners that are under way.
     pub tracker: TaskTracker,
     /// Bounds the databases that are worked on at the same time.
@@ -119,6 +121,16 @@ impl Context {
         })
     }
 
+    /// Returns what was handed over for an object last.
+    pub fn offered(&self, uid: &str) -> Option<Offered> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()
+    }
+
+    /// Notes what is handed over for an object.
+    pub fn note_offer(&self, uid: &str, offered: Offered) {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), offered);
+    }
+
     /// Returns how long the next status of an object has to wait, if it was written a moment ago.
     pub fn too_early(&self, uid: &str) -> Option<Duration> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -140,6 +152,7 @@ impl Context {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(uid);
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.views.forget(uid);
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event as KubeEvent, EventType};
@@ -16,16 +17,11 @@ use tracing::debug;
 
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
-use super::resolve::{Resolver, Unresolved};
-use crate::api::{
-    ABORT_REQUESTED_AT, Database, FIELD_MANAGER, Migration, MigrationStatus, RETRY_REQUESTED_AT,
-    ROLLBACK_REQUESTED_AT, Reason,
-};
+use super::wishes;
+use crate::api::{FIELD_MANAGER, Migration, MigrationStatus};
 use crate::core::report::{self, Report};
-use crate::core::state::Cause;
-use crate::core::view::{Standing, Tokens, View};
+use crate::core::view::{Standing, View};
 use crate::engine::clock;
-use crate::engine::subject::{Desired, Subject};
 use crate::postgres::ledger::RunKey;
 
 /// Keeps an object until its run has stopped at a safe point.
@@ -48,8 +44,11 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     let uid = seen.uid().unwrap_or_default();
     let found = client::within(CALL_LIMIT, "read a Migration", api.get_opt(&seen.name_any())).await?;
     let Some(object) = found.filter(|object| object.uid().as_deref() == Some(uid.as_str())) else {
+        // Its run, if there is one, hears of it from the runner's own look at the API server.
+        let mut gone = (*seen).clone();
+        gone.metadata.deletion_timestamp.get_or_insert_with(|| Time(clock::now()));
+        wishes::hand_over(&context, &gone).await?;
         context.forget(&uid);
-        hand_over(&context, &seen).await?;
         return Ok(Action::await_change());
     };
     if object.meta().deletion_timestamp.is_some() {
@@ -60,7 +59,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     }
     let accepted = accept(&api, &context, &object);
-    let handed = hand_over(&context, &object);
+    let handed = wishes::hand_over(&context, &object);
     let (accepted, handed) = tokio::join!(accepted, handed);
     let object = accepted?;
     let view = match handed? {
@@ -109,109 +108,6 @@ async fn write(
         api.patch_status(&name, &params, &Patch::Apply(&patch)),
     )
     .await
-}
-
-/// Gives the newest objects of a database to its runner. Returns a view instead where that is not possible.
-async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Option<View>, Error> {
-    let namespace = object.namespace().unwrap_or_default();
-    let resolver = Resolver::new(context.client.clone(), &namespace);
-    let name = &object.spec.database_ref.name;
-    let databases: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
-    let stuck = |reason, message: String| View {
-        generation: object.metadata.generation.unwrap_or_default(),
-        standing: Standing::Retrying(Cause::new(reason, message)),
-        answered: Tokens::default(),
-        past: Vec::new(),
-    };
-    let found = client::within(
-        CALL_LIMIT,
-        &format!("read Database {name}"),
-        databases.get_opt(name),
-    )
-    .await?;
-    let Some(database) = found else {
-        let message = format!("Database {name} does not exist in namespace {namespace}");
-        return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
-    };
-    let resolved = match resolver.database(&database).await {
-        Ok(resolved) => resolved,
-        Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(cause.reason, cause.message))),
-        Err(Unresolved::Api(error)) => return Err(error),
-    };
-    let key = resolved.name.clone();
-    let subjects = subjects(context, &resolver, object).await?;
-    let desired = Desired {
-        database: Arc::new(resolved),
-        subjects,
-        presence: context.presence(),
-    };
-    context.offer(&key, desired);
-    Ok(None)
-}
-
-/// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source.
-async fn subjects(
-    context: &Context,
-    resolver: &Resolver,
-    object: &Migration,
-) -> Result<Vec<Arc<Subject>>, Error> {
-    // An empty cache would look like deleted objects.
-    if context.migrations.wait_until_ready().await.is_err() {
-        return Ok(Vec::new());
-    }
-    let mut objects = vec![object.clone()];
-    for other in context.migrations.state() {
-        let same = other.namespace() == object.namespace()
-            && other.spec.database_ref.name == object.spec.database_ref.name
-            && other.uid() != object.uid();
-        if same && !report::succeeded(&other) {
-            objects.push((*other).clone());
-        }
-    }
-    let mut subjects = Vec::new();
-    for object in objects {
-        let metrics = object
-            .spec
-            .analysis
-            .as_ref()
-            .map(|analysis| analysis.metrics.as_slice())
-            .unwrap_or_default();
-        let names = metrics.iter().map(|metric| metric.provider_ref.name.as_str());
-        let providers = match resolver.providers(names).await {
-            Ok(providers) => providers,
-            Err(Unresolved::Api(error)) => return Err(error),
-            Err(Unresolved::Cause(_)) => continue,
-        };
-        subjects.push(Arc::new(subject(&object, providers)));
-    }
-    Ok(subjects)
-}
-
-fn subject(object: &Migration, providers: crate::engine::subject::Providers) -> Subject {
-    let token = |name: &str| {
-        object
-            .annotations()
-            .get(name)
-            .filter(|token| !token.is_empty())
-            .cloned()
-    };
-    Subject {
-        key: RunKey {
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-        },
-        generation: object.metadata.generation.unwrap_or_default(),
-        created: object.creation_timestamp().map(|time| time.0).unwrap_or_default(),
-        spec: object.spec.clone(),
-        gone: object.meta().deletion_timestamp.is_some(),
-        tokens: Tokens {
-            retry: token(RETRY_REQUESTED_AT),
-            abort: token(ABORT_REQUESTED_AT),
-            rollback: token(ROLLBACK_REQUESTED_AT),
-        },
-        providers,
-    }
 }
 
 /// Writes what the view says, if that is news; tells of it by events.
@@ -268,11 +164,7 @@ fn holds_something(view: &View) -> bool {
 }
 
 fn requeue(view: &View) -> Action {
-    match &view.standing {
-        // What is missing in the cluster is not watched; it is looked for again.
-        Standing::Retrying(cause) if cause.reason.is_about_references() => Action::requeue(LOOK_AGAIN),
-        _ => Action::await_change(),
-    }
+    wishes::look_again(&view.standing).map_or_else(Action::await_change, Action::requeue)
 }
 
 async fn set_finalizer(api: &Api<Migration>, object: &Migration, wanted: bool) -> Result<(), Error> {
@@ -309,7 +201,7 @@ async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration
     let uid = object.uid().unwrap_or_default();
     let ours = object.finalizers().iter().any(|name| name == FINALIZER);
     if !ours {
-        hand_over(context, object).await?;
+        wishes::hand_over(context, object).await?;
         return Ok(Action::await_change());
     }
     let since = object
@@ -327,7 +219,7 @@ async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration
         context.forget(&uid);
         return Ok(Action::await_change());
     }
-    hand_over(context, object).await?;
+    wishes::hand_over(context, object).await?;
     Ok(Action::requeue(LOOK_AGAIN))
 }
 

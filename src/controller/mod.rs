@@ -10,6 +10,7 @@ pub mod migration;
 pub mod provider;
 pub mod readiness;
 pub mod resolve;
+pub mod wishes;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,6 +96,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             counters: counters.clone(),
             runners: std::sync::Mutex::default(),
             written: std::sync::Mutex::default(),
+            offered: std::sync::Mutex::default(),
             tracker: tracker.clone(),
             permits: Arc::clone(&permits),
             stop: options.shutdown.clone(),

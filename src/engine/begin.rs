@@ -52,12 +52,9 @@ fn refused(problems: &[Problem]) -> NotBegun {
     NotBegun::Refused(Cause::new(reason, message))
 }
 
-fn invalid(problems: &[FieldProblem]) -> NotBegun {
-    let message = problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
+fn invalid(root: &str, problems: &[FieldProblem]) -> NotBegun {
+    let told: Vec<String> = problems.iter().map(|problem| format!("{root}{problem}")).collect();
+    let message = told.join("; ");
     NotBegun::Refused(Cause::new(Reason::PlanInvalid, message))
 }
 
@@ -70,11 +67,11 @@ async fn plan(
 ) -> Result<Plan, NotBegun> {
     let wrong = crate::api::validate::migration(&subject.spec);
     if !wrong.is_empty() {
-        return Err(invalid(&wrong));
+        return Err(invalid("", &wrong));
     }
     let analysis = match &subject.spec.analysis {
         None => None,
-        Some(spec) => Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid(&problems))?),
+        Some(spec) => Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid("spec.analysis.", &problems))?),
     };
     let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
     let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;

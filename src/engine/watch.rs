@@ -82,8 +82,7 @@ pub async fn check(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Re
     if problems.is_empty() {
         return Ok(());
     }
-    let away = |kind: ProblemKind| matches!(kind, ProblemKind::Unreachable | ProblemKind::BadAnswer);
-    let transient = problems.iter().all(|problem| away(problem.kind));
+    let transient = problems.iter().all(|problem| matches!(problem.kind, ProblemKind::Unreachable | ProblemKind::BadAnswer));
     let reason = if transient {
         Reason::ProviderUnreachable
     } else {

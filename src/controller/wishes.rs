@@ -1,0 +1,170 @@
+//! Gathers what is wanted of a database, and hands it to the database's runner.
+//!
+//! A runner is started, or told, only when there is news: else its own views, which cause reconciles, would start it over
+//! and over again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::ResourceExt;
+use kube::api::Api;
+
+use super::client::{self, CALL_LIMIT, Error};
+use super::context::Context;
+use super::resolve::{Resolver, Unresolved};
+use crate::api::{ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason};
+use crate::core::report;
+use crate::core::state::{Cause, State};
+use crate::core::view::{Standing, Tokens, View};
+use crate::engine::subject::{Desired, Providers, Subject};
+use crate::postgres::ledger::RunKey;
+
+/// What is missing in the cluster, or failing, is looked at again so often: Secrets are not watched.
+const AGAIN_SOON: Duration = Duration::from_secs(5);
+/// A refusal that does not depend on the object alone is looked at again so often.
+const AGAIN_LATER: Duration = Duration::from_secs(30);
+
+/// What was handed over for an object.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    at: Instant,
+    mark: (Option<i64>, Option<i64>, Tokens, bool),
+}
+
+/// Returns when an object is looked at again without any news.
+pub fn look_again(standing: &Standing) -> Option<Duration> {
+    match standing {
+        Standing::Retrying(_) => Some(AGAIN_SOON),
+        Standing::Refused(cause) if cause.reason.may_heal() => Some(AGAIN_LATER),
+        // A runner may have ended without a last word, as when another process took over for a while.
+        Standing::Run(run) if !run.state.is_done() && !matches!(run.state, State::Held { .. }) => Some(AGAIN_LATER),
+        Standing::Refused(_) | Standing::Waiting(_) | Standing::Covered(_) | Standing::Run(_) => None,
+    }
+}
+
+/// Gives the newest objects of a database to its runner, if there is news. Returns a view instead where that is not
+/// possible.
+///
+/// # Errors
+/// When the API server does not answer.
+pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Option<View>, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let resolver = Resolver::new(context.client.clone(), &namespace);
+    let name = &object.spec.database_ref.name;
+    let databases: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
+    let stuck = |reason, message: String| View {
+        generation: object.metadata.generation.unwrap_or_default(),
+        standing: Standing::Retrying(Cause::new(reason, message)),
+        answered: Tokens::default(),
+        past: Vec::new(),
+    };
+    let found = client::within(
+        CALL_LIMIT,
+        &format!("read Database {name}"),
+        databases.get_opt(name),
+    )
+    .await?;
+    let Some(database) = found else {
+        let message = format!("Database {name} does not exist in namespace {namespace}");
+        return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
+    };
+    let subject_tokens = tokens(object);
+    let gone = object.metadata.deletion_timestamp.is_some();
+    let mark = (object.metadata.generation, database.metadata.generation, subject_tokens, gone);
+    if !news(context, object, &mark) {
+        return Ok(None);
+    }
+    let resolved = match resolver.database(&database).await {
+        Ok(resolved) => resolved,
+        Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(cause.reason, cause.message))),
+        Err(Unresolved::Api(error)) => return Err(error),
+    };
+    let key = resolved.name.clone();
+    let subjects = subjects(context, &resolver, object).await?;
+    let desired = Desired {
+        database: Arc::new(resolved),
+        subjects,
+        presence: context.presence(),
+    };
+    context.note_offer(&object.uid().unwrap_or_default(), Offered { at: Instant::now(), mark });
+    context.offer(&key, desired);
+    Ok(None)
+}
+
+/// Whether the runner has to hear of an object.
+fn news(context: &Context, object: &Migration, mark: &(Option<i64>, Option<i64>, Tokens, bool)) -> bool {
+    let uid = object.uid().unwrap_or_default();
+    let Some(offered) = context.offered(&uid) else { return true };
+    if offered.mark != *mark {
+        return true;
+    }
+    match context.views.get(&uid) {
+        // Its first view is on its way.
+        None => offered.at.elapsed() >= AGAIN_SOON,
+        Some(view) => look_again(&view.standing).is_some_and(|pause| offered.at.elapsed() >= pause),
+    }
+}
+
+/// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source.
+async fn subjects(
+    context: &Context,
+    resolver: &Resolver,
+    object: &Migration,
+) -> Result<Vec<Arc<Subject>>, Error> {
+    // An empty cache would look like deleted objects.
+    if context.migrations.wait_until_ready().await.is_err() {
+        return Ok(Vec::new());
+    }
+    let mut objects = vec![object.clone()];
+    for other in context.migrations.state() {
+        let same = other.namespace() == object.namespace()
+            && other.spec.database_ref.name == object.spec.database_ref.name
+            && other.uid() != object.uid();
+        if same && !report::succeeded(&other) {
+            objects.push((*other).clone());
+        }
+    }
+    let mut subjects = Vec::new();
+    for object in objects {
+        let metrics = object
+            .spec
+            .analysis
+            .as_ref()
+            .map(|analysis| analysis.metrics.as_slice())
+            .unwrap_or_default();
+        let names = metrics.iter().map(|metric| metric.provider_ref.name.as_str());
+        let providers = match resolver.providers(names).await {
+            Ok(providers) => providers,
+            Err(Unresolved::Api(error)) => return Err(error),
+            Err(Unresolved::Cause(_)) => continue,
+        };
+        subjects.push(Arc::new(subject(&object, providers)));
+    }
+    Ok(subjects)
+}
+
+/// Reads the one-shot tokens of an object.
+fn tokens(object: &Migration) -> Tokens {
+    let token = |name: &str| object.annotations().get(name).filter(|token| !token.is_empty()).cloned();
+    Tokens {
+        retry: token(RETRY_REQUESTED_AT),
+        abort: token(ABORT_REQUESTED_AT),
+        rollback: token(ROLLBACK_REQUESTED_AT),
+    }
+}
+
+fn subject(object: &Migration, providers: Providers) -> Subject {
+    Subject {
+        key: RunKey {
+            namespace: object.namespace().unwrap_or_default(),
+            name: object.name_any(),
+            uid: object.uid().unwrap_or_default(),
+        },
+        generation: object.metadata.generation.unwrap_or_default(),
+        created: object.creation_timestamp().map(|time| time.0).unwrap_or_default(),
+        spec: object.spec.clone(),
+        gone: object.metadata.deletion_timestamp.is_some(),
+        tokens: tokens(object),
+        providers,
+    }
+}
