@@ -44,7 +44,11 @@ impl AsideSuffix {
             return format!("{ASIDE_PREFIX}{name}_{}", self.0);
         }
         let digest = Sha256::digest(name.as_bytes());
-        let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+        let hash = digest
+            .iter()
+            .take(4)
+            .fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte));
+        let hash = format!("{hash:08x}");
         format!(
             "{ASIDE_PREFIX}{}_{hash}_{}",
             clip(name, room - hash.len() - 1),

@@ -322,7 +322,7 @@ fn whole(text: &str, at: usize, word: &str) -> bool {
         .get(at + word.len()..)
         .and_then(|after| after.chars().next())
         .is_some_and(part);
-    !(before && word.starts_with(part)) && !(after && word.ends_with(part))
+    !(before && word.starts_with(part) || after && word.ends_with(part))
 }
 
 /// Where to cut behind a word: a few are read together with the one that follows.

@@ -86,6 +86,7 @@ impl RelationName {
     }
 
     /// Another object of the same schema.
+    #[must_use]
     pub fn sibling(&self, name: impl Into<String>) -> Self {
         Self {
             schema: self.schema.clone(),

@@ -53,6 +53,8 @@ pub(super) fn objection(parsed: &Parsed, statement: &Statement, one_transaction:
 
 type Said = (Code, String, &'static str);
 
+// Every caller answers with an option.
+#[allow(clippy::unnecessary_wraps)]
 fn no(code: Code, message: impl Into<String>, hint: &'static str) -> Option<Said> {
     Some((code, message.into(), hint))
 }
@@ -279,11 +281,6 @@ fn outside(statement: &Statement, node: &NodeEnum, one_transaction: bool) -> Opt
             Code::NotInTransaction,
             format!("{} cannot run between BEGIN and COMMIT", statement.summary()),
             "take BEGIN and COMMIT away, or put the statement into a step of its own",
-        ),
-        Kind::AlterTable(alter) if !statement.transactional && alter.actions.len() > 1 => no(
-            Code::NoProbe,
-            "DETACH PARTITION CONCURRENTLY cannot be combined with other subcommands",
-            "write a statement of its own",
         ),
         _ if !statement.transactional && statement.probe().is_none() => {
             unknown(&statement.summary(), "run it by hand")

@@ -156,7 +156,12 @@ fn derived_inverses_come_back_and_go_again() -> Result<()> {
                 }
             }
         }
-        ensure!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n\n"));
+        ensure!(
+            failures.is_empty(),
+            "{} failed\n{}",
+            failures.len(),
+            failures.join("\n\n")
+        );
         Ok(())
     })
 }
@@ -164,7 +169,10 @@ fn derived_inverses_come_back_and_go_again() -> Result<()> {
 /// A database without the observer, whose triggers would slow down thousands of statements.
 async fn plain_database(name: &str) -> Result<PgConnection> {
     let cluster = postgres::shared().await?;
-    cluster.admin().execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
+    cluster
+        .admin()
+        .execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
+        .await?;
     cluster.named(name).connect().await
 }
 
@@ -332,7 +340,11 @@ async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()>
 
 async fn value(session: &mut PgConnection, sql: &str) -> Result<String> {
     let rows = text(session, sql).await?;
-    rows.into_iter().flatten().flatten().next().with_context(|| format!("no value of {sql}"))
+    rows.into_iter()
+        .flatten()
+        .flatten()
+        .next()
+        .with_context(|| format!("no value of {sql}"))
 }
 
 async fn catalog(session: &mut PgConnection) -> Result<Vec<String>> {
@@ -387,7 +399,10 @@ async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValu
             }
         }
         FactKey::Name { relation, name } => {
-            let schema = relation.schema.as_deref().map_or("current_schema()".into(), quoted);
+            let schema = relation
+                .schema
+                .as_deref()
+                .map_or("current_schema()".into(), quoted);
             let sql = format!(
                 "SELECT (EXISTS (SELECT FROM pg_class WHERE relname = {name} AND relnamespace = s.oid) OR EXISTS (SELECT FROM \
                  pg_constraint WHERE conname = {name} AND connamespace = s.oid))::text FROM (SELECT coalesce((SELECT relnamespace \

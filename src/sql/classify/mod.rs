@@ -22,6 +22,7 @@ use tree::{only_relation, optional, path, range, relation_kind, strings, writes}
 pub(super) fn kind(node: &NodeEnum, sql: &str, tokens: &[Token]) -> Kind {
     data(node, sql, tokens)
         .or_else(|| definition(node))
+        .or_else(|| definition_without_rows(node))
         .or_else(|| change(node))
         .unwrap_or_else(|| Kind::Other(tree::label(node)))
 }
@@ -166,6 +167,13 @@ fn definition(node: &NodeEnum) -> Option<Kind> {
             if_not_exists: create.if_not_exists,
             with_objects: !create.schema_elts.is_empty(),
         },
+        _ => return None,
+    })
+}
+
+/// The same for what holds no rows.
+fn definition_without_rows(node: &NodeEnum) -> Option<Kind> {
+    Some(match node {
         NodeEnum::CreateEnumStmt(create) => Kind::CreateType {
             relation: path(&create.type_name)?,
         },

@@ -2,175 +2,174 @@
 
 use super::*;
 
+/// Statement, kind, whether it runs in a transaction, whether it may make others wait.
+const KINDS: &[(&str, &str, bool, bool)] = &[
+    ("CREATE TABLE t (a int)", "createTable", true, false),
+    ("CREATE TABLE t (a int REFERENCES u)", "createTable", true, true),
+    (
+        "CREATE TABLE t (a int PRIMARY KEY, b int REFERENCES t)",
+        "createTable",
+        true,
+        false,
+    ),
+    (
+        "CREATE TABLE t (a int, FOREIGN KEY (a) REFERENCES u)",
+        "createTable",
+        true,
+        true,
+    ),
+    (
+        "CREATE TABLE t PARTITION OF u FOR VALUES IN (1)",
+        "createTable",
+        true,
+        true,
+    ),
+    ("CREATE TABLE t () INHERITS (u)", "createTable", true, true),
+    ("CREATE TABLE t AS SELECT 1", "createTable", true, false),
+    ("SELECT 1 INTO t", "createTable", true, false),
+    (
+        "CREATE FOREIGN TABLE t (a int) SERVER s",
+        "createTable",
+        true,
+        false,
+    ),
+    ("ALTER TABLE t ADD COLUMN a int", "alterTable", true, true),
+    ("ALTER TABLE t VALIDATE CONSTRAINT c", "alterTable", true, false),
+    (
+        "ALTER TABLE t ALTER a SET STATISTICS 100",
+        "alterTable",
+        true,
+        false,
+    ),
+    ("ALTER TABLE t SET (fillfactor = 50)", "alterTable", true, false),
+    (
+        "ALTER TABLE t VALIDATE CONSTRAINT c, ADD COLUMN a int",
+        "alterTable",
+        true,
+        true,
+    ),
+    (
+        "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u NOT VALID",
+        "alterTable",
+        true,
+        true,
+    ),
+    ("ALTER TABLE t DETACH PARTITION p", "alterTable", true, true),
+    (
+        "ALTER TABLE t DETACH PARTITION p CONCURRENTLY",
+        "alterTable",
+        false,
+        false,
+    ),
+    (
+        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
+        "alterTable",
+        true,
+        true,
+    ),
+    ("CREATE INDEX i ON t (a)", "createIndex", true, true),
+    (
+        "CREATE INDEX CONCURRENTLY i ON t (a)",
+        "createIndex",
+        false,
+        false,
+    ),
+    ("DROP INDEX i", "dropIndex", true, true),
+    ("DROP INDEX CONCURRENTLY i", "dropIndex", false, false),
+    ("REINDEX INDEX i", "reindex", true, true),
+    ("REINDEX INDEX CONCURRENTLY i", "reindex", false, false),
+    ("REINDEX (CONCURRENTLY FALSE) TABLE i", "reindex", true, true),
+    ("REINDEX (CONCURRENTLY) TABLE i", "reindex", false, false),
+    ("VACUUM t", "vacuum", false, false),
+    ("VACUUM (ANALYZE, FULL off) t", "vacuum", false, false),
+    ("ANALYZE t", "analyze", true, false),
+    ("ALTER TABLE t RENAME COLUMN a TO b", "rename", true, true),
+    ("ALTER INDEX t RENAME TO b", "rename", true, false),
+    ("CREATE VIEW v AS SELECT 1", "createView", true, false),
+    ("CREATE OR REPLACE VIEW v AS SELECT 1", "createView", true, true),
+    (
+        "CREATE MATERIALIZED VIEW v AS SELECT 1",
+        "createView",
+        true,
+        false,
+    ),
+    (
+        "REFRESH MATERIALIZED VIEW v",
+        "refreshMaterializedView",
+        true,
+        true,
+    ),
+    (
+        "REFRESH MATERIALIZED VIEW CONCURRENTLY v",
+        "refreshMaterializedView",
+        true,
+        false,
+    ),
+    ("CREATE SEQUENCE s", "createSequence", true, false),
+    ("CREATE SCHEMA s", "createSchema", true, false),
+    ("CREATE TYPE e AS ENUM ('a')", "createType", true, false),
+    ("CREATE TYPE e AS (a int)", "createType", true, false),
+    ("CREATE DOMAIN d AS int", "createDomain", true, false),
+    (
+        "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "createFunction",
+        true,
+        false,
+    ),
+    (
+        "CREATE TRIGGER g BEFORE INSERT ON t EXECUTE FUNCTION f()",
+        "createTrigger",
+        true,
+        true,
+    ),
+    ("CREATE POLICY p ON t", "createPolicy", true, true),
+    (
+        "CREATE STATISTICS s ON a, b FROM t",
+        "createStatistics",
+        true,
+        false,
+    ),
+    ("COMMENT ON COLUMN s.t.a IS 'x'", "comment", true, false),
+    ("COMMENT ON FUNCTION f() IS 'x'", "other", true, true),
+    ("GRANT SELECT ON t TO a", "grant", true, false),
+    ("INSERT INTO t VALUES (1)", "insert", true, false),
+    ("UPDATE t SET a = 1", "update", true, false),
+    ("DELETE FROM t", "delete", true, false),
+    (
+        "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
+        "merge",
+        true,
+        false,
+    ),
+    ("TRUNCATE t", "truncate", true, true),
+    (
+        "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a",
+        "other",
+        true,
+        true,
+    ),
+    ("SELECT count(*) FROM t", "select", true, false),
+    ("LOCK TABLE t", "lock", true, true),
+    ("LOCK TABLE t IN ROW EXCLUSIVE MODE", "lock", true, false),
+    ("ALTER TYPE e ADD VALUE 'b'", "addEnumValue", true, false),
+    ("ALTER TYPE e RENAME VALUE 'a' TO 'b'", "rename", true, false),
+    ("DROP TABLE t", "dropTable", true, true),
+    ("DROP VIEW t", "drop", true, true),
+    ("DO $$ BEGIN END $$", "other", true, true),
+    ("CALL p()", "other", true, true),
+];
+
 #[test]
 fn names_kinds() {
-    let check = |sql: &str, name: &str, transactional: bool, blocking: bool| {
+    for (sql, name, transactional, blocking) in KINDS {
         let found = one(sql);
-        assert_eq!(
-            (found.kind.name(), found.transactional, found.blocking),
-            (name, transactional, blocking),
-            "{sql}"
-        );
+        let seen = (found.kind.name(), found.transactional, found.blocking);
+        assert_eq!(seen, (*name, *transactional, *blocking), "{sql}");
         assert_eq!(found.probe().is_some(), !transactional, "{sql}");
         let json = serde_json::to_string(&found).unwrap();
         assert_eq!(serde_json::from_str::<Statement>(&json).unwrap(), found, "{json}");
         assert!(json.contains(&format!("\"name\":\"{name}\"")), "{json}");
-    };
-    let blocking = true;
-    let tx = true;
-    check("CREATE TABLE t (a int)", "createTable", tx, !blocking);
-    check("CREATE TABLE t (a int REFERENCES u)", "createTable", tx, blocking);
-    check(
-        "CREATE TABLE t (a int PRIMARY KEY, b int REFERENCES t)",
-        "createTable",
-        tx,
-        !blocking,
-    );
-    check(
-        "CREATE TABLE t (a int, FOREIGN KEY (a) REFERENCES u)",
-        "createTable",
-        tx,
-        blocking,
-    );
-    check(
-        "CREATE TABLE t PARTITION OF u FOR VALUES IN (1)",
-        "createTable",
-        tx,
-        blocking,
-    );
-    check("CREATE TABLE t () INHERITS (u)", "createTable", tx, blocking);
-    check("CREATE TABLE t AS SELECT 1", "createTable", tx, !blocking);
-    check("SELECT 1 INTO t", "createTable", tx, !blocking);
-    check(
-        "CREATE FOREIGN TABLE t (a int) SERVER s",
-        "createTable",
-        tx,
-        !blocking,
-    );
-    check("ALTER TABLE t ADD COLUMN a int", "alterTable", tx, blocking);
-    check("ALTER TABLE t VALIDATE CONSTRAINT c", "alterTable", tx, !blocking);
-    check(
-        "ALTER TABLE t ALTER a SET STATISTICS 100",
-        "alterTable",
-        tx,
-        !blocking,
-    );
-    check("ALTER TABLE t SET (fillfactor = 50)", "alterTable", tx, !blocking);
-    check(
-        "ALTER TABLE t VALIDATE CONSTRAINT c, ADD COLUMN a int",
-        "alterTable",
-        tx,
-        blocking,
-    );
-    check(
-        "ALTER TABLE t ADD FOREIGN KEY (a) REFERENCES u NOT VALID",
-        "alterTable",
-        tx,
-        blocking,
-    );
-    check("ALTER TABLE t DETACH PARTITION p", "alterTable", tx, blocking);
-    check(
-        "ALTER TABLE t DETACH PARTITION p CONCURRENTLY",
-        "alterTable",
-        !tx,
-        !blocking,
-    );
-    check(
-        "ALTER TABLE t ENABLE ROW LEVEL SECURITY",
-        "alterTable",
-        tx,
-        blocking,
-    );
-    check("CREATE INDEX i ON t (a)", "createIndex", tx, blocking);
-    check(
-        "CREATE INDEX CONCURRENTLY i ON t (a)",
-        "createIndex",
-        !tx,
-        !blocking,
-    );
-    check("DROP INDEX i", "dropIndex", tx, blocking);
-    check("DROP INDEX CONCURRENTLY i", "dropIndex", !tx, !blocking);
-    check("REINDEX INDEX i", "reindex", tx, blocking);
-    check("REINDEX INDEX CONCURRENTLY i", "reindex", !tx, !blocking);
-    check("REINDEX (CONCURRENTLY FALSE) TABLE i", "reindex", tx, blocking);
-    check("REINDEX (CONCURRENTLY) TABLE i", "reindex", !tx, !blocking);
-    check("VACUUM t", "vacuum", !tx, !blocking);
-    check("VACUUM (ANALYZE, FULL off) t", "vacuum", !tx, !blocking);
-    check("ANALYZE t", "analyze", tx, !blocking);
-    check("ALTER TABLE t RENAME COLUMN a TO b", "rename", tx, blocking);
-    check("ALTER INDEX t RENAME TO b", "rename", tx, !blocking);
-    check("CREATE VIEW v AS SELECT 1", "createView", tx, !blocking);
-    check("CREATE OR REPLACE VIEW v AS SELECT 1", "createView", tx, blocking);
-    check(
-        "CREATE MATERIALIZED VIEW v AS SELECT 1",
-        "createView",
-        tx,
-        !blocking,
-    );
-    check(
-        "REFRESH MATERIALIZED VIEW v",
-        "refreshMaterializedView",
-        tx,
-        blocking,
-    );
-    check(
-        "REFRESH MATERIALIZED VIEW CONCURRENTLY v",
-        "refreshMaterializedView",
-        tx,
-        !blocking,
-    );
-    check("CREATE SEQUENCE s", "createSequence", tx, !blocking);
-    check("CREATE SCHEMA s", "createSchema", tx, !blocking);
-    check("CREATE TYPE e AS ENUM ('a')", "createType", tx, !blocking);
-    check("CREATE TYPE e AS (a int)", "createType", tx, !blocking);
-    check("CREATE DOMAIN d AS int", "createDomain", tx, !blocking);
-    check(
-        "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        "createFunction",
-        tx,
-        !blocking,
-    );
-    check(
-        "CREATE TRIGGER g BEFORE INSERT ON t EXECUTE FUNCTION f()",
-        "createTrigger",
-        tx,
-        blocking,
-    );
-    check("CREATE POLICY p ON t", "createPolicy", tx, blocking);
-    check(
-        "CREATE STATISTICS s ON a, b FROM t",
-        "createStatistics",
-        tx,
-        !blocking,
-    );
-    check("COMMENT ON COLUMN s.t.a IS 'x'", "comment", tx, !blocking);
-    check("COMMENT ON FUNCTION f() IS 'x'", "other", tx, blocking);
-    check("GRANT SELECT ON t TO a", "grant", tx, !blocking);
-    check("INSERT INTO t VALUES (1)", "insert", tx, !blocking);
-    check("UPDATE t SET a = 1", "update", tx, !blocking);
-    check("DELETE FROM t", "delete", tx, !blocking);
-    check(
-        "MERGE INTO t USING u ON true WHEN MATCHED THEN DELETE",
-        "merge",
-        tx,
-        !blocking,
-    );
-    check("TRUNCATE t", "truncate", tx, blocking);
-    check(
-        "WITH a AS (DELETE FROM t RETURNING *) SELECT * FROM a",
-        "other",
-        tx,
-        blocking,
-    );
-    check("SELECT count(*) FROM t", "select", tx, !blocking);
-    check("LOCK TABLE t", "lock", tx, blocking);
-    check("LOCK TABLE t IN ROW EXCLUSIVE MODE", "lock", tx, !blocking);
-    check("ALTER TYPE e ADD VALUE 'b'", "addEnumValue", tx, !blocking);
-    check("ALTER TYPE e RENAME VALUE 'a' TO 'b'", "rename", tx, !blocking);
-    check("DROP TABLE t", "dropTable", tx, blocking);
-    check("DROP VIEW t", "drop", tx, blocking);
-    check("DO $$ BEGIN END $$", "other", tx, blocking);
-    check("CALL p()", "other", tx, blocking);
+    }
 }
 
 #[test]

@@ -211,11 +211,7 @@ fn survives_depth_and_size() {
     check("SELECT 1;".repeat(20_000), None);
     check("x".repeat(MAX_BYTES + 1), Some(Code::TooLong));
     check("a;".repeat(90_000), Some(Code::SyntaxError));
-    assert!(
-        start.elapsed() < Duration::from_secs(120),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_mins(2), "{:?}", start.elapsed());
 }
 
 #[test]

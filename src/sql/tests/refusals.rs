@@ -2,128 +2,138 @@
 
 use super::*;
 
+/// Refused at their first character, by code.
+const REFUSED: &[(Code, &[&str])] = &[
+    (Code::Empty, &["", "-- nothing\n;", "BEGIN; COMMIT"]),
+    (
+        Code::TransactionControl,
+        &[
+            "COMMIT",
+            "BEGIN",
+            "ROLLBACK",
+            "SAVEPOINT a",
+            "RELEASE a",
+            "PREPARE TRANSACTION 'a'",
+            "COMMIT PREPARED 'a'",
+            "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
+            "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
+            "BEGIN ISOLATION LEVEL SERIALIZABLE",
+        ],
+    ),
+    (
+        Code::RoleChange,
+        &[
+            "SET ROLE a",
+            "SET LOCAL ROLE a",
+            "RESET ROLE",
+            "SET SESSION AUTHORIZATION a",
+            "RESET SESSION AUTHORIZATION",
+            "SET role = 'a'",
+        ],
+    ),
+    (
+        Code::SessionState,
+        &[
+            "RESET ALL",
+            "DISCARD ALL",
+            "DISCARD TEMP",
+            "LOAD 'x'",
+            "LISTEN a",
+            "UNLISTEN *",
+            "PREPARE a AS SELECT 1",
+            "EXECUTE a",
+            "DEALLOCATE a",
+            "CREATE TEMP TABLE a (b int)",
+            "CREATE TABLE pg_temp.a (b int)",
+            "SELECT 1 INTO TEMP a",
+            "DECLARE a CURSOR WITH HOLD FOR SELECT 1",
+        ],
+    ),
+    (
+        Code::Setting,
+        &[
+            "SET search_path = a",
+            "SET LOCAL search_path TO a, public",
+            "SET SCHEMA 'a'",
+            "SET work_mem = '1GB'",
+            "SET LOCAL work_mem = '1GB'",
+            "RESET work_mem",
+            "SET CONSTRAINTS ALL DEFERRED",
+            "SET TIME ZONE 'UTC'",
+        ],
+    ),
+    (
+        Code::FileAccess,
+        &[
+            "COPY t FROM PROGRAM 'x'",
+            "COPY t TO PROGRAM 'x'",
+            "COPY t FROM STDIN",
+            "COPY t TO STDOUT",
+            "COPY t TO '/x'",
+        ],
+    ),
+    (
+        Code::ServerWide,
+        &[
+            "ALTER SYSTEM SET a = 1",
+            "CREATE DATABASE a",
+            "DROP DATABASE a",
+            "CREATE TABLESPACE a LOCATION '/a'",
+            "DROP TABLESPACE a",
+            "ALTER DATABASE a SET TABLESPACE b",
+            "CREATE SUBSCRIPTION a CONNECTION '' PUBLICATION b",
+            "DROP SUBSCRIPTION a",
+        ],
+    ),
+    (
+        Code::NoProbe,
+        &[
+            "REINDEX DATABASE a",
+            "REINDEX SYSTEM a",
+            "REINDEX SCHEMA a",
+            "CLUSTER",
+            "VACUUM FULL t",
+            "VACUUM (FULL) t",
+        ],
+    ),
+    (Code::NameRequired, &["CREATE INDEX CONCURRENTLY ON t (a)"]),
+];
+
+/// Everything that is wrong, as code and column.
+fn found(sql: &str) -> Vec<(Code, u32)> {
+    let refusals = parse(sql).err().unwrap_or_else(|| panic!("accepted: {sql}"));
+    refusals
+        .iter()
+        .map(|refusal| (refusal.code, refusal.column))
+        .collect()
+}
+
 #[test]
 fn refuses() {
-    let check = |sql: &str, code: Code, column: u32| {
-        let refusals = parse(sql).err().unwrap_or_else(|| panic!("accepted: {sql}"));
-        let found: Vec<_> = refusals
-            .iter()
-            .map(|refusal| (refusal.code, refusal.column))
-            .collect();
-        assert_eq!(found, [(code, column)], "{sql}: {refusals:?}");
-    };
-    check("", Code::Empty, 1);
-    check("-- nothing\n;", Code::Empty, 1);
-    check("BEGIN; COMMIT", Code::Empty, 1);
-    for sql in [
-        "COMMIT",
-        "BEGIN",
-        "ROLLBACK",
-        "SAVEPOINT a",
-        "RELEASE a",
-        "PREPARE TRANSACTION 'a'",
-        "COMMIT PREPARED 'a'",
-        "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE",
-        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY",
-    ] {
-        check(sql, Code::TransactionControl, 1);
+    for (code, sql) in REFUSED
+        .iter()
+        .flat_map(|(code, list)| list.iter().map(move |sql| (*code, sql)))
+    {
+        assert_eq!(found(sql), [(code, 1)], "{sql}");
     }
-    for sql in [
-        "SET ROLE a",
-        "SET LOCAL ROLE a",
-        "RESET ROLE",
-        "SET SESSION AUTHORIZATION a",
-        "RESET SESSION AUTHORIZATION",
-        "SET role = 'a'",
-    ] {
-        check(sql, Code::RoleChange, 1);
-    }
-    for sql in [
-        "RESET ALL",
-        "DISCARD ALL",
-        "DISCARD TEMP",
-        "LOAD 'x'",
-        "LISTEN a",
-        "UNLISTEN *",
-        "PREPARE a AS SELECT 1",
-        "EXECUTE a",
-        "DEALLOCATE a",
-        "CREATE TEMP TABLE a (b int)",
-        "CREATE TABLE pg_temp.a (b int)",
-        "SELECT 1 INTO TEMP a",
-        "DECLARE a CURSOR WITH HOLD FOR SELECT 1",
-    ] {
-        check(sql, Code::SessionState, 1);
-    }
-    for sql in [
-        "SET search_path = a",
-        "SET LOCAL search_path TO a, public",
-        "SET SCHEMA 'a'",
-        "SET work_mem = '1GB'",
-        "SET LOCAL work_mem = '1GB'",
-        "RESET work_mem",
-        "SET CONSTRAINTS ALL DEFERRED",
-        "SET TIME ZONE 'UTC'",
-    ] {
-        check(sql, Code::Setting, 1);
-    }
+    let check = |sql: &str, code: Code, column: u32| assert_eq!(found(sql), [(code, column)], "{sql}");
     check("SELECT set_config('work_mem', '1GB', false)", Code::Setting, 8);
     check(
         "SELECT pg_catalog.set_config('search_path', '', false)",
         Code::Setting,
         19,
     );
-    for sql in [
-        "COPY t FROM PROGRAM 'x'",
-        "COPY t TO PROGRAM 'x'",
-        "COPY t FROM STDIN",
-        "COPY t TO STDOUT",
-        "COPY t TO '/x'",
-    ] {
-        check(sql, Code::FileAccess, 1);
-    }
-    for sql in [
-        "ALTER SYSTEM SET a = 1",
-        "CREATE DATABASE a",
-        "DROP DATABASE a",
-        "CREATE TABLESPACE a LOCATION '/a'",
-        "DROP TABLESPACE a",
-        "ALTER DATABASE a SET TABLESPACE b",
-        "CREATE SUBSCRIPTION a CONNECTION '' PUBLICATION b",
-        "DROP SUBSCRIPTION a",
-    ] {
-        check(sql, Code::ServerWide, 1);
-    }
-    for sql in [
-        "REINDEX DATABASE a",
-        "REINDEX SYSTEM a",
-        "REINDEX SCHEMA a",
-        "CLUSTER",
-        "VACUUM FULL t",
-        "VACUUM (FULL) t",
-    ] {
-        check(sql, Code::NoProbe, 1);
-    }
-    check("CREATE INDEX CONCURRENTLY ON t (a)", Code::NameRequired, 1);
     check(
         "BEGIN; CREATE INDEX CONCURRENTLY i ON t (a); COMMIT",
         Code::NotInTransaction,
         8,
     );
     check("BEGIN; VACUUM t; COMMIT", Code::NotInTransaction, 8);
-    check("BEGIN ISOLATION LEVEL SERIALIZABLE", Code::TransactionControl, 1);
 }
 
 #[test]
 fn keeps_away_from_the_ledger() {
-    let check = |sql: &str, column: u32| {
-        let refusals = parse(sql).err().unwrap_or_else(|| panic!("accepted: {sql}"));
-        let found: Vec<_> = refusals
-            .iter()
-            .map(|refusal| (refusal.code, refusal.column))
-            .collect();
-        assert_eq!(found, [(Code::ReservedSchema, column)], "{sql}: {refusals:?}");
-    };
+    let check = |sql: &str, column: u32| assert_eq!(found(sql), [(Code::ReservedSchema, column)], "{sql}");
     check("SELECT * FROM whimbrel.runs", 15);
     check("DELETE FROM Whimbrel . runs", 13);
     check("DELETE FROM \"whimbrel\".runs", 13);

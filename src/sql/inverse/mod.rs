@@ -1,13 +1,16 @@
 //! The way back from one statement.
 
+mod alter;
+mod create;
+
 use serde::{Deserialize, Serialize};
 
-use super::aside::{self, Aside, AsideKind, AsideSuffix};
+use alter::undo_alter;
+use create::{undo_create, undo_create_index, undo_create_table};
+
+use super::aside::{Aside, AsideSuffix};
 use super::facts::Facts;
-use super::kind::{
-    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Kind, RelationKind, Rename,
-    RenameTarget, TableAction,
-};
+use super::kind::{Kind, RelationKind, Rename, RenameTarget};
 use super::name::{RelationName, quote_ident, quote_literal};
 use super::overlay::{Catalog, State};
 use super::statement::Statement;
@@ -148,137 +151,6 @@ fn may_replace(replace: bool) -> Result<(), String> {
     }
 }
 
-fn undo_create_table(table: &CreateTable, state: &State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
-    may_exist(table.if_not_exists)?;
-    let relation = &table.relation;
-    match preserve {
-        _ if table.temporary => Ok(Undo::nothing()),
-        _ if table.foreign => Ok(Undo::by(format!("DROP FOREIGN TABLE {relation}"))),
-        Some(suffix) => aside::table(state, table, suffix),
-        None => Ok(Undo::destroying(format!("DROP TABLE {relation}"))),
-    }
-}
-
-fn undo_create_index(index: &CreateIndex, state: &State<'_>) -> Derived {
-    may_exist(index.if_not_exists)?;
-    let name = index.relation.sibling(state.index_name(index)?);
-    let concurrently = if index.concurrently { "CONCURRENTLY " } else { "" };
-    // A named one may be gone already: a constraint that took it over takes it along when it is dropped.
-    let if_exists = if index.name.is_some() { "IF EXISTS " } else { "" };
-    Ok(Undo::by(format!("DROP INDEX {concurrently}{if_exists}{name}")))
-}
-
-fn undo_alter(alter: &AlterTable, state: &mut State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
-    may_lack(alter.if_exists)?;
-    let mut whole = Undo::nothing();
-    for action in &alter.actions {
-        let part = undo_action(alter, action, state, preserve)?;
-        whole = part.then(whole);
-        state.alter(alter, action);
-    }
-    Ok(whole)
-}
-
-fn undo_action(
-    alter: &AlterTable,
-    action: &TableAction,
-    state: &State<'_>,
-    preserve: Option<&AsideSuffix>,
-) -> Derived {
-    let relation = &alter.relation;
-    let only = if alter.only { "ONLY " } else { "" };
-    let table = format!("ALTER {} {only}{relation}", alter.object.sql());
-    let column_of = |column: &str| format!("{table} ALTER COLUMN {}", quote_ident(column));
-    match action {
-        TableAction::AddColumn {
-            column,
-            if_not_exists,
-        } => {
-            may_exist(*if_not_exists)?;
-            undo_add_column(alter, &table, column, state, preserve)
-        }
-        TableAction::AddConstraint(constraint) => undo_constraint(relation, &table, constraint, state),
-        TableAction::ValidateConstraint { .. } => Ok(Undo::nothing()),
-        TableAction::SetDefault { column, .. } | TableAction::DropDefault { column } => {
-            let before = state.column(relation, column)?;
-            let column = column_of(column);
-            match before.default {
-                _ if before.computed => Err("the column is an identity or generated".into()),
-                Some(default) => Ok(Undo::by(format!("{column} SET DEFAULT {default}"))),
-                None => Ok(Undo::by(format!("{column} DROP DEFAULT"))),
-            }
-        }
-        TableAction::SetNotNull { column } => match state.column(relation, column)?.not_null {
-            true => Ok(Undo::nothing()),
-            false => Ok(Undo::by(format!("{} DROP NOT NULL", column_of(column)))),
-        },
-        TableAction::DropNotNull { column } => {
-            let before = state.column(relation, column)?;
-            if before.not_null && !before.added {
-                return Err("NULL may have been written since".into());
-            }
-            Ok(Undo::nothing())
-        }
-        TableAction::Setting { .. } if state.made(relation) => Ok(Undo::nothing()),
-        TableAction::Setting { action } => Err(format!("what {action} has changed is not kept")),
-        TableAction::DropColumn { column, .. } => Err(format!("the data of column {column} is gone with it")),
-        TableAction::DropConstraint { constraint } => {
-            Err(format!("the definition of {constraint} is not kept"))
-        }
-        TableAction::DetachPartition { .. } => Err("the bounds of the partition are not kept".into()),
-        TableAction::Other(action) => Err(format!("{action} has no exact inverse")),
-    }
-}
-
-fn undo_add_column(
-    alter: &AlterTable,
-    table: &str,
-    column: &Column,
-    state: &State<'_>,
-    preserve: Option<&AsideSuffix>,
-) -> Derived {
-    let name = quote_ident(&column.name);
-    match (alter.object, preserve) {
-        (RelationKind::Type, _) => Ok(Undo::destroying(format!("{table} DROP ATTRIBUTE {name}"))),
-        (RelationKind::Table, Some(suffix)) if column.generated.is_none() => {
-            aside::column(state, &alter.relation, table, column, suffix)
-        }
-        (kind, _) => {
-            let lossless = column.generated.is_some() || kind == RelationKind::ForeignTable;
-            Ok(Undo {
-                lossless,
-                ..Undo::by(format!("{table} DROP COLUMN {name}"))
-            })
-        }
-    }
-}
-
-fn undo_constraint(
-    relation: &RelationName,
-    table: &str,
-    constraint: &Constraint,
-    state: &State<'_>,
-) -> Derived {
-    let name = state.constraint_name(relation, constraint)?;
-    let mut key = constraint.columns.clone();
-    if let Some(index) = &constraint.using_index {
-        let made = state.made_index(&relation.sibling(index.clone()));
-        key = made
-            .ok_or("dropping the constraint would drop its index too, which was there before")?
-            .to_vec();
-    }
-    let mut whole = Undo::by(format!("{table} DROP CONSTRAINT {}", quote_ident(&name)));
-    if constraint.kind == ConstraintKind::PrimaryKey {
-        for column in &key {
-            if !state.column(relation, column)?.not_null {
-                let column = quote_ident(column);
-                whole = whole.then(Undo::by(format!("{table} ALTER COLUMN {column} DROP NOT NULL")));
-            }
-        }
-    }
-    Ok(whole)
-}
-
 fn undo_rename(rename: &Rename) -> Derived {
     may_lack(rename.if_exists)?;
     let to = quote_ident(&rename.to);
@@ -335,86 +207,6 @@ fn undo_rename(rename: &Rename) -> Derived {
         }
         RenameTarget::Other { object } => return Err(format!("renaming a {object} has no derived inverse")),
     }))
-}
-
-/// Inverses of what is made and holds no rows.
-fn undo_create(kind: &Kind, preserve: Option<&AsideSuffix>) -> Option<Derived> {
-    let dropped = |sql: String| Ok(Undo::by(format!("DROP {sql}")));
-    Some(match kind {
-        Kind::CreateView {
-            relation,
-            materialized,
-            replace,
-            if_not_exists,
-        } => {
-            let object = if *materialized {
-                "MATERIALIZED VIEW"
-            } else {
-                "VIEW"
-            };
-            may_replace(*replace)
-                .and_then(|()| may_exist(*if_not_exists))
-                .and_then(|()| dropped(format!("{object} {relation}")))
-        }
-        Kind::CreateSequence {
-            relation,
-            if_not_exists,
-        } => may_exist(*if_not_exists).and_then(|()| dropped(format!("SEQUENCE {relation}"))),
-        Kind::CreateSchema {
-            with_objects: true, ..
-        } => Err("further objects are made by the same statement: write statements of their own".into()),
-        Kind::CreateSchema {
-            schema,
-            if_not_exists,
-            ..
-        } => may_exist(*if_not_exists).and_then(|()| match preserve {
-            Some(suffix) => Ok(aside::named(
-                AsideKind::Schema,
-                "SCHEMA",
-                &RelationName::unqualified(schema),
-                suffix,
-            )),
-            None => dropped(format!("SCHEMA {}", quote_ident(schema))),
-        }),
-        Kind::CreateType { relation } => match preserve {
-            Some(suffix) => Ok(aside::named(AsideKind::Type, "TYPE", relation, suffix)),
-            None => dropped(format!("TYPE {relation}")),
-        },
-        Kind::CreateDomain { relation } => match preserve {
-            Some(suffix) => Ok(aside::named(AsideKind::Type, "DOMAIN", relation, suffix)),
-            None => dropped(format!("DOMAIN {relation}")),
-        },
-        Kind::CreateFunction {
-            signature,
-            procedure,
-            replace,
-        } => may_replace(*replace).and_then(|()| {
-            let object = if *procedure { "PROCEDURE" } else { "FUNCTION" };
-            let signature = signature
-                .as_ref()
-                .ok_or("the types of its arguments cannot be written")?;
-            dropped(format!("{object} {signature}"))
-        }),
-        Kind::CreateTrigger {
-            trigger,
-            relation,
-            replace,
-        } => may_replace(*replace)
-            .and_then(|()| dropped(format!("TRIGGER {} ON {relation}", quote_ident(trigger)))),
-        Kind::CreatePolicy { policy, relation } => {
-            dropped(format!("POLICY {} ON {relation}", quote_ident(policy)))
-        }
-        Kind::CreateStatistics {
-            relation,
-            if_not_exists,
-        } => may_exist(*if_not_exists).and_then(|()| {
-            let relation = relation
-                .as_ref()
-                .ok_or("the server chooses the name: write a name")?;
-            dropped(format!("STATISTICS {relation}"))
-        }),
-        _ => return None,
-    })
 }
 
 /// Inverses of what changes rows, or nothing at all: rows of what the plan itself added go with it.
