@@ -261,7 +261,7 @@ fn each_kind_of_answer_is_told_apart() -> Result<()> {
         check(&long, Reading::Value(3.0)).await;
         let refused = async |query: &str, text: &str| match provider.read(query, clock::now()).await {
             Reading::Error(Failure::QueryInvalid, message) => {
-                assert!(message.contains(text), "{query}: {message}")
+                assert!(message.contains(text), "{query}: {message}");
             }
             other => panic!("{query}: {other:?}"),
         };
@@ -316,83 +316,73 @@ async fn guarded(authority: &Authority) -> Result<(Process, String)> {
     Ok((process, format!("https://localhost:{port}")))
 }
 
+/// What is shown to a [`guarded`] server.
+fn credentials(authority: &Authority, url: String, password: &str) -> Result<PrometheusConfig> {
+    let us = authority.issue(&["whimbrel"])?;
+    let password = Secret::new(password);
+    Ok(PrometheusConfig {
+        auth: Some(Auth::Basic {
+            username: "whimbrel".to_owned(),
+            password,
+        }),
+        ca_pem: Some(authority.certificate()),
+        identity_pem: Some(Secret::new(format!("{}{}", us.certificate, us.key))),
+        ..config(url)
+    })
+}
+
+async fn answer(config: PrometheusConfig) -> Result<Reading> {
+    Ok(PrometheusProvider::new(config)?
+        .query("vector(7)", clock::now())
+        .await)
+}
+
+async fn check_refused(config: PrometheusConfig, failure: Failure, text: &str) -> Result<()> {
+    match answer(config).await? {
+        Reading::Error(actual, message) => {
+            ensure!(
+                actual == failure && message.contains(text),
+                "{actual:?} {message}"
+            );
+            ensure!(!message.contains("wrong-password"), "{message}");
+            Ok(())
+        }
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
 #[test]
 fn certificates_and_password_are_shown_and_checked() -> Result<()> {
     run(async {
         let authority = Authority::new("metrics")?;
         let (_process, url) = guarded(&authority).await?;
-        let us = authority.issue(&["whimbrel"])?;
-        let identity = Secret::new(format!("{}{}", us.certificate, us.key));
-        let basic = |password: &str| {
-            Some(Auth::Basic {
-                username: "whimbrel".to_owned(),
-                password: Secret::new(password),
-            })
-        };
-        let good = PrometheusConfig {
-            auth: basic("test"),
-            ca_pem: Some(authority.certificate()),
-            identity_pem: Some(identity),
-            ..config(url)
-        };
-        let read = async |config: PrometheusConfig| {
-            anyhow::Ok(
-                PrometheusProvider::new(config)?
-                    .query("vector(7)", clock::now())
-                    .await,
-            )
-        };
+        let good = credentials(&authority, url.clone(), "test")?;
         let answered = async || {
-            let reading = read(good.clone()).await?;
+            let reading = answer(good.clone()).await?;
             ensure!(reading == Reading::Value(7.0), "{reading:?}");
             Ok(())
         };
         await_until("an answer", SOON, answered).await?;
 
-        let refused =
-            async |config: PrometheusConfig, failure: Failure, text: &str| match read(config).await? {
-                Reading::Error(actual, message) => {
-                    ensure!(
-                        actual == failure && message.contains(text),
-                        "{actual:?} {message}"
-                    );
-                    ensure!(!message.contains("wrong-password"), "{message}");
-                    Ok(())
-                }
-                other => anyhow::bail!("{other:?}"),
-            };
         let unauthorized = "does not accept the credentials (HTTP status 401)";
-        refused(
-            PrometheusConfig {
-                auth: None,
-                ..good.clone()
-            },
-            Failure::Unauthorized,
-            unauthorized,
-        )
-        .await?;
-        let auth = basic("wrong-password");
-        refused(
-            PrometheusConfig { auth, ..good.clone() },
-            Failure::Unauthorized,
-            unauthorized,
-        )
-        .await?;
+        let nobody = PrometheusConfig {
+            auth: None,
+            ..good.clone()
+        };
+        check_refused(nobody, Failure::Unauthorized, unauthorized).await?;
+        let wrong = credentials(&authority, url, "wrong-password")?;
+        check_refused(wrong, Failure::Unauthorized, unauthorized).await?;
         let ca_pem = Some(Authority::new("somebody else")?.certificate());
-        refused(
-            PrometheusConfig {
-                ca_pem,
-                ..good.clone()
-            },
-            Failure::Unreachable,
-            "UnknownIssuer",
-        )
-        .await?;
+        let stranger = PrometheusConfig {
+            ca_pem,
+            ..good.clone()
+        };
+        check_refused(stranger, Failure::Unreachable, "UnknownIssuer").await?;
         let anonymous = PrometheusConfig {
             identity_pem: None,
             ..good.clone()
         };
         // Under TLS 1.3 the server may tell why, or just be gone.
-        refused(anonymous, Failure::Unreachable, "").await
+        check_refused(anonymous, Failure::Unreachable, "").await
     })
 }
