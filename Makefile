@@ -21,6 +21,7 @@ help: ## Lists the targets
 demo: ## Shows a good migration and one that is rolled back, on real servers; KEEP=1 leaves all up
 	@tests/setup/packages.sh build servers
 	@tests/setup/kubernetes.sh
+	@tests/setup/target.sh
 	cargo build --locked --bins --examples
 	@"$(CARGO_TARGET_DIR)/debug/examples/demo"
 
@@ -30,10 +31,13 @@ test: ## Runs all tests: unit, integration on real servers, and on a whole node 
 
 .PHONY: e2e
 e2e: ## Tries image, chart and samples on a whole Kubernetes node (root, Linux)
+	@tests/setup/target.sh
 	@tests/e2e.sh
 
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences
+	@tests/setup/packages.sh build
+	@tests/setup/target.sh
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
@@ -45,9 +49,11 @@ check: ## Checks format, lints, documentation, generated files, licences
 
 .PHONY: generate
 generate: ## Writes crds/, the chart's copy of them, and deploy/base from their sources
+	@tests/setup/target.sh
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
 
 .PHONY: image
 image: ## Builds the operator's image, as an archive, without a container engine
+	@tests/setup/target.sh
 	deploy/image/build.sh

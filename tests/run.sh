@@ -30,7 +30,7 @@ detail() {
 }
 
 set_up() {
-  tests/setup/packages.sh build servers && tests/setup/kubernetes.sh
+  tests/setup/packages.sh build servers && tests/setup/kubernetes.sh && tests/setup/target.sh
 }
 
 finish() {

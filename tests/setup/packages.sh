@@ -95,13 +95,15 @@ without_services() {
 }
 
 install() {
-  local names=() entry
+  local names=() entry log
   export DEBIAN_FRONTEND=noninteractive
   say "installing: ${missing[*]}"
   retry apt-get -qq update || die "'apt-get update' failed: check the network and /etc/apt"
+  log=$(mktemp)
   for entry in "${missing[@]}"; do names+=("$(candidate "$entry")"); done
-  without_services retry apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install "${names[@]}" >/dev/null ||
-    die "the packages did not install: run 'apt-get install ${names[*]}' to see why"
+  without_services retry apt-get -qq -y --no-install-recommends -o Dpkg::Use-Pty=0 install "${names[@]}" >"$log" 2>&1 ||
+    die "the packages did not install: $(tail -n 20 "$log")"
+  rm -f "$log"
   say "installed: ${names[*]}"
 }
 
