@@ -112,3 +112,14 @@ pub(super) fn stamp(
     }
     made
 }
+
+/// Returns the condition of a type.
+pub(super) fn find<'a>(status: &'a MigrationStatus, name: &str) -> Option<&'a Condition> {
+    status.conditions.iter().find(|condition| condition.type_ == name)
+}
+
+/// Returns whether a condition is True of the generation that the status is about.
+pub(super) fn is_true(status: &MigrationStatus, name: &str) -> bool {
+    let current = |condition: &Condition| condition.observed_generation == status.observed_generation;
+    find(status, name).is_some_and(|condition| condition.status == "True" && current(condition))
+}

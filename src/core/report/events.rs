@@ -3,7 +3,7 @@
 //! A migration that is not watched and goes well has one event, its end.
 
 use super::summary::{Health, Summary};
-use super::{Event, EventType, action, text};
+use super::{Event, EventType, action, conditions, text};
 use crate::api::migration_status::MAX_MESSAGE;
 use crate::api::{MigrationStatus, Phase, Reason, Verdict, condition};
 use crate::core::plan::OnBreach;
@@ -48,23 +48,15 @@ impl Change<'_> {
 }
 
 fn is_true(status: &MigrationStatus, name: &str) -> bool {
-    status
-        .conditions
-        .iter()
-        .any(|condition| condition.type_ == name && condition.status == "True")
+    conditions::find(status, name).is_some_and(|condition| condition.status == "True")
 }
 
 fn reason<'a>(status: &'a MigrationStatus, name: &str) -> Option<&'a str> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == name)
-        .map(|condition| condition.reason.as_str())
+    conditions::find(status, name).map(|condition| condition.reason.as_str())
 }
 
 fn message<'a>(status: &'a MigrationStatus, name: &str) -> &'a str {
-    let found = status.conditions.iter().find(|condition| condition.type_ == name);
-    found.map_or("", |condition| condition.message.as_str())
+    conditions::find(status, name).map_or("", |condition| condition.message.as_str())
 }
 
 /// Returns what happened between two statuses, oldest first.

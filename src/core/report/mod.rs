@@ -17,7 +17,13 @@ mod summary;
 mod text;
 
 #[cfg(test)]
+mod event_tests;
+#[cfg(test)]
 mod generated;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod section_tests;
 #[cfg(test)]
 mod tests;
 
@@ -140,20 +146,14 @@ pub fn settled(migration: &Migration) -> bool {
     let Some(status) = &migration.status else {
         return false;
     };
-    let generation = migration.metadata.generation;
-    let is_true = |name: &str| {
-        let found = status.conditions.iter().find(|condition| condition.type_ == name);
-        found.filter(|condition| condition.status == "True" && condition.observed_generation == generation)
-    };
     let answered = |annotation: &str, answer: &Option<String>| {
         token(migration, annotation).is_none_or(|token| answer.as_ref() == Some(&token))
     };
-    // A refusal is looked at again, because what it lacks may be there now. A pause is not the end of a run.
-    let stalled =
-        is_true(condition::STALLED).is_some_and(|stalled| stalled.reason != Reason::Paused.as_str());
-    let over = is_true(condition::READY).is_some() || (stalled && is_true(condition::PLAN_VALID).is_some());
-    over && generation.is_some()
-        && status.observed_generation == generation
+    // A refusal is looked at again, because what it lacks may be there now.
+    let over = conditions::is_true(status, condition::READY)
+        || (is_final(status) && conditions::is_true(status, condition::PLAN_VALID));
+    over && status.observed_generation.is_some()
+        && status.observed_generation == migration.metadata.generation
         && migration.metadata.deletion_timestamp.is_none()
         && answered(RECONCILE_REQUESTED_AT, &status.last_handled_reconcile_at)
         && answered(RETRY_REQUESTED_AT, &status.last_handled_retry_at)
@@ -168,25 +168,16 @@ pub fn is_ready(conditions: &[Condition]) -> bool {
         .any(|one| one.type_ == condition::READY && one.status == "True")
 }
 
-/// Returns whether a status is a last word: done, or stalled.
+/// Returns whether a status is a last word: nothing follows by itself, and no run is under way.
 pub fn is_final(status: &MigrationStatus) -> bool {
-    let is_true = |name: &str| {
-        status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == name && condition.status == "True")
-    };
-    is_true(condition::READY) || is_true(condition::STALLED)
+    let stalled = conditions::find(status, condition::STALLED);
+    conditions::is_true(status, condition::READY)
+        || stalled.is_some_and(|stalled| stalled.reason != Reason::Paused.as_str())
 }
 
 /// Returns whether a Migration is done and wants nothing more.
 pub fn succeeded(migration: &Migration) -> bool {
-    let ready = |status: &MigrationStatus| {
-        status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == condition::READY && condition.status == "True")
-    };
+    let ready = |status: &MigrationStatus| conditions::is_true(status, condition::READY);
     settled(migration) && migration.status.as_ref().is_some_and(ready)
 }
 
@@ -228,13 +219,11 @@ fn answer(status: &mut MigrationStatus, migration: &Migration, before: &Migratio
         newer(view.answered.rollback.as_ref(), &before.last_handled_rollback_at);
 }
 
-/// Returns the token of an annotation, as status holds it.
+/// Returns the token of an annotation, as status holds it. An empty one asks for nothing.
 fn token(migration: &Migration, annotation: &str) -> Option<String> {
-    migration
-        .metadata
-        .annotations
-        .as_ref()?
-        .get(annotation)
+    let found = migration.metadata.annotations.as_ref()?.get(annotation);
+    found
+        .filter(|token| !token.is_empty())
         .map(|token| text::cut(token, MAX_TOKEN))
 }
 

@@ -254,10 +254,11 @@ fn watched(watch: &WatchView) -> AnalysisStatus {
         }
     };
     let metric = |summary: &MetricSummary| {
-        let message = about
+        let decided = about
             .filter(|(name, _)| **name == summary.name)
-            .map(|(_, message)| text::line(message, MAX_MESSAGE));
-        metric(summary, message)
+            .map(|(_, message)| message);
+        let message = text::line(decided.unwrap_or(&summary.message), MAX_MESSAGE);
+        metric(summary, Some(message).filter(|message| !message.is_empty()))
     };
     AnalysisStatus {
         verdict,
