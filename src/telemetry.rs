@@ -1,4 +1,5 @@
-//! Logs, to standard error, one line per event.
+//! Logs, to standard output, one line per event. Not to standard error: the SQL parser's C library takes that away for
+//! the time of a parse.
 
 use std::io::{self, Write};
 
@@ -29,7 +30,7 @@ pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
         LogFormat::Json => builder
             .json()
             .flatten_event(true)
-            .with_writer(io::stderr)
+            .with_writer(io::stdout)
             .try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
@@ -50,12 +51,12 @@ impl<'a> MakeWriter<'a> for OneLine {
 impl Write for OneLine {
     /// Takes one whole event, as the formatter hands it over.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
-        io::stderr().write_all(one_line(&String::from_utf8_lossy(event)).as_bytes())?;
+        io::stdout().write_all(one_line(&String::from_utf8_lossy(event)).as_bytes())?;
         Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        io::stdout().flush()
     }
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use super::summary::{Health, Summary};
 use super::text;
 use crate::api::migration_status::MAX_MESSAGE;
-use crate::api::{Reason, condition};
+use crate::api::{MigrationStatus, Reason, condition};
 
 /// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
