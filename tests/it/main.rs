@@ -10,6 +10,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod architecture;
 mod crds;
 mod election;
 mod licences;
