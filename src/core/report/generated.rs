@@ -37,20 +37,24 @@ static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
 });
 
 /// Texts as servers and people write them, and worse.
-fn text() -> impl Strategy<Value = String> {
+fn text() -> BoxedStrategy<String> {
     let long = ("(?s).{1,8}", 100_usize..4000).prop_map(|(part, times)| part.repeat(times));
-    prop_oneof![4 => "[a-z ]{0,20}", 2 => "(?s).{0,40}", 1 => long]
+    prop_oneof![4 => "[a-z ]{0,20}", 2 => "(?s).{0,40}", 1 => long].boxed()
 }
 
-fn time() -> impl Strategy<Value = Timestamp> {
-    (0_i64..4000, 0_u64..1_000_000_000).prop_map(|(seconds, nanos)| at(seconds) + Duration::from_nanos(nanos))
+fn time() -> BoxedStrategy<Timestamp> {
+    (0_i64..4000, 0_u64..1_000_000_000)
+        .prop_map(|(seconds, nanos)| at(seconds) + Duration::from_nanos(nanos))
+        .boxed()
 }
 
-fn cause() -> impl Strategy<Value = Cause> {
-    (select(Reason::ALL), text()).prop_map(|(reason, message)| Cause::new(reason, message))
+fn cause() -> BoxedStrategy<Cause> {
+    (select(Reason::ALL), text())
+        .prop_map(|(reason, message)| Cause::new(reason, message))
+        .boxed()
 }
 
-fn outcome() -> impl Strategy<Value = Outcome> {
+fn outcome() -> BoxedStrategy<Outcome> {
     prop_oneof![
         Just(Outcome::Succeeded),
         cause().prop_map(Outcome::RolledBack),
@@ -58,9 +62,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         cause().prop_map(Outcome::RollbackFailed),
         cause().prop_map(Outcome::Aborted),
     ]
+    .boxed()
 }
 
-fn state() -> impl Strategy<Value = State> {
+fn state() -> BoxedStrategy<State> {
     prop_oneof![
         Just(State::Planned),
         time().prop_map(|since| State::Rehearsing { since }),
@@ -77,9 +82,10 @@ fn state() -> impl Strategy<Value = State> {
         }),
         (time(), outcome()).prop_map(|(at, outcome)| State::Done { at, outcome }),
     ]
+    .boxed()
 }
 
-fn unit_status() -> impl Strategy<Value = UnitStatus> {
+fn unit_status() -> BoxedStrategy<UnitStatus> {
     prop_oneof![
         Just(UnitStatus::Open),
         Just(UnitStatus::Intent),
@@ -87,34 +93,37 @@ fn unit_status() -> impl Strategy<Value = UnitStatus> {
         (0_usize..3).prop_map(|blocks| UnitStatus::Reverting { blocks }),
         Just(UnitStatus::Undone),
     ]
+    .boxed()
 }
 
-fn planned() -> impl Strategy<Value = Plan> {
+fn planned() -> BoxedStrategy<Plan> {
     let findings = (text(), 0_usize..120);
-    (select(PLANS.as_slice()), text(), findings).prop_map(|(mut plan, text, (message, count))| {
-        let finding = Finding {
-            step: "add-tier".to_owned(),
-            line: 1,
-            column: 1,
-            message,
-        };
-        plan.findings = vec![finding; count];
-        if text.len() > 20 {
-            plan.steps[0].name.clone_from(&text);
-            plan.steps[0].summary.clone_from(&text);
-            plan.units[0].up.statements[0].sql.clone_from(&text);
-            plan.version.clone_from(&text);
-            plan.units[0]
-                .way_back
-                .iter_mut()
-                .flatten()
-                .for_each(|block| block.statements[0].sql.clone_from(&text));
-        }
-        plan
-    })
+    (select(PLANS.as_slice()), text(), findings)
+        .prop_map(|(mut plan, text, (message, count))| {
+            let finding = Finding {
+                step: "add-tier".to_owned(),
+                line: 1,
+                column: 1,
+                message,
+            };
+            plan.findings = vec![finding; count];
+            if text.len() > 20 {
+                plan.steps[0].name.clone_from(&text);
+                plan.steps[0].summary.clone_from(&text);
+                plan.units[0].up.statements[0].sql.clone_from(&text);
+                plan.version.clone_from(&text);
+                plan.units[0]
+                    .way_back
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|block| block.statements[0].sql.clone_from(&text));
+            }
+            plan
+        })
+        .boxed()
 }
 
-fn rehearsal() -> impl Strategy<Value = Rehearsal> {
+fn rehearsal() -> BoxedStrategy<Rehearsal> {
     let verdict = prop_oneof![
         Just(RehearsalVerdict::Passed),
         cause().prop_map(RehearsalVerdict::Failed)
@@ -122,8 +131,8 @@ fn rehearsal() -> impl Strategy<Value = Rehearsal> {
     let round_trip = select(vec![RoundTrip::Complete, RoundTrip::UpOnly, RoundTrip::Broken]);
     let modes = select(vec!["ACCESS EXCLUSIVE", "SHARE", "ROW SHARE", "something new"]);
     let locks = prop::collection::vec((text(), modes), 0..40);
-    (verdict, round_trip, locks, text(), any::<Duration>()).prop_map(
-        |(verdict, round_trip, locks, text, held)| {
+    (verdict, round_trip, locks, text(), any::<Duration>())
+        .prop_map(|(verdict, round_trip, locks, text, held)| {
             let lock = |(relation, mode): (String, &str)| Lock {
                 relation,
                 mode: mode.to_owned(),
@@ -149,11 +158,11 @@ fn rehearsal() -> impl Strategy<Value = Rehearsal> {
                 units: (0..4).map(facts).collect(),
                 verdict,
             }
-        },
-    )
+        })
+        .boxed()
 }
 
-fn assessment() -> impl Strategy<Value = Assessment> {
+fn assessment() -> BoxedStrategy<Assessment> {
     let actions = select(vec![
         UnknownAction::Pause,
         UnknownAction::Rollback,
@@ -181,9 +190,10 @@ fn assessment() -> impl Strategy<Value = Assessment> {
         Just(Assessment::Passed),
         text().prop_map(|message| Assessment::Inconclusive { message }),
     ]
+    .boxed()
 }
 
-fn watch() -> impl Strategy<Value = WatchView> {
+fn watch() -> BoxedStrategy<WatchView> {
     let verdict = select(vec![
         Verdict::Pass,
         Verdict::Breach,
@@ -209,14 +219,16 @@ fn watch() -> impl Strategy<Value = WatchView> {
             }
         });
     let metrics = prop::collection::vec(metric, 0..20);
-    (assessment(), option::of(time()), metrics).prop_map(|(assessment, until, metrics)| WatchView {
-        assessment,
-        until,
-        metrics,
-    })
+    (assessment(), option::of(time()), metrics)
+        .prop_map(|(assessment, until, metrics)| WatchView {
+            assessment,
+            until,
+            metrics,
+        })
+        .boxed()
 }
 
-fn attempt() -> impl Strategy<Value = Attempt> {
+fn attempt() -> BoxedStrategy<Attempt> {
     let blocker = (any::<i32>(), text(), any::<Option<f64>>()).prop_map(|(pid, text, age_seconds)| Blocker {
         pid,
         application: text.clone(),
@@ -224,20 +236,22 @@ fn attempt() -> impl Strategy<Value = Attempt> {
         activity: text,
     });
     let blockers = prop::collection::vec(blocker, 0..15);
-    (cause(), any::<u32>(), blockers).prop_map(|(cause, count, blockers)| {
-        let class = Class::Transient;
-        Attempt {
-            at: at(5),
-            count,
-            class,
-            cause,
-            retry_at: at(6),
-            blockers,
-        }
-    })
+    (cause(), any::<u32>(), blockers)
+        .prop_map(|(cause, count, blockers)| {
+            let class = Class::Transient;
+            Attempt {
+                at: at(5),
+                count,
+                class,
+                cause,
+                retry_at: at(6),
+                blockers,
+            }
+        })
+        .boxed()
 }
 
-fn run_view() -> impl Strategy<Value = RunView> {
+fn run_view() -> BoxedStrategy<RunView> {
     let units = prop::collection::vec(unit_status(), 3);
     let waits = (option::of(attempt()), option::of(cause()), option::of(text()));
     let seen = (option::of(rehearsal()), option::of(watch()));
@@ -267,9 +281,10 @@ fn run_view() -> impl Strategy<Value = RunView> {
                 }
             },
         )
+        .boxed()
 }
 
-fn past() -> impl Strategy<Value = PastRun> {
+fn past() -> BoxedStrategy<PastRun> {
     let outcomes = select(vec![
         "Succeeded",
         "RolledBack",
@@ -278,23 +293,24 @@ fn past() -> impl Strategy<Value = PastRun> {
         "Aborted",
         "Held",
     ]);
-    (outcomes, text(), option::of(time())).prop_map(|(outcome, text, at)| PastRun {
-        plan_hash: text.clone(),
-        outcome: outcome.to_owned(),
-        started_at: at,
-        finished_at: at,
-        message: Some(text),
-    })
+    (outcomes, text(), option::of(time()))
+        .prop_map(|(outcome, text, at)| PastRun {
+            plan_hash: text.clone(),
+            outcome: outcome.to_owned(),
+            started_at: at,
+            finished_at: at,
+            message: Some(text),
+        })
+        .boxed()
 }
 
-pub(super) fn view() -> impl Strategy<Value = View> {
+pub(super) fn view() -> BoxedStrategy<View> {
     let standing = prop_oneof![
-        cause().prop_map(Standing::Waiting),
-        cause().prop_map(Standing::Retrying),
-        cause().prop_map(Standing::Refused),
-        cause().prop_map(Standing::Covered),
-        run_view().prop_map(|run| Standing::Run(Box::new(run))),
-        run_view().prop_map(|run| Standing::Run(Box::new(run))),
+        1 => cause().prop_map(Standing::Waiting),
+        1 => cause().prop_map(Standing::Retrying),
+        1 => cause().prop_map(Standing::Refused),
+        1 => cause().prop_map(Standing::Covered),
+        2 => run_view().prop_map(|run| Standing::Run(Box::new(run))),
     ];
     let token = || option::of(text());
     let answered = (token(), token(), token());
@@ -303,28 +319,30 @@ pub(super) fn view() -> impl Strategy<Value = View> {
         abort,
         rollback,
     });
-    (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4).prop_map(
-        |(standing, answered, past, generation)| View {
+    (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4)
+        .prop_map(|(standing, answered, past, generation)| View {
             generation,
             standing,
             answered,
             past,
-        },
-    )
+        })
+        .boxed()
 }
 
 /// A Migration with the status that earlier reports gave it.
-pub(super) fn migration() -> impl Strategy<Value = Migration> {
-    (prop::collection::vec(view(), 0..3), option::of(text())).prop_map(|(views, token)| {
-        let mut migration = Migration::default();
-        migration.metadata.annotations =
-            token.map(|token| [(RECONCILE_REQUESTED_AT.to_owned(), token)].into_iter().collect());
-        for (generation, mut view) in (1..).zip(views) {
-            view.generation = generation;
-            see(&mut migration, &view, at(generation));
-        }
-        migration
-    })
+pub(super) fn migration() -> BoxedStrategy<Migration> {
+    (prop::collection::vec(view(), 0..3), option::of(text()))
+        .prop_map(|(views, token)| {
+            let mut migration = Migration::default();
+            migration.metadata.annotations =
+                token.map(|token| [(RECONCILE_REQUESTED_AT.to_owned(), token)].into_iter().collect());
+            for (generation, mut view) in (1..).zip(views) {
+                view.generation = generation;
+                see(&mut migration, &view, at(generation));
+            }
+            migration
+        })
+        .boxed()
 }
 
 /// Reports, and gives the Migration the new status.

@@ -143,7 +143,7 @@ fn is_over(view: &View) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 192, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
     fn conditions_conform(mut migration in migration(), view in view()) {

@@ -3,12 +3,11 @@
 use super::section_tests::rehearsal;
 use super::*;
 use crate::core::analysis::{Assessment, MetricSummary, Mode, Recent, UnknownAction, Verdict, VerdictCounts};
-use crate::core::fixture::{at, forward_only, plan, run, watched};
-use crate::core::observation::{Attempt, Blocker, Class, RehearsalVerdict, UnitStatus};
+use crate::core::fixture::{at, plan, run, watched};
+use crate::core::observation::{Attempt, Blocker, Class, RehearsalVerdict};
 use crate::core::plan::{OnBreach, Plan};
-use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
-use crate::core::view::{PastRun, RunView, Tokens, WatchView};
+use crate::core::view::{RunView, Tokens, WatchView};
 
 pub(super) fn cause(reason: Reason, message: &str) -> Cause {
     Cause::new(reason, message)
@@ -492,11 +491,10 @@ fn a_wait_for_data_shows_its_verdict() {
         next: at(15),
         message: "error-rate is unknown".to_owned(),
     };
-    let mut seen = RunView {
+    let seen = RunView {
         watch: watch(unknown),
         ..run(watched(OnBreach::Rollback), watching(), 3)
     };
-    seen.units[0] = UnitStatus::Done;
     let status = status(&of_run(seen));
     assert!(
         message(&status, "Ready").ends_with("error-rate is unknown"),
