@@ -18,4 +18,5 @@ mod postgres_edge;
 mod postgres_fingerprint;
 mod prometheus;
 mod rbac;
+mod scenarios;
 mod smoke;
