@@ -19,4 +19,5 @@ mod postgres_edge;
 mod postgres_fingerprint;
 mod prometheus;
 mod rbac;
+mod scenarios;
 mod smoke;

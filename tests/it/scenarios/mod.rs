@@ -1,0 +1,10 @@
+//! The operator as a process, under the chart's rights, against real servers: what people and their pipelines see, and
+//! what the database really did, by an observer that has nothing to do with our code.
+
+mod apply;
+mod crash;
+mod kstatus;
+mod locks;
+mod requests;
+mod watch;
+mod world;
