@@ -19,3 +19,4 @@ mod postgres_fingerprint;
 mod prometheus;
 mod rbac;
 mod smoke;
+mod sql_inverse;
