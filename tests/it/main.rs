@@ -21,3 +21,4 @@ mod prometheus;
 mod rbac;
 mod scenarios;
 mod smoke;
+mod sql_inverse;
