@@ -20,7 +20,7 @@ possible
 tests/setup/kubernetes.sh all
 tests/setup/helm.sh
 if [ -z "${IMAGE:-}" ]; then
-  IMAGE=$PWD/target/image/whimbrel.tar
+  IMAGE=${CARGO_TARGET_DIR:-$PWD/target}/image/whimbrel.tar
   deploy/image/build.sh "$IMAGE"
 fi
 export IMAGE

@@ -2,7 +2,7 @@
 # Makes the operator's image without a container engine: a static binary, packed as an archive that `docker load`,
 # `podman load` and `ctr images import` take. The same sources give the same bytes.
 #
-#   build.sh [ARCHIVE]     default: target/image/whimbrel-VERSION-ARCH.tar
+#   build.sh [ARCHIVE]     default: image/whimbrel-VERSION-ARCH.tar below the target directory
 #
 # BINARY packs that program instead of building one. TAG names the image; whimbrel:VERSION by default.
 set -euo pipefail
@@ -16,7 +16,7 @@ x86_64) arch=amd64 ;;
 aarch64) arch=arm64 ;;
 *) arch=$(uname -m) ;;
 esac
-archive=${1:-target/image/whimbrel-$version-$arch.tar}
+archive=${1:-${CARGO_TARGET_DIR:-target}/image/whimbrel-$version-$arch.tar}
 
 build() {
   # The host's own target, named, so that the flag does not reach build scripts and macros.

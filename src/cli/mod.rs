@@ -1,6 +1,7 @@
 //! The command line.
 
 mod crd;
+mod grants;
 mod operator;
 mod version;
 
@@ -21,6 +22,7 @@ pub struct Cli {
 enum Command {
     Operator(Box<operator::Args>),
     Crd(crd::Args),
+    Grants(grants::Args),
     Version(version::Args),
 }
 
@@ -33,6 +35,7 @@ impl Cli {
         match self.command {
             Command::Operator(args) => operator::run(*args),
             Command::Crd(args) => print(&crd::text(&args)?),
+            Command::Grants(args) => print(&grants::text(&args)),
             Command::Version(args) => print(&version::text(&args)?),
         }
     }

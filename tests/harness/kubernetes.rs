@@ -11,7 +11,7 @@ use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::{DynamicObject, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::discovery::{ApiCapabilities, ApiResource, Scope};
-use kube::{Api, Client, Config, Discovery, ResourceExt as _};
+use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
@@ -20,6 +20,8 @@ use super::tls::Authority;
 use super::{await_until, init, ports, scratch};
 
 const READY: Duration = Duration::from_mins(1);
+/// How long a new definition may take to be served.
+const SERVED: Duration = Duration::from_secs(10);
 const MODULE: &str = include_str!("../setup/kubernetes/go.mod");
 const REMEDY: &str = "tests/setup/kubernetes.sh";
 /// The token of a user in `system:masters`.
@@ -375,7 +377,6 @@ impl ApiServer {
 /// When a document is not understood or refused.
 pub async fn apply(client: Client, manifest: &str, namespace: Option<&str>) -> Result<Vec<DynamicObject>> {
     let mut applied = Vec::new();
-    let discovery = Discovery::new(client.clone()).run().await?;
     for document in serde_yaml::Deserializer::from_str(manifest) {
         let value: Value = serde::Deserialize::deserialize(document)?;
         if value.is_null() {
@@ -387,12 +388,10 @@ pub async fn apply(client: Client, manifest: &str, namespace: Option<&str>) -> R
             .clone()
             .context("a document without apiVersion and kind")?;
         let gvk = kube::core::GroupVersionKind::try_from(&types)?;
-        let (resource, capabilities) = discovery.resolve_gvk(&gvk).with_context(|| {
-            format!(
-                "the API server does not know {} {}",
-                types.api_version, types.kind
-            )
-        })?;
+        // A definition that was just established may not be served yet.
+        let what = format!("the API server knowing {} {}", types.api_version, types.kind);
+        let discover = async || Ok(kube::discovery::pinned_kind(&client, &gvk).await?);
+        let (resource, capabilities) = await_until(&what, SERVED, discover).await?;
         let api = api_of(client.clone(), &object, &resource, &capabilities, namespace);
         let name = object.name_any();
         let parameters = PatchParams::apply("harness").force();

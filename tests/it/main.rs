@@ -11,6 +11,7 @@
 mod harness;
 
 mod architecture;
+mod bad_input;
 mod crds;
 mod election;
 mod licences;
