@@ -268,7 +268,7 @@ pub struct LockStatus {
     /// The relation, with its schema.
     #[schemars(length(max = 130))]
     pub relation: String,
-    /// The mode, as in `AccessExclusiveLock`.
+    /// The mode, as in `ACCESS EXCLUSIVE`.
     #[schemars(length(max = 32))]
     pub mode: String,
 }

@@ -50,12 +50,12 @@ pub(super) fn unknown(action: UnknownAction) -> Assessment {
     }
 }
 
-pub(super) fn watch(assessment: Assessment, due: bool) -> Option<WatchFacts> {
-    Some(WatchFacts {
+pub(super) fn watch(assessment: Assessment, due: bool) -> WatchFacts {
+    WatchFacts {
         assessment,
         due,
         next: at(20),
-    })
+    }
 }
 
 pub(super) fn seen(plan: &Plan, done: usize) -> Observation {
@@ -124,7 +124,7 @@ fn people_are_heard_in_every_state() {
             let plan = watched(OnBreach::Rollback);
             let mut seen = seen(&plan, done);
             seen.baseline = Some(BaselineRecord::default());
-            seen.watch = watch(Assessment::Continue { next: at(20) }, false);
+            seen.watch = Some(watch(Assessment::Continue { next: at(20) }, false));
             wish(&mut seen.wish);
             let decided = word(&decide(&plan, state, &seen, at(1)));
             assert_eq!(decided, expected, "{state:?}, {done} units, {:?}", seen.wish);
@@ -178,7 +178,7 @@ fn the_watch_leads_to_what_the_policy_says() {
         let plan = watched(on_breach);
         let text = format!("{on_breach:?} {assessment:?}");
         let seen = Observation {
-            watch: watch(assessment, false),
+            watch: Some(watch(assessment, false)),
             ..seen(&plan, 3)
         };
         assert_eq!(
@@ -214,7 +214,7 @@ fn the_watch_leads_to_what_the_policy_says() {
 fn a_breach_that_is_only_told_of_ends_with_the_window() {
     let plan = watched(OnBreach::Notify);
     let seen = Observation {
-        watch: watch(breach(), false),
+        watch: Some(watch(breach(), false)),
         ..seen(&plan, 3)
     };
     assert_eq!(
@@ -228,7 +228,7 @@ fn a_breach_that_is_only_told_of_ends_with_the_window() {
 fn a_due_sample_is_taken_before_anything_is_judged() {
     let plan = watched(OnBreach::Rollback);
     let mut seen = Observation {
-        watch: watch(Assessment::Passed, true),
+        watch: Some(watch(Assessment::Passed, true)),
         ..seen(&plan, 3)
     };
     seen.wish.suspend = true;
@@ -242,7 +242,7 @@ fn what_cannot_come_back_is_never_rolled_back_by_itself() {
         ..forward_only()
     };
     let breached = Observation {
-        watch: watch(breach(), false),
+        watch: Some(watch(breach(), false)),
         ..seen(&plan, 3)
     };
     let Decision::Move(State::Held { cause, .. }) = decide(&plan, &watching(), &breached, at(10)) else {

@@ -40,7 +40,7 @@ impl World {
             ..self.seen.clone()
         };
         if plan.analysis.is_some() && matches!(self.state, State::Watching { .. }) {
-            seen.watch = assessment.and_then(|assessment| watch(assessment.clone(), false));
+            seen.watch = assessment.map(|assessment| watch(assessment.clone(), false));
         }
         decide(plan, &self.state, &seen, at(NOW))
     }

@@ -57,7 +57,7 @@ fn a_migration_that_goes_well_has_one_event() {
 #[test]
 fn a_breach_and_its_rollback_are_told() {
     let run = |state: State, units| RunView {
-        watch: watch(breach()),
+        watch: Some(watch(breach())),
         ..run(watched(OnBreach::Rollback), state, units)
     };
     let before = RunView {
@@ -84,7 +84,7 @@ fn a_breach_and_its_rollback_are_told() {
 fn a_breach_that_leads_to_nothing_is_told_once() {
     let run = |assessment, state| {
         of_run(RunView {
-            watch: watch(assessment),
+            watch: Some(watch(assessment)),
             ..run(watched(OnBreach::Notify), state, 3)
         })
     };

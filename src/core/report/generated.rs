@@ -271,12 +271,12 @@ fn run_view() -> BoxedStrategy<RunView> {
                 RunView {
                     id,
                     units,
+                    rehearsal,
+                    note,
+                    applied_at,
                     attempt,
                     waiting,
-                    note,
-                    rehearsal,
                     watch,
-                    applied_at,
                     ..run
                 }
             },

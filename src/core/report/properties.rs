@@ -108,9 +108,9 @@ fn check_schema(schema: &Value, value: &Value, path: &str) {
                 .as_u64()
                 .unwrap_or_else(|| panic!("{path} has no bound"));
             assert!(items.len() as u64 <= most, "{path} has {} items", items.len());
-            items
-                .iter()
-                .for_each(|item| check_schema(&schema["items"], item, path));
+            for item in items {
+                check_schema(&schema["items"], item, path);
+            }
         }
         Value::String(text) => {
             if let Some(allowed) = schema["enum"].as_array() {
@@ -233,7 +233,7 @@ proptest! {
 /// Each of these asks for something new.
 const CHANGES: [fn(&mut Migration); 4] = [
     |migration| {
-        migration.metadata.generation = migration.metadata.generation.map(|generation| generation + 1)
+        migration.metadata.generation = migration.metadata.generation.map(|generation| generation + 1);
     },
     |migration| migration.metadata.deletion_timestamp = Some(at(60).into()),
     |migration| {

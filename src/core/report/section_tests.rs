@@ -141,7 +141,7 @@ fn progress_fits_a_column() {
     let next = at(15);
     check(
         RunView {
-            watch: watch(Assessment::Continue { next }),
+            watch: Some(watch(Assessment::Continue { next })),
             ..run(plan(), watching(), 3)
         },
         "watch 3m left",
@@ -151,7 +151,7 @@ fn progress_fits_a_column() {
 #[test]
 fn analysis_shows_values_against_limits() {
     let status = status(&of_run(RunView {
-        watch: watch(breach()),
+        watch: Some(watch(breach())),
         ..run(watched(OnBreach::Pause), watching(), 3)
     }));
     let analysis = status.analysis.unwrap();

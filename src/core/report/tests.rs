@@ -50,7 +50,7 @@ pub(super) fn done(outcome: Outcome) -> State {
     State::Done { at: at(120), outcome }
 }
 
-pub(super) fn watch(assessment: Assessment) -> Option<WatchView> {
+pub(super) fn watch(assessment: Assessment) -> WatchView {
     let recent = |seconds, value| Recent {
         at: at(seconds),
         value: Some(value),
@@ -69,11 +69,11 @@ pub(super) fn watch(assessment: Assessment) -> Option<WatchView> {
         message: String::new(),
         recent: vec![recent(15, 0.3), recent(30, 0.41)],
     };
-    Some(WatchView {
+    WatchView {
         assessment,
         until: Some(at(900)),
         metrics: vec![metric],
-    })
+    }
 }
 
 pub(super) fn breach() -> Assessment {
@@ -132,206 +132,123 @@ fn message(status: &MigrationStatus, name: &str) -> String {
     conditions::find(status, name).unwrap().message.clone()
 }
 
+/// Phase and conditions of kstatus in short: `Applying: Ready Unknown Applying, Reconciling True Applying`.
+fn shape(status: &MigrationStatus) -> String {
+    let shown = ["Ready", "Reconciling", "Stalled"].map(|name| (name, short(status, name)));
+    let shown = shown.iter().filter(|(_, text)| !text.is_empty());
+    let shown: Vec<String> = shown.map(|(name, text)| format!("{name} {text}")).collect();
+    format!("{:?}: {}", status.phase.unwrap(), shown.join(", "))
+}
+
 #[test]
 fn every_standing_has_its_conditions() {
-    let check = |standing: Standing, phase: Phase, ready: &str, reconciling: &str, stalled: &str| {
-        let status = status(&view(standing.clone()));
-        assert_eq!(status.phase, Some(phase), "{standing:?}");
-        assert_eq!(short(&status, "Ready"), ready, "{standing:?}");
-        assert_eq!(short(&status, "Reconciling"), reconciling, "{standing:?}");
-        assert_eq!(short(&status, "Stalled"), stalled, "{standing:?}");
+    let check = |standing: fn(Cause) -> Standing, reason: Reason, expected: &str| {
+        let view = view(standing(cause(reason, "m")));
+        assert_eq!(shape(&status(&view)), expected);
     };
-    let earlier = Reason::WaitingForEarlierVersion;
-    let (unknown, progress) = (
-        "Unknown WaitingForEarlierVersion",
-        "True WaitingForEarlierVersion",
-    );
+    let pending = "Pending: Ready Unknown WaitingForDatabase, Reconciling True WaitingForDatabase";
+    check(Standing::Waiting, Reason::WaitingForDatabase, pending);
+    let suspended = "Paused: Ready Unknown Suspended, Reconciling True Suspended";
+    check(Standing::Waiting, Reason::Suspended, suspended);
+    let away = "Pending: Ready False DatabaseUnreachable, Reconciling True Retrying";
+    check(Standing::Retrying, Reason::DatabaseUnreachable, away);
+    let refused = "Failed: Ready False SqlRefused, Stalled True SqlRefused";
+    check(Standing::Refused, Reason::SqlRefused, refused);
     check(
-        Standing::Waiting(cause(earlier, "m")),
-        Phase::Pending,
-        unknown,
-        progress,
-        "",
+        Standing::Covered,
+        Reason::Succeeded,
+        "Succeeded: Ready True Succeeded",
     );
-    let suspended = Standing::Waiting(cause(Reason::Suspended, "m"));
-    check(
-        suspended,
-        Phase::Paused,
-        "Unknown Suspended",
-        "True Suspended",
-        "",
-    );
-    let away = Standing::Retrying(cause(Reason::DatabaseUnreachable, "m"));
-    check(
-        away,
-        Phase::Pending,
-        "False DatabaseUnreachable",
-        "True Retrying",
-        "",
-    );
-    let refused = Standing::Refused(cause(Reason::SqlRefused, "m"));
-    check(refused, Phase::Failed, "False SqlRefused", "", "True SqlRefused");
-    let covered = Standing::Covered(cause(Reason::Succeeded, "m"));
-    check(covered, Phase::Succeeded, "True Succeeded", "", "");
 }
 
 #[test]
 fn every_state_has_its_conditions() {
-    let check = |state: State, units: usize, phase: Phase, expected: [&str; 3], applied: bool| {
-        let status = status(&of_run(run(watched(OnBreach::Rollback), state.clone(), units)));
-        let found = ["Ready", "Reconciling", "Stalled"].map(|name| short(&status, name));
-        assert_eq!(
-            (status.phase, status.applied),
-            (Some(phase), Some(applied)),
-            "{state:?}"
-        );
-        assert_eq!(found, expected, "{state:?}");
+    let check = |state: State, units: usize, expected: &str, applied: bool| {
+        let status = status(&of_run(run(watched(OnBreach::Rollback), state, units)));
+        assert_eq!(shape(&status), expected);
+        assert_eq!(status.applied, Some(applied), "{expected}");
         assert_eq!(
             short(&status, "Applied").starts_with("True"),
             applied,
-            "{state:?}"
+            "{expected}"
         );
     };
-    let since = at(0);
+    let at_work =
+        |phase: &str, reason: &str| format!("{phase}: Ready Unknown {reason}, Reconciling True {reason}");
+    check(State::Planned, 0, &at_work("Planning", "PlanReady"), false);
     check(
-        State::Planned,
+        State::Rehearsing { since: at(0) },
         0,
-        Phase::Planning,
-        ["Unknown PlanReady", "True PlanReady", ""],
+        &at_work("Rehearsing", "Rehearsing"),
         false,
     );
-    let rehearsing = ["Unknown Rehearsing", "True Rehearsing", ""];
+    check(applying(), 1, &at_work("Applying", "Applying"), false);
+    check(watching(), 3, &at_work("Analyzing", "Analyzing"), true);
     check(
-        State::Rehearsing { since },
-        0,
-        Phase::Rehearsing,
-        rehearsing,
+        rolling_back(breached()),
+        2,
+        &at_work("RollingBack", "RollingBack"),
         false,
     );
-    check(
-        applying(),
-        1,
-        Phase::Applying,
-        ["Unknown Applying", "True Applying", ""],
-        false,
-    );
-    check(
-        watching(),
-        3,
-        Phase::Analyzing,
-        ["Unknown Analyzing", "True Analyzing", ""],
-        true,
-    );
-    let paused = ["False MetricBreached", "", "True Paused"];
-    check(held(breached()), 3, Phase::Paused, paused, true);
-    check(held(breached()), 1, Phase::Paused, paused, false);
-    let back = ["Unknown RollingBack", "True RollingBack", ""];
-    check(rolling_back(breached()), 2, Phase::RollingBack, back, false);
+    let paused = "Paused: Ready False MetricBreached, Stalled True Paused";
+    check(held(breached()), 3, paused, true);
+    check(held(breached()), 1, paused, false);
     check(
         done(Outcome::Succeeded),
         3,
-        Phase::Succeeded,
-        ["True Succeeded", "", ""],
+        "Succeeded: Ready True Succeeded",
         true,
     );
-    let rolled_back = ["False RolledBack", "", "True RolledBack"];
+    let ended = |phase: &str, reason: &str| format!("{phase}: Ready False {reason}, Stalled True {reason}");
     check(
         done(Outcome::RolledBack(breached())),
         0,
-        Phase::RolledBack,
-        rolled_back,
+        &ended("RolledBack", "RolledBack"),
         false,
     );
     let failed = Outcome::Failed(cause(Reason::LockTimeout, "m"));
-    check(
-        done(failed),
-        0,
-        Phase::Failed,
-        ["False LockTimeout", "", "True LockTimeout"],
-        false,
-    );
+    check(done(failed), 0, &ended("Failed", "LockTimeout"), false);
     let stuck = Outcome::RollbackFailed(cause(Reason::RollbackFailed, "m"));
-    check(
-        done(stuck),
-        1,
-        Phase::Failed,
-        ["False RollbackFailed", "", "True RollbackFailed"],
-        false,
-    );
+    check(done(stuck), 1, &ended("Failed", "RollbackFailed"), false);
     let aborted = Outcome::Aborted(cause(Reason::Aborted, "m"));
-    check(
-        done(aborted),
-        0,
-        Phase::Failed,
-        ["False Aborted", "", "True Aborted"],
-        false,
-    );
+    check(done(aborted), 0, &ended("Failed", "Aborted"), false);
 }
 
 #[test]
 fn what_a_run_waits_for_shows() {
-    let check = |state: State, reason: Reason, phase: Phase, expected: [&str; 3], progress: &str| {
-        let waiting = Some(cause(reason, "m"));
-        let status = status(&of_run(RunView {
-            waiting,
-            ..run(watched(OnBreach::Rollback), state, 1)
-        }));
-        assert_eq!(status.phase, Some(phase), "{reason}");
-        assert_eq!(
-            ["Ready", "Reconciling", "Stalled"].map(|name| short(&status, name)),
-            expected,
-            "{reason}"
-        );
+    let check = |state: State, reason: Reason, expected: &str, progress: &str| {
+        let mut run = run(watched(OnBreach::Rollback), state, 1);
+        run.waiting = Some(cause(reason, "m"));
+        let status = status(&of_run(run));
+        assert_eq!(shape(&status), expected);
         assert_eq!(status.progress.unwrap().summary.unwrap(), progress, "{reason}");
     };
-    let lock = ["Unknown WaitingForLock", "True WaitingForLock", ""];
+    let at_work =
+        |phase: &str, reason: Reason| format!("{phase}: Ready Unknown {reason}, Reconciling True {reason}");
+    let lock = Reason::WaitingForLock;
+    check(applying(), lock, &at_work("Applying", lock), "waiting for lock");
     check(
-        applying(),
-        Reason::WaitingForLock,
-        Phase::Applying,
+        rolling_back(breached()),
         lock,
+        &at_work("RollingBack", lock),
         "waiting for lock",
     );
-    let suspended = ["Unknown Suspended", "True Suspended", ""];
     check(
         applying(),
         Reason::Suspended,
-        Phase::Paused,
-        suspended,
+        &at_work("Paused", Reason::Suspended),
         "suspended 1/3",
     );
-    let away = ["False DatabaseUnreachable", "True Retrying", ""];
-    check(
-        applying(),
-        Reason::DatabaseUnreachable,
-        Phase::Applying,
-        away,
-        "2/3",
-    );
-    let unknown = ["False MetricUnknown", "", "True Paused"];
-    check(
-        watching(),
-        Reason::MetricUnknown,
-        Phase::Paused,
-        unknown,
-        "paused 1/3",
-    );
-    let lock_back = ["Unknown WaitingForLock", "True WaitingForLock", ""];
-    check(
-        rolling_back(breached()),
-        Reason::WaitingForLock,
-        Phase::RollingBack,
-        lock_back,
-        "waiting for lock",
-    );
-    let analyzing = ["Unknown Analyzing", "True Analyzing", ""];
     check(
         watching(),
         Reason::Analyzing,
-        Phase::Analyzing,
-        analyzing,
+        &at_work("Analyzing", Reason::Analyzing),
         "watch",
     );
+    let away = "Applying: Ready False DatabaseUnreachable, Reconciling True Retrying";
+    check(applying(), Reason::DatabaseUnreachable, away, "2/3");
+    let unknown = "Paused: Ready False MetricUnknown, Stalled True Paused";
+    check(watching(), Reason::MetricUnknown, unknown, "paused 1/3");
 }
 
 #[test]
@@ -376,14 +293,14 @@ fn ready_tells_what_happened_and_what_is_next() {
     check(
         RunView {
             note,
-            watch: watch(Assessment::Passed),
+            watch: Some(watch(Assessment::Passed)),
             ..run(watched(OnBreach::Rollback), done(Outcome::Succeeded), 3)
         },
         "version 42 of stream default is applied: 3 units, done at 2027-01-15T08:02:00Z; 1 metric good; the copy could not follow",
     );
     check(
         RunView {
-            watch: watch(breach()),
+            watch: Some(watch(breach())),
             ..run(watched(OnBreach::Notify), watching(), 3)
         },
         "error-rate 0.41 > 0.05 in 3 of the last 5 samples; onBreach is Notify, so it stays applied; watching 1 metric \
@@ -427,7 +344,7 @@ fn facts_tell_of_plan_copy_primary_and_watch() {
         ..run(rehearsed.clone(), watching(), 3)
     };
     let good = RunView {
-        watch: watch(Assessment::Passed),
+        watch: Some(watch(Assessment::Passed)),
         state: done(Outcome::Succeeded),
         ..seen.clone()
     };
@@ -443,7 +360,7 @@ fn facts_tell_of_plan_copy_primary_and_watch() {
     );
     let mut bad = run(rehearsed, done(Outcome::RolledBack(breached())), 0);
     bad.rehearsal.clone_from(&seen.rehearsal);
-    bad.watch = watch(breach());
+    bad.watch = Some(watch(breach()));
     let facts = [
         valid,
         "True RehearsalPassed",
@@ -470,8 +387,11 @@ fn only_a_wrong_plan_is_called_invalid() {
 
 #[test]
 fn facts_stay_while_the_database_is_away() {
-    let mut migration = Migration::default();
-    migration.status = Some(status(&of_run(run(plan(), done(Outcome::Succeeded), 3))));
+    let before = status(&of_run(run(plan(), done(Outcome::Succeeded), 3)));
+    let migration = Migration {
+        status: Some(before),
+        ..Migration::default()
+    };
     let away = view(Standing::Retrying(cause(Reason::DatabaseUnreachable, "no route")));
     let status = report(&migration, &away, at(999)).status;
     assert_eq!(
@@ -492,7 +412,7 @@ fn a_wait_for_data_shows_its_verdict() {
         message: "error-rate is unknown".to_owned(),
     };
     let seen = RunView {
-        watch: watch(unknown),
+        watch: Some(watch(unknown)),
         ..run(watched(OnBreach::Rollback), watching(), 3)
     };
     let status = status(&of_run(seen));
