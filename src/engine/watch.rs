@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::subject::Subject;
 use crate::api::Reason;
 use crate::core::analysis::{
-    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, ProblemKind, Reading, Sample,
+    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, Reading, Sample,
     Scope, Tick, Watch, assess, baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
 };
 use crate::core::observation::{BaselineRecord, WatchFacts};
@@ -82,7 +82,7 @@ pub async fn check(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Re
     if problems.is_empty() {
         return Ok(());
     }
-    let transient = problems.iter().all(|problem| matches!(problem.kind, ProblemKind::Unreachable | ProblemKind::BadAnswer));
+    let transient = problems.iter().all(|problem| problem.kind.is_transient());
     let reason = if transient {
         Reason::ProviderUnreachable
     } else {

@@ -48,9 +48,10 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// Returns whether the problem is the provider's, and may pass by itself.
+    /// Returns whether the problem is the provider's or that of its credentials, and may pass without any change of the
+    /// query.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::Unreachable | Self::BadAnswer)
+        matches!(self, Self::Unreachable | Self::Unauthorized | Self::BadAnswer)
     }
 }
 
