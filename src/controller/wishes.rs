@@ -15,7 +15,7 @@ use super::resolve::{Resolver, Unresolved};
 use crate::api::{ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason};
 use crate::core::report;
 use crate::core::state::{Cause, State};
-use crate::core::view::{Standing, Tokens, View};
+use crate::core::view::{RunView, Standing, Tokens, View};
 use crate::engine::subject::{Desired, Providers, Subject};
 use crate::postgres::ledger::RunKey;
 
@@ -36,10 +36,17 @@ pub fn look_again(standing: &Standing) -> Option<Duration> {
     match standing {
         Standing::Retrying(_) => Some(AGAIN_SOON),
         Standing::Refused(cause) if cause.reason.may_heal() => Some(AGAIN_LATER),
+        // What a run fails for may be a password, or a privilege, or a server that is away.
+        Standing::Run(run) if !run.state.is_done() && (run.attempt.is_some() || cannot_connect(run)) => Some(AGAIN_SOON),
         // A runner may have ended without a last word, as when another process took over for a while.
         Standing::Run(run) if !run.state.is_done() && !matches!(run.state, State::Held { .. }) => Some(AGAIN_LATER),
         Standing::Refused(_) | Standing::Waiting(_) | Standing::Covered(_) | Standing::Run(_) => None,
     }
+}
+
+fn cannot_connect(run: &RunView) -> bool {
+    let reasons = [Reason::AuthenticationFailed, Reason::DatabaseUnreachable, Reason::ServerInRecovery];
+    run.waiting.as_ref().is_some_and(|cause| reasons.contains(&cause.reason))
 }
 
 /// Gives the newest objects of a database to its runner, if there is news. Returns a view instead where that is not

@@ -179,8 +179,13 @@ impl Runner {
                 if attempt.cause.reason == Reason::DatabaseUnreachable {
                     attempt.cause.reason = Reason::ReplicaUnreachable;
                 }
-                if !matches!(error, Error::CopyIsPrimary) && attempt.class != Class::User {
-                    // The copy is not the primary: whatever happened there is looked up there again.
+                let another_copy_is_needed = matches!(
+                    error,
+                    Error::CopyIsPrimary | Error::PoolerDetected { .. } | Error::Settings(_)
+                );
+                if !another_copy_is_needed {
+                    // The copy is not the primary: whatever happened there is looked up there again, and a login or a
+                    // privilege may be corrected without any change of the Migration.
                     attempt.class = Class::Transient;
                 }
                 self.note(run, attempt);
