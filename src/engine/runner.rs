@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::begin::{self, NotBegun};
+use super::postponed::Postponed;
 use super::subject::{Database, Desired, Subject};
 use super::views::Views;
 use super::{clock, failure, project};
@@ -65,6 +66,7 @@ pub struct Runner {
     pub(super) epoch: Option<i64>,
     pub(super) attempt: Option<(Uuid, Attempt)>,
     refused: BTreeSet<String>,
+    postponed: Postponed,
     failures: u32,
     last: Option<Box<Run>>,
 }
@@ -78,6 +80,7 @@ impl Runner {
             epoch: None,
             attempt: None,
             refused: BTreeSet::new(),
+            postponed: Postponed::default(),
             failures: 0,
             last: None,
         }
@@ -120,7 +123,7 @@ impl Runner {
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             changed = self.start.desired.changed() => {
-                self.refused.clear();
+                self.reconsider();
                 changed.is_ok()
             }
             () = self.start.stop.cancelled() => false,
@@ -129,7 +132,7 @@ impl Runner {
 
     async fn pass(&mut self) -> Next {
         if self.start.desired.has_changed().unwrap_or(false) {
-            self.refused.clear();
+            self.reconsider();
         }
         let desired = self.start.desired.borrow_and_update().clone();
         match self.look(&desired).await {
@@ -139,6 +142,12 @@ impl Runner {
             }
             Err(error) => self.failed(&desired, &error),
         }
+    }
+
+    /// News: what was refused or postponed may be possible now.
+    fn reconsider(&mut self) {
+        self.refused.clear();
+        self.postponed.look_again();
     }
 
     async fn look(&mut self, desired: &Desired) -> Result<Next, Error> {
@@ -319,11 +328,15 @@ impl Runner {
         places: Vec<Place>,
         subjects: Vec<(Arc<Subject>, Option<Run>)>,
     ) -> Result<Next, Error> {
+        let now = clock::now();
         let mut turn = None;
+        let mut look_again = None;
         for (place, (subject, latest)) in places.into_iter().zip(subjects) {
             let refused = self.refused.contains(&subject.key.uid);
+            let later = self.postponed.until(&subject.key.uid, now);
             match place {
                 Place::Begin if refused => {}
+                Place::Begin if later.is_some() => look_again = look_again.min(later).or(later),
                 Place::Begin if turn.is_none() => turn = Some((subject, None)),
                 Place::Resume if turn.is_none() => turn = Some((subject, latest)),
                 Place::Begin | Place::Resume => {
@@ -337,6 +350,7 @@ impl Runner {
             }
         }
         match turn {
+            None if look_again.is_some() => Ok(Next::Wait(look_again)),
             None => Ok(Next::Idle),
             Some((_, Some(run))) => self.drive(desired, run).await,
             Some((subject, None)) => self.begin(desired, in_force, &subject).await,
@@ -358,6 +372,7 @@ impl Runner {
         }
         match begun {
             Ok(()) => {
+                self.postponed.remove(&subject.key.uid);
                 info!(
                     database = desired.database.name,
                     migration = subject.key.name,
@@ -378,12 +393,9 @@ impl Runner {
                 Ok(Next::Again)
             }
             Err(NotBegun::Later(cause)) => {
-                self.failures += 1;
-                let pause = failure::pause(Class::Transient, false, self.failures.min(4));
+                self.postponed.add(&subject.key.uid, clock::now());
                 self.tell(subject, Standing::Retrying(cause));
-                Ok(Next::Wait(Some(
-                    clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)),
-                )))
+                Ok(Next::Again)
             }
         }
     }
