@@ -186,6 +186,7 @@ impl<'a> Draft<'a> {
                 name: step.name.clone(),
                 summary: summaries.join("; "),
                 irreversible,
+                written_back: step.down.is_some(),
             });
             findings.extend(step.up.notes.iter().map(|note| Finding {
                 step: step.name.clone(),

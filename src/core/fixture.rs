@@ -45,6 +45,7 @@ pub fn plan() -> Plan {
         name: name.to_owned(),
         summary: summary.to_owned(),
         irreversible: None,
+        written_back: false,
     };
     Plan {
         stream: "default".to_owned(),

@@ -74,6 +74,9 @@ pub struct Step {
     pub summary: String,
     /// Why it cannot be undone, if it cannot.
     pub irreversible: Option<String>,
+    /// Whether a person wrote its way back, so that it is not known to be one until it was tried.
+    #[serde(default)]
+    pub written_back: bool,
 }
 
 /// Statements that commit together, or one statement that cannot run in a transaction.

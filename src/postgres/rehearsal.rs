@@ -3,6 +3,9 @@
 //! Invariants: the copy is never the primary; a rehearsal begins and ends where the primary stands, as far as the plan can
 //! come back; what an interrupted rehearsal left is undone by the next one, from the copy's own ledger.
 
+mod trial;
+mod verdict;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -10,11 +13,12 @@ use jiff::Timestamp;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use self::verdict::{Stop, cannot_align, compare_back, judge, left_behind, told, verdict, way_back_failed};
 use super::block::{self, Direction, Failed, Job, Limits, Ran};
 use super::catalog::path;
 use super::copy::{self, Overlap};
-use super::error::{Class, Error};
-use super::fingerprint::{self, Differences, Fingerprint};
+use super::error::Error;
+use super::fingerprint::{self, Fingerprint};
 use super::ledger::{self, NewRun, Run, Side, units};
 use super::session::Session;
 use super::statement::send_ours;
@@ -32,28 +36,6 @@ const ON_COPY: Limits = Limits {
     statement: Duration::from_hours(24),
     alone: Duration::from_hours(24),
 };
-
-/// Why a rehearsal ended early: a verdict about the plan or the copy, or an error after which nothing is known.
-enum Stop {
-    Verdict(Cause),
-    Error(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<sqlx::Error> for Stop {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Error(error.into())
-    }
-}
-
-fn verdict<T>(reason: Reason, message: impl Into<String>) -> Result<T, Stop> {
-    Err(Stop::Verdict(Cause::new(reason, message)))
-}
 
 /// Makes the copy ours: not the primary, a ledger of its own, the epoch bumped.
 ///
@@ -114,7 +96,7 @@ struct Trip<'a> {
 
 impl Trip<'_> {
     async fn whole(&mut self, primary: &mut Session, run: &Run) -> Result<RoundTrip, Stop> {
-        align(primary, self.copy).await?;
+        align(primary, self.copy).await.map_err(cannot_align)?;
         let zero = fingerprint::read(self.copy.conn()).await?;
         let there = fingerprint::read(primary.conn()).await?;
         self.fingerprint.clone_from(&zero.hash);
@@ -134,8 +116,9 @@ impl Trip<'_> {
         {
             return self.forward_only().await;
         }
+        trial::run(self.copy, self.plan, &zero).await?;
         let reached = self.up(true).await?;
-        self.down(&zero, &reached).await?;
+        self.down(&zero, &reached).await.map_err(left_behind)?;
         let again = self.up(false).await?;
         if let (Some(first), Some(second)) = (reached.last(), again.last())
             && first.hash != second.hash
@@ -146,7 +129,7 @@ impl Trip<'_> {
                 format!("the second time up ends elsewhere than the first: {differences}"),
             );
         }
-        self.down(&zero, &again).await?;
+        self.down(&zero, &again).await.map_err(left_behind)?;
         Ok(RoundTrip::Complete)
     }
 
@@ -226,14 +209,7 @@ impl Trip<'_> {
                 .checked_sub(1)
                 .and_then(|index| reached.get(index))
                 .unwrap_or(zero);
-            if now.hash != before.hash {
-                let step = self.plan.step_of(index).map_or("?", |step| step.name.as_str());
-                let message = format!(
-                    "the way back of step {step} does not bring the catalog back: {}; correct its down",
-                    told(&fingerprint::changes(before, &now))
-                );
-                return verdict(Reason::RoundTripFailed, message);
-            }
+            compare_back(self.plan, index, before, &now)?;
         }
         Ok(())
     }
@@ -252,43 +228,12 @@ fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: 
     }
 }
 
-fn told(differences: &Differences) -> String {
-    let more = differences.total.saturating_sub(differences.first.len());
-    let rest = if more == 0 {
-        String::new()
-    } else {
-        format!("; and {more} more")
-    };
-    format!("{}{rest}", differences.first.join("; "))
-}
-
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
     UnitFacts {
         unit,
         duration: ran.duration,
         held: ran.held,
         statements: ran.statements,
-    }
-}
-
-/// Turns a failed block into a verdict on the plan, unless the next attempt may be different.
-fn judge(plan: &Plan, unit: usize, block: &Block, failed: Failed, place: &str) -> Stop {
-    match failed.error.class() {
-        Class::User => {
-            let text = plan.failure(unit, block, failed.statement, &failed.error.to_string());
-            Stop::Verdict(Cause::new(
-                Reason::RehearsalFailed,
-                format!("{text} ({place}; the primary was not touched)"),
-            ))
-        }
-        Class::Transient | Class::Ambiguous | Class::Terminal | Class::Bug => Stop::Error(failed.error),
-    }
-}
-
-fn way_back_failed(plan: &Plan, unit: usize, block: &Block, failed: Failed) -> Stop {
-    match judge(plan, unit, block, failed, "on the copy, on the way back") {
-        Stop::Verdict(cause) => Stop::Verdict(Cause::new(Reason::RoundTripFailed, cause.message)),
-        stop @ Stop::Error(_) => stop,
     }
 }
 
