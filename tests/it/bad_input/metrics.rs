@@ -1,9 +1,11 @@
 //! Providers and queries that cannot be watched: found before any SQL.
 
 use anyhow::Result;
+use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::stage::{Expected, Stage};
+use super::stage::{Expected, Stage, WRONG_PASSWORD};
+use crate::harness::postgres::PASSWORD;
 use crate::harness::prometheus::Prometheus;
 use crate::harness::{ports, run};
 
@@ -64,46 +66,64 @@ fn queries_that_give_no_single_number_are_refused() -> Result<()> {
     })
 }
 
+/// Answers every query with 0, if it is asked with the right token.
+async fn guarded() -> Result<String> {
+    let answer = axum::routing::post(async |headers: HeaderMap| {
+        let token = headers.get("authorization").and_then(|value| value.to_str().ok());
+        if token != Some(&format!("Bearer {PASSWORD}")) {
+            return Err(StatusCode::UNAUTHORIZED);
+        }
+        let result = json!([{"metric": {}, "value": [jiff::Timestamp::now().as_second(), "0"]}]);
+        Ok(axum::Json(
+            json!({"status": "success", "data": {"resultType": "vector", "result": result}}),
+        ))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let router = axum::Router::new().route("/api/v1/query", answer);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    Ok(format!("http://{address}"))
+}
+
 #[test]
-fn providers_that_are_away_are_awaited() -> Result<()> {
+fn providers_that_are_away_or_refuse_are_awaited() -> Result<()> {
     run(async {
         let mut stage = Stage::new("bad_provider").await?;
         let nobody = format!("http://127.0.0.1:{}", ports::free()?);
         stage.create("MetricsProvider", "away", provider(&nobody)).await?;
-        let mut guarded = provider(&nobody);
-        guarded["prometheus"]["auth"] =
-            json!({"bearerTokenFrom": {"secretKeyRef": {"name": "token", "key": "token"}}});
+        let reference = json!({"secretKeyRef": {"name": "token", "key": "token"}});
+        let mut guarded = provider(&guarded().await?);
+        guarded["prometheus"]["auth"] = json!({"bearerTokenFrom": reference});
         stage.create("MetricsProvider", "guarded", guarded).await?;
         for name in ["away", "missing", "guarded"] {
             stage.migrate(name, watched(name, "vector(0)")).await?;
         }
-        let says = ["MetricsProvider missing does not exist"];
-        stage
-            .await_migration("missing", &Expected::retrying("ProviderNotFound", &says))
-            .await?;
-        let says = ["metric errors", "refused"];
-        stage
-            .await_migration("away", &Expected::retrying("ProviderUnreachable", &says))
-            .await?;
-        let says = ["Secret token does not exist"];
-        stage
-            .await_migration("guarded", &Expected::retrying("SecretNotFound", &says))
-            .await?;
+        let cases: [(&str, &str, &[&str]); 3] = [
+            (
+                "missing",
+                "ProviderNotFound",
+                &["MetricsProvider missing does not exist"],
+            ),
+            ("away", "ProviderUnreachable", &["metric errors"]),
+            ("guarded", "SecretNotFound", &["Secret token does not exist"]),
+        ];
+        for (name, reason, says) in cases {
+            stage
+                .await_migration(name, &Expected::retrying(reason, says))
+                .await?;
+        }
+        stage.secret("token", &json!({"token": WRONG_PASSWORD})).await?;
+        let refused = Expected::retrying("ProviderUnreachable", &["metric errors", "401"]);
+        stage.await_migration("guarded", &refused).await?;
         stage.assert_untouched().await?;
 
         let prometheus = Prometheus::start(&[]).await?;
         let url = prometheus.url();
-        stage
-            .secret("token", &json!({"token": super::stage::WRONG_PASSWORD}))
-            .await?;
+        stage.secret("token", &json!({"token": PASSWORD})).await?;
         stage.create("MetricsProvider", "missing", provider(&url)).await?;
-        for name in ["away", "guarded"] {
-            let patch = json!({"spec": {"prometheus": {"url": url}}});
-            stage
-                .try_patch("MetricsProvider", name, &patch)
-                .await?
-                .map_err(|status| anyhow::anyhow!(status.message))?;
-        }
+        let patch = json!({"spec": {"prometheus": {"url": url}}});
+        let patched = stage.try_patch("MetricsProvider", "away", &patch).await?;
+        assert!(patched.is_ok(), "{patched:?}");
         for name in ["away", "missing", "guarded"] {
             stage.await_migration(name, &Expected::ready()).await?;
         }

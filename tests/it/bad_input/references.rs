@@ -69,7 +69,7 @@ fn missing_and_wrong_secrets_heal() -> Result<()> {
                 "AuthenticationFailed",
                 &["the copy", "refused the login"],
             ),
-            ("no-url", "PlanInvalid", &["spec.primary", "passfile"]),
+            ("no-url", "ConnectionInvalid", &["spec.primary", "passfile"]),
             (
                 "no-database",
                 "DatabaseNotFound",

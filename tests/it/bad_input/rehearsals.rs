@@ -164,3 +164,30 @@ fn without_a_copy_a_failing_transaction_leaves_nothing() -> Result<()> {
         stage.finish().await
     })
 }
+
+/// An index that is built alone cannot be tried in a transaction, so that a wrong way back is found when it is too late.
+#[test]
+fn copy_that_cannot_come_back_is_said_to_need_a_refresh() -> Result<()> {
+    run(async {
+        let stage = Stage::new("bad_left_behind").await?;
+        let index = json!({
+            "up": "CREATE INDEX CONCURRENTLY i ON users (email)",
+            "down": "DROP INDEX CONCURRENTLY no_such_index",
+        });
+        let says = ["no_such_index", "on the way back", "refresh the copy"];
+        let expected = Expected::failed_on_copy("RoundTripFailed", &says);
+        stage.check("index", index, expected).await?;
+        let says = ["cannot be brought to where the primary is", "refresh the copy"];
+        let next = json!({"up": "CREATE TABLE t ()"});
+        stage
+            .check("next", next, Expected::failed_on_copy("Drifted", &says))
+            .await?;
+
+        // Refreshed by hand: what the way back did not do, and the history that knows of it.
+        stage
+            .copy
+            .execute("DROP INDEX i; DROP SCHEMA whimbrel CASCADE")
+            .await?;
+        stage.finish().await
+    })
+}

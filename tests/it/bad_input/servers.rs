@@ -18,6 +18,9 @@ fn standbys_and_poolers_are_no_primaries() -> Result<()> {
         let stage = Stage::new("bad_server").await?;
         let cluster = Cluster::start(Options::default()).await?;
         let database = cluster.database("standing").await?;
+        database
+            .execute("SET ROLE app_owner; CREATE TABLE users ()")
+            .await?;
         let (standby, pooler) = tokio::try_join!(
             cluster.standby(),
             PgBouncer::start(&stage.primary, "transaction", &[OPERATOR])
@@ -46,10 +49,6 @@ fn standbys_and_poolers_are_no_primaries() -> Result<()> {
         stage.await_migration("standby", &expected).await?;
 
         standby.promote().await?;
-        standby
-            .named(database.name())
-            .execute("SET ROLE app_owner; CREATE TABLE users ()")
-            .await?;
         stage.await_migration("standby", &Expected::ready()).await?;
         stage.finish().await
     })
