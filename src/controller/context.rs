@@ -25,6 +25,9 @@ use crate::postgres::ledger::RunKey;
 /// A status that is still on its way is written at most so often.
 pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 
+/// One that tells nothing but how far a run is, so often: a short migration costs no status in between.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
 /// What every reconcile shares.
 pub struct Context {
     /// The API server.
@@ -131,11 +134,11 @@ impl Context {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), offered);
     }
 
-    /// Returns how long the next status of an object has to wait, if it was written a moment ago.
-    pub fn too_early(&self, uid: &str) -> Option<Duration> {
+    /// Returns how long the next status of an object has to wait, if it was written less than `every` ago.
+    pub fn too_early(&self, uid: &str, every: Duration) -> Option<Duration> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = written.get(uid)?.elapsed();
-        (elapsed < STATUS_EVERY).then(|| STATUS_EVERY.saturating_sub(elapsed))
+        (elapsed < every).then(|| every.saturating_sub(elapsed))
     }
 
     /// Notes that a status was written.

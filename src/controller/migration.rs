@@ -16,10 +16,11 @@ use serde_json::json;
 use tracing::debug;
 
 use super::client::{self, CALL_LIMIT, Error};
-use super::context::Context;
+use super::context::{Context, PROGRESS_EVERY, STATUS_EVERY};
 use super::wishes;
 use crate::api::{FIELD_MANAGER, Migration, MigrationStatus};
 use crate::core::report::{self, Report};
+use crate::core::state::State;
 use crate::core::view::{Standing, View};
 use crate::engine::clock;
 use crate::postgres::ledger::RunKey;
@@ -124,7 +125,7 @@ async fn project(
         return Ok(after);
     }
     let final_word = report::is_final(&status);
-    if !final_word && let Some(wait) = context.too_early(&uid) {
+    if !final_word && let Some(wait) = context.too_early(&uid, status_every(view)) {
         return Ok(Action::requeue(wait));
     }
     if !final_word && holds_something(view) && !object.finalizers().iter().any(|name| name == FINALIZER) {
@@ -156,6 +157,17 @@ async fn project(
         set_finalizer(api, &written, false).await?;
     }
     Ok(after)
+}
+
+/// How often a status that is no last word is written.
+fn status_every(view: &View) -> Duration {
+    match &view.standing {
+        Standing::Run(run) if run.waiting.is_none() && run.attempt.is_none() => match run.state {
+            State::Planned | State::Rehearsing { .. } | State::Applying { .. } => PROGRESS_EVERY,
+            _ => STATUS_EVERY,
+        },
+        _ => STATUS_EVERY,
+    }
 }
 
 /// Whether a deletion has to wait for the run.

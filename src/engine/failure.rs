@@ -49,7 +49,7 @@ pub fn session_survives(error: &Error) -> bool {
 pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
     let (least, first, most) = match (class, lock) {
         (Class::Ambiguous, _) => (20, 100, 10_000),
-        (_, true) => (50, 200, 5_000),
+        (_, true) => (50, 200, 2_000),
         _ => (100, 500, 30_000),
     };
     let bound = u64::from(count.min(20))

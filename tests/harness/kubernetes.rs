@@ -361,7 +361,10 @@ impl ApiServer {
                 .unwrap_or_default()
                 .to_owned()
         };
-        let mut events = self.audit()?;
+        let text = std::fs::read_to_string(self.directory.join("audit.log"))?;
+        // The log is long, and most of it is about others.
+        let lines = text.lines().filter(|line| line.contains(user));
+        let mut events: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
         events.retain(|event| {
             field(event, "/user/username") == user
                 && !reads.contains(&field(event, "/verb").as_str())

@@ -1,7 +1,7 @@
 //! The private directory of this process.
 //!
 //! A small janitor process removes it when this process is gone, however that happened: statics are never dropped, and
-//! a killed process drops nothing. After a failure, or with `KEEP=1`, it stays.
+//! a killed process drops nothing. After a failure the logs stay; with `KEEP=1` everything does.
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +17,16 @@ use anyhow::{Context as _, Result};
 const TAIL: usize = 40;
 
 /// Waits for its standard input to end, which is when this process ends. Servers may still be dying then.
-const JANITOR: &str = r#"cat >/dev/null; [ -e "$1/keep" ] && exit; for i in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" && exit; sleep 0.3; done"#;
+const JANITOR: &str = r#"
+    cat >/dev/null
+    clean() {
+        if [ -s "$1/keep" ]; then
+            find "$1" -type d \( -name data -o -name etcd \) -prune -exec rm -rf {} +
+        elif [ ! -e "$1/keep" ]; then
+            rm -rf "$1"
+        fi
+    }
+    for i in 1 2 3 4 5 6 7 8 9; do clean "$1" && exit; sleep 0.3; done"#;
 
 struct Scratch {
     path: PathBuf,
@@ -91,7 +100,11 @@ pub fn subject(name: &str, log: &Path) {
 /// Keeps the directory, and prints where it is and the end of each interesting log.
 pub fn report_failure(reason: &str) {
     let Some(scratch) = SCRATCH.get() else { return };
-    let _ = std::fs::write(scratch.path.join("keep"), reason);
+    let keep = scratch.path.join("keep");
+    if !keep.exists() {
+        // Not empty: the janitor keeps the logs and drops the data.
+        let _ = std::fs::write(keep, format!("{reason}\n"));
+    }
     for (name, log) in SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
         eprintln!(
             "--- the last lines of {name} ({})\n{}",

@@ -3,7 +3,11 @@
 - apiGroups: [whimbrel.dev]
   resources: [databases, metricsproviders, migrations]
   verbs: [get, list, watch]
-# Server-side apply of the status; specs are never written.
+# The finalizer, while a run is active. A merge patch of the metadata is all that is sent; specs are never written.
+- apiGroups: [whimbrel.dev]
+  resources: [migrations]
+  verbs: [patch]
+# Server-side apply of the status.
 - apiGroups: [whimbrel.dev]
   resources: [databases/status, metricsproviders/status, migrations/status]
   verbs: [patch]

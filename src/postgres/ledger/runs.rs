@@ -73,6 +73,8 @@ pub struct Run {
     pub started_at: Timestamp,
     /// When the last unit was committed.
     pub applied_at: Option<Timestamp>,
+    /// When the last window began, as the samples count it; the clock is this program's, not the server's.
+    pub watched_since: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
     /// One entry for each unit of the plan.
@@ -98,7 +100,8 @@ pub struct RunChange<'a> {
 
 const COLUMNS: &str = "r.id, r.namespace, r.name, r.uid, r.plan, r.state, r.tokens, r.rehearsal, r.baseline, r.copy_level, r.note, \
     r.from_version, to_json(r.started_at) #>> '{}', to_json(r.applied_at) #>> '{}', to_json(r.finished_at) #>> '{}', \
-    coalesce((SELECT json_object_agg(u.unit, u.status) FROM whimbrel.units u WHERE u.run = r.id), '{}')";
+    coalesce((SELECT json_object_agg(u.unit, u.status) FROM whimbrel.units u WHERE u.run = r.id), '{}'), \
+    to_json(r.watched_since) #>> '{}'";
 
 fn time(text: Option<String>) -> Option<Timestamp> {
     text.and_then(|text| text.parse().ok())
@@ -132,6 +135,7 @@ fn read(row: &PgRow) -> Result<Run, Error> {
         from_version: row.try_get(11)?,
         started_at: time(row.try_get(12)?).unwrap_or_default(),
         applied_at: time(row.try_get(13)?),
+        watched_since: time(row.try_get(16)?),
         finished_at: time(row.try_get(14)?),
         units,
     })
@@ -213,11 +217,16 @@ impl Run {
         let mut tx = begin_fenced(conn, epoch).await?;
         let done = change.state.is_some_and(State::is_done);
         let applied = change.state.is_some_and(State::applied);
+        let watched_since = match change.state {
+            Some(State::Watching { since, .. }) => Some(since.to_string()),
+            _ => None,
+        };
         sqlx::query(
             "UPDATE whimbrel.runs SET phase = coalesce($2, phase), state = coalesce($3, state), tokens = coalesce($4, tokens), \
              rehearsal = coalesce($5, rehearsal), baseline = coalesce($6, baseline), copy_level = coalesce($7, copy_level), \
              note = coalesce($8, note), \
              applied_at = CASE WHEN $9 THEN coalesce(applied_at, clock_timestamp()) ELSE applied_at END, \
+             watched_since = coalesce($11::text::timestamptz, watched_since), \
              finished_at = CASE WHEN $3 IS NULL THEN finished_at WHEN $10 THEN clock_timestamp() END WHERE id = $1",
         )
         .bind(id)
@@ -230,6 +239,7 @@ impl Run {
         .bind(change.note)
         .bind(applied)
         .bind(done)
+        .bind(watched_since)
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;

@@ -35,6 +35,7 @@ CREATE TABLE whimbrel.runs (
     note text,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     applied_at timestamptz,
+    watched_since timestamptz,
     finished_at timestamptz
 );
 CREATE INDEX runs_version ON whimbrel.runs (stream, version, seq DESC);

@@ -103,7 +103,7 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
              Ready {after:?} after the reader ended"
         ));
         ensure!(done > 300, "the load was {done} statements only");
-        ensure!(worst <= STALL + noise, "the application was held up for {worst:?}; the machine's own noise is {noise:?}");
+        ensure!(worst <= STALL + noise * 2, "the application was held up for {worst:?}; the machine's own noise is {noise:?}");
         assert_eq!(world.ddl().await?, ["ALTER TABLE public.users"]);
         world.finish().await
     })

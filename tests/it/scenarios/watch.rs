@@ -84,7 +84,7 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
         assert_eq!(condition(&object, "RolledBack"), "True", "{object}");
 
         let way = "SELECT string_agg(unit || outcome, ' ' ORDER BY at) FROM whimbrel.history WHERE direction = 'down'";
-        assert_eq!(world.value(way).await?, "3done 2intent 2done 1done");
+        assert_eq!(world.value(way).await?, "3done 2intent 2done 1done 1done", "the default goes, then the name");
         let aside = world.columns(&world.primary).await?;
         ensure!(aside.starts_with("_whimbrel_"), "{aside}");
         let kept = format!("SELECT count(*) FROM users WHERE paid AND \"{aside}\" = 'pro'");
