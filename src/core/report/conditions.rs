@@ -57,6 +57,12 @@ pub(super) fn kstatus(summary: &Summary) -> Vec<Draft> {
         message,
         ..
     } = summary;
+    // The word by which a pause is told from an end belongs to pauses alone.
+    let word = if *reason == Reason::Paused {
+        Reason::Internal
+    } else {
+        *reason
+    };
     let (ready, beside) = match health {
         Health::Ready => (Tri::True, None),
         Health::Reconciling { failing: false } => {
@@ -69,7 +75,7 @@ pub(super) fn kstatus(summary: &Summary) -> Vec<Draft> {
         Health::Stalled { paused: true, next } => {
             (Tri::False, Some((condition::STALLED, Reason::Paused, next)))
         }
-        Health::Stalled { paused: false, next } => (Tri::False, Some((condition::STALLED, *reason, next))),
+        Health::Stalled { paused: false, next } => (Tri::False, Some((condition::STALLED, word, next))),
     };
     let ready = Draft::new(condition::READY, ready, *reason, message);
     let beside = beside.map(|(name, reason, message)| Draft::new(name, Tri::True, reason, message));

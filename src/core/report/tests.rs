@@ -423,3 +423,13 @@ fn a_wait_for_data_shows_its_verdict() {
     );
     assert_eq!(short(&status, "Analyzed"), "Unknown MetricUnknown");
 }
+
+#[test]
+fn only_a_pause_has_the_word_of_a_pause() {
+    let refused = status(&view(Standing::Refused(cause(Reason::Paused, "m"))));
+    assert_eq!(short(&refused, "Stalled"), "True Internal");
+    assert!(is_final(&refused));
+    let held = status(&of_run(run(plan(), held(breached()), 3)));
+    assert_eq!(short(&held, "Stalled"), "True Paused");
+    assert!(!is_final(&held));
+}
