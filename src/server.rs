@@ -29,14 +29,8 @@ struct Parts {
 impl Health {
     /// Not ready until each of `parts` has been reported as ready.
     pub fn waiting_for(parts: &[&'static str]) -> Self {
-        let waiting_for = parts
-            .iter()
-            .map(|part| (*part, "not checked yet".to_owned()))
-            .collect();
-        Self(Arc::new(Mutex::new(Parts {
-            waiting_for,
-            leader: false,
-        })))
+        let waiting_for = parts.iter().map(|part| (*part, "not checked yet".to_owned())).collect();
+        Self(Arc::new(Mutex::new(Parts { waiting_for, leader: false })))
     }
 
     /// Reports that `part` works.
@@ -128,20 +122,14 @@ impl Server {
     /// # Errors
     /// When the socket fails.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> std::io::Result<()> {
-        axum::serve(self.listener, self.router)
-            .with_graceful_shutdown(stop)
-            .await
+        axum::serve(self.listener, self.router).with_graceful_shutdown(stop).await
     }
 }
 
 async fn readyz(State(health): State<Health>) -> Response {
     let state = health.state();
     let ready = state.waiting_for.is_empty();
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let role = if state.leader { "leader" } else { "standby" };
     let body = serde_json::json!({ "ready": ready, "role": role, "waitingFor": state.waiting_for });
     (status, Json(body)).into_response()
@@ -183,14 +171,9 @@ mod tests {
             counter.inc();
             registry.register("example", "An example", counter);
         });
-        let server = Server::bind(ANY_PORT.into(), health.clone(), metrics)
-            .await
-            .unwrap();
+        let server = Server::bind(ANY_PORT.into(), health.clone(), metrics).await.unwrap();
         let answer = ask(server, path).await;
-        assert!(
-            answer.starts_with(&format!("HTTP/1.1 {status}")),
-            "{path}: {answer}"
-        );
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
         assert!(answer.contains(contains), "{path}: {answer}");
     }
 
@@ -198,13 +181,7 @@ mod tests {
     async fn readiness_names_what_is_missing() {
         let health = Health::waiting_for(&["api-server"]);
         check(&health, "/healthz", "200", "ok").await;
-        check(
-            &health,
-            "/readyz",
-            "503",
-            r#""waitingFor":{"api-server":"not checked yet"}"#,
-        )
-        .await;
+        check(&health, "/readyz", "503", r#""waitingFor":{"api-server":"not checked yet"}"#).await;
         health.ready("api-server");
         check(&health, "/readyz", "200", r#""ready":true,"role":"standby""#).await;
         health.leads(true);
@@ -223,17 +200,9 @@ mod tests {
     #[tokio::test]
     async fn a_taken_address_names_the_flag() {
         let health = Health::waiting_for(&[]);
-        let first = Server::bind(ANY_PORT.into(), health.clone(), Metrics::default())
-            .await
-            .unwrap();
+        let first = Server::bind(ANY_PORT.into(), health.clone(), Metrics::default()).await.unwrap();
         let taken = first.address().unwrap();
-        let error = Server::bind(taken, health, Metrics::default())
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("--listen-address") && error.contains(&taken.to_string()),
-            "{error}"
-        );
+        let error = Server::bind(taken, health, Metrics::default()).await.unwrap_err().to_string();
+        assert!(error.contains("--listen-address") && error.contains(&taken.to_string()), "{error}");
     }
 }

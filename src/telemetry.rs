@@ -27,11 +27,7 @@ pub fn init(format: LogFormat, level: &str) -> anyhow::Result<()> {
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
     let started = match format {
         LogFormat::Text => builder.with_writer(OneLine).try_init(),
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_writer(io::stdout)
-            .try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).with_writer(io::stdout).try_init(),
     };
     started.map_err(|error| anyhow::anyhow!("cannot start logging: {error}"))
 }

@@ -45,27 +45,17 @@ struct Ending {
 /// When it is not accepted.
 pub async fn prologue(world: &World) -> Result<()> {
     world.api.kubectl(&["create", "namespace", NAMESPACE])?;
-    show(
-        "kubectl apply -f deploy/demo/database.yaml",
-        &world.kubectl_apply("database.yaml")?,
-    );
+    show("kubectl apply -f deploy/demo/database.yaml", &world.kubectl_apply("database.yaml")?);
     let databases = objects(world, "Database", "databases").await?;
     await_until("the Database being Ready", SOON, async || {
         let database = databases.get(NAMESPACE).await?;
         let ready = condition(&database, "Ready")
             .with_context(|| format!("no Ready in {:?}", database.data.get("status")))?;
-        ensure!(
-            text(ready, "status") == "True",
-            "{}: {}",
-            text(ready, "reason"),
-            text(ready, "message")
-        );
+        ensure!(text(ready, "status") == "True", "{}: {}", text(ready, "reason"), text(ready, "message"));
         Ok(())
     })
     .await?;
-    let printed = world
-        .api
-        .kubectl(&["-n", NAMESPACE, "get", "databases.whimbrel.dev"])?;
+    let printed = world.api.kubectl(&["-n", NAMESPACE, "get", "databases.whimbrel.dev"])?;
     show("kubectl -n shop get databases.whimbrel.dev", &printed);
     Ok(())
 }
@@ -81,10 +71,7 @@ pub async fn first(story: &Story, world: &World) -> Result<Vec<Row>> {
     let ending = run(story, world, "act-1.yaml", "add-order-channel").await?;
     let felt = felt_since(world, before);
     let (primary, standby) = (world.database(), world.standby());
-    let (on_primary, on_copy) = (
-        act_1_is_there(&primary).await?,
-        act_1_is_there(&world.copy()).await?,
-    );
+    let (on_primary, on_copy) = (act_1_is_there(&primary).await?, act_1_is_there(&world.copy()).await?);
     let patience = if on_primary { SOON } else { Duration::ZERO };
     let on_standby = await_until("the change on the standby", patience, async || {
         ensure!(act_1_is_there(&standby).await?, "it is not there");
@@ -107,11 +94,7 @@ pub async fn first(story: &Story, world: &World) -> Result<Vec<Row>> {
             value: format!("{on_primary}, {on_copy}, {on_standby}"),
             good: on_primary && on_copy && on_standby,
         },
-        Row {
-            what: "act 1: failed requests",
-            value: of(felt),
-            good: felt.failed == 0,
-        },
+        Row { what: "act 1: failed requests", value: of(felt), good: felt.failed == 0 },
         // Told, not judged: it depends on what else the machine does.
         Row {
             what: "act 1: slowest request (and before)",
@@ -138,22 +121,13 @@ pub async fn second(story: &Story, world: &World) -> Result<Vec<Row>> {
     });
     let recovered = recovered.await.is_ok();
     let felt = felt_since(world, before);
-    let (primary, copy) = (
-        act_2_is_undone(&world.database()).await?,
-        act_2_is_undone(&world.copy()).await?,
-    );
+    let (primary, copy) = (act_2_is_undone(&world.database()).await?, act_2_is_undone(&world.copy()).await?);
     let took = rollback_seconds(&world.database()).await;
     Ok(vec![
-        Row {
-            what: "act 2: apply -> rolled back",
-            value: outcome(&ending),
-            good: rolled_back,
-        },
+        Row { what: "act 2: apply -> rolled back", value: outcome(&ending), good: rolled_back },
         Row {
             what: "act 2: breach -> last inverse committed",
-            value: took
-                .as_ref()
-                .map_or_else(ToString::to_string, |took| format!("{took:.3} s")),
+            value: took.as_ref().map_or_else(ToString::to_string, |took| format!("{took:.3} s")),
             good: took.is_ok_and(|took| took <= ROLLBACK_BOUND),
         },
         Row {
@@ -161,16 +135,8 @@ pub async fn second(story: &Story, world: &World) -> Result<Vec<Row>> {
             value: format!("{primary}, {copy}"),
             good: primary && copy,
         },
-        Row {
-            what: "act 2: failed requests until then",
-            value: of(felt),
-            good: felt.failed > 0,
-        },
-        Row {
-            what: "act 2: the error rate fell back to 0",
-            value: recovered.to_string(),
-            good: recovered,
-        },
+        Row { what: "act 2: failed requests until then", value: of(felt), good: felt.failed > 0 },
+        Row { what: "act 2: the error rate fell back to 0", value: recovered.to_string(), good: recovered },
     ])
 }
 
@@ -180,24 +146,14 @@ pub async fn second(story: &Story, world: &World) -> Result<Vec<Row>> {
 /// When a program fails.
 pub fn epilogue(story: &Story, world: &World) -> Result<()> {
     story.heading("What Kubernetes and the database say");
-    let get = |arguments: &[&str]| {
-        world
-            .api
-            .kubectl(&[&["-n", NAMESPACE, "get"], arguments].concat())
-    };
-    show(
-        "kubectl -n shop get migrations -o wide",
-        &get(&["migrations", "-o", "wide"])?,
-    );
+    let get = |arguments: &[&str]| world.api.kubectl(&[&["-n", NAMESPACE, "get"], arguments].concat());
+    show("kubectl -n shop get migrations -o wide", &get(&["migrations", "-o", "wide"])?);
     let columns =
         "custom-columns=TIME:.eventTime,TYPE:.type,REASON:.reason,OBJECT:.regarding.name,NOTE:.note";
     let events = ["events.v1.events.k8s.io", "--sort-by=.eventTime", "-o", columns];
     show("kubectl -n shop get events", &get(&events)?);
     let history = "SELECT to_char(at, 'HH24:MI:SS.MS') AS at, version, unit, direction, outcome, ms, sql FROM whimbrel.history";
-    show(
-        &format!("psql -c \"{history}\""),
-        &world.database().psql(history)?,
-    );
+    show(&format!("psql -c \"{history}\""), &world.database().psql(history)?);
     Ok(())
 }
 
@@ -222,10 +178,7 @@ async fn run(story: &Story, world: &World, manifest: &str, name: &str) -> Result
         if applied_after.is_none() && is_true(&migration, "Applied") {
             applied_after = Some(started.elapsed());
         }
-        ensure!(
-            is_true(&migration, "Ready") || is_true(&migration, "Stalled"),
-            "{now}"
-        );
+        ensure!(is_true(&migration, "Ready") || is_true(&migration, "Stalled"), "{now}");
         let reason = condition(&migration, "Ready").map(|ready| text(ready, "reason").to_owned());
         Ok(Ending {
             applied_after,
@@ -239,18 +192,10 @@ async fn run(story: &Story, world: &World, manifest: &str, name: &str) -> Result
 
 async fn weather(world: &World) -> Result<String> {
     let last = traffic::seconds(&world.load).last().copied().unwrap_or_default();
-    let rate = world
-        .error_rate()
-        .await?
-        .map_or("unknown".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
-    let Second {
-        requests,
-        failed,
-        slowest_ms,
-    } = last;
-    Ok(format!(
-        "shop: {requests} requests/s, {failed} failed, slowest {slowest_ms} ms; error rate {rate}"
-    ))
+    let rate =
+        world.error_rate().await?.map_or("unknown".to_owned(), |rate| format!("{:.0} %", rate * 100.0));
+    let Second { requests, failed, slowest_ms } = last;
+    Ok(format!("shop: {requests} requests/s, {failed} failed, slowest {slowest_ms} ms; error rate {rate}"))
 }
 
 /// What the load's report says since a second; it is up to a second late.
@@ -293,41 +238,20 @@ async fn objects(world: &World, kind: &str, plural: &str) -> Result<Api<DynamicO
         kind: kind.to_owned(),
         plural: plural.to_owned(),
     };
-    Ok(Api::namespaced_with(
-        world.api.admin().await?,
-        NAMESPACE,
-        &resource,
-    ))
+    Ok(Api::namespaced_with(world.api.admin().await?, NAMESPACE, &resource))
 }
 
 fn describe(migration: &DynamicObject) -> String {
-    let field = |pointer: &str| {
-        migration
-            .data
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let field = |pointer: &str| migration.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let (phase, progress) = (field("/status/phase"), field("/status/progress/summary"));
-    let message = condition(migration, "Ready")
-        .map(|ready| text(ready, "message"))
-        .unwrap_or_default();
-    let shown: Vec<&str> = [phase, progress, message]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-        .collect();
-    format!(
-        "{}: {}",
-        migration.metadata.name.as_deref().unwrap_or_default(),
-        shown.join(" | ")
-    )
+    let message = condition(migration, "Ready").map(|ready| text(ready, "message")).unwrap_or_default();
+    let shown: Vec<&str> = [phase, progress, message].into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{}: {}", migration.metadata.name.as_deref().unwrap_or_default(), shown.join(" | "))
 }
 
 fn condition<'a>(object: &'a DynamicObject, kind: &str) -> Option<&'a Value> {
     let conditions = object.data.pointer("/status/conditions")?.as_array()?;
-    conditions
-        .iter()
-        .find(|condition| text(condition, "type") == kind)
+    conditions.iter().find(|condition| text(condition, "type") == kind)
 }
 
 fn is_true(object: &DynamicObject, kind: &str) -> bool {

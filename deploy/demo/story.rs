@@ -10,9 +10,7 @@ pub struct Story {
 impl Story {
     /// Begins now.
     pub fn begin() -> Self {
-        Self {
-            started: Instant::now(),
-        }
+        Self { started: Instant::now() }
     }
 
     /// Time since the beginning.
@@ -27,11 +25,7 @@ impl Story {
 
     /// Begins a part.
     pub fn heading(&self, text: &str) {
-        println!(
-            "\n{}  {:>6.1}s  == {text} ==",
-            clock(),
-            self.elapsed().as_secs_f64()
-        );
+        println!("\n{}  {:>6.1}s  == {text} ==", clock(), self.elapsed().as_secs_f64());
     }
 }
 
@@ -45,10 +39,7 @@ pub fn show(command: &str, output: &str) {
 }
 
 /// The local time of the day, to be compared with what other programs log.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the clock is shown to a person and decides nothing"
-)]
+#[expect(clippy::disallowed_methods, reason = "the clock is shown to a person and decides nothing")]
 fn clock() -> String {
     jiff::Zoned::now().strftime("%H:%M:%S").to_string()
 }

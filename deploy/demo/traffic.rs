@@ -17,10 +17,7 @@ pub struct Second {
 
 /// The seconds so far; the last line may be half written.
 pub fn seconds(load: &Process) -> Vec<Second> {
-    load.log()
-        .lines()
-        .filter_map(|line| serde_json::from_str(line).ok())
-        .collect()
+    load.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
 }
 
 /// Several seconds as one.

@@ -63,17 +63,7 @@ impl World {
         let kubeconfig = api.operator_kubeconfig(operator::NAMESPACE).await?;
         let operator = Operator::start(&operator::Options::new(binary("../whimbrel")?, kubeconfig)).await?;
         story.say("whimbrel operator is up, with the rights of its ServiceAccount and no others");
-        let world = Self {
-            operator,
-            load,
-            shop,
-            shop_url,
-            prometheus,
-            api,
-            standby,
-            copy,
-            primary,
-        };
+        let world = Self { operator, load, shop, shop_url, prometheus, api, standby, copy, primary };
         world.await_traffic().await?;
         Ok(world)
     }
@@ -102,15 +92,11 @@ impl World {
     }
 
     async fn await_traffic(&self) -> Result<()> {
-        await_until(
-            "requests that Prometheus sees and that succeed",
-            SOON,
-            async || {
-                let rate = self.error_rate().await?;
-                ensure!(rate == Some(0.0), "the error rate is {rate:?}");
-                Ok(())
-            },
-        )
+        await_until("requests that Prometheus sees and that succeed", SOON, async || {
+            let rate = self.error_rate().await?;
+            ensure!(rate == Some(0.0), "the error rate is {rate:?}");
+            Ok(())
+        })
         .await
     }
 
@@ -119,17 +105,12 @@ impl World {
     /// # Errors
     /// When `kubectl` refuses: what it printed.
     pub fn kubectl_apply(&self, manifest: &str) -> Result<String> {
-        let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("deploy/demo")
-            .join(manifest);
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/demo").join(manifest);
         let text = std::fs::read_to_string(&source)?
             .replace("${PASSWORD}", PASSWORD)
             .replace("${PRIMARY_PORT}", &self.primary.port().to_string())
             .replace("${COPY_PORT}", &self.copy.port().to_string())
-            .replace(
-                "${PROMETHEUS_PORT}",
-                self.prometheus.url().rsplit(':').next().unwrap_or_default(),
-            );
+            .replace("${PROMETHEUS_PORT}", self.prometheus.url().rsplit(':').next().unwrap_or_default());
         let target = scratch::root()?.join(manifest);
         std::fs::write(&target, text)?;
         self.api.kubectl(&["apply", "-f", &target.display().to_string()])
@@ -169,20 +150,9 @@ impl World {
         ];
         let status = self.operator.stop().await?;
         ensure!(status.success(), "the operator ended with {status}");
-        drop((
-            self.load,
-            self.shop,
-            self.prometheus,
-            self.api,
-            self.standby,
-            self.copy,
-            self.primary,
-        ));
-        let left: Vec<u32> = pids
-            .into_iter()
-            .flatten()
-            .filter(|pid| Path::new(&format!("/proc/{pid}")).exists())
-            .collect();
+        drop((self.load, self.shop, self.prometheus, self.api, self.standby, self.copy, self.primary));
+        let left: Vec<u32> =
+            pids.into_iter().flatten().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         ensure!(left.is_empty(), "processes are left: {left:?}");
         Ok(())
     }
@@ -190,11 +160,7 @@ impl World {
 
 async fn stocked_primary(story: &Story) -> Result<Cluster> {
     // Real durability, so that the times mean something.
-    let primary = Cluster::start(Options {
-        durable: true,
-        ..Options::default()
-    })
-    .await?;
+    let primary = Cluster::start(Options { durable: true, ..Options::default() }).await?;
     let database = primary.database("shop").await?;
     story.say(&format!("filling the shop with {ORDERS} orders"));
     let seed = Spec::new("seed", binary("shop")?, &scratch::directory("seed")?)
@@ -223,11 +189,7 @@ async fn open_shop(database: &Database) -> Result<(Process, String)> {
         .subject()
         .env("DATABASE_URL", database.url(APPLICATION))
         .args(["serve", "--listen-address", &address]);
-    let (mut shop, url, http) = (
-        Process::start(&spec)?,
-        format!("http://{address}"),
-        http_client()?,
-    );
+    let (mut shop, url, http) = (Process::start(&spec)?, format!("http://{address}"), http_client()?);
     shop.ready(SOON, async || {
         let answer = http.get(format!("{url}/healthz")).send().await?;
         answer.error_for_status().map(drop).context("not healthy")
@@ -245,10 +207,6 @@ fn send_customers(shop: &str) -> Result<Process> {
 fn binary(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let path = own.parent().context("this program has no directory")?.join(name);
-    ensure!(
-        path.is_file(),
-        "{} is missing: run make demo, which builds it",
-        path.display()
-    );
+    ensure!(path.is_file(), "{} is missing: run make demo, which builds it", path.display());
     Ok(path)
 }

@@ -148,10 +148,7 @@ pub struct OnUnknown {
 
 impl Default for OnUnknown {
     fn default() -> Self {
-        Self {
-            action: OnUnknownAction::default(),
-            after: "5m".into(),
-        }
+        Self { action: OnUnknownAction::default(), after: "5m".into() }
     }
 }
 

@@ -93,10 +93,7 @@ pub(super) fn conditions(generator: &mut SchemaGenerator) -> Schema {
     schema.insert("items".into(), item.to_value());
     schema.insert("maxItems".into(), 16.into());
     schema.insert("x-kubernetes-list-type".into(), "map".into());
-    schema.insert(
-        "x-kubernetes-list-map-keys".into(),
-        ["type"].into_iter().collect(),
-    );
+    schema.insert("x-kubernetes-list-map-keys".into(), ["type"].into_iter().collect());
     schema
 }
 

@@ -40,10 +40,7 @@ pub fn files() -> Result<Vec<(String, String)>, serde_yaml::Error> {
         // By way of a JSON value, because serde_yaml writes enums with data as tags.
         let value = serde_json::to_value(crd).map_err(serde_yaml::Error::custom)?;
         let yaml = serde_yaml::to_string(&value)?;
-        Ok((
-            format!("{}.yaml", crd.spec.names.plural),
-            format!("{HEADER}{yaml}"),
-        ))
+        Ok((format!("{}.yaml", crd.spec.names.plural), format!("{HEADER}{yaml}")))
     };
     crds().iter().map(file).collect()
 }
@@ -63,18 +60,10 @@ fn tidy(schema: &mut JSONSchemaProps, in_list: bool) {
     if in_list {
         schema.default = None;
     }
-    if schema
-        .format
-        .as_deref()
-        .is_some_and(|format| format.starts_with("uint"))
-    {
+    if schema.format.as_deref().is_some_and(|format| format.starts_with("uint")) {
         schema.format = None;
     }
-    for property in schema
-        .properties
-        .iter_mut()
-        .flat_map(|properties| properties.values_mut())
-    {
+    for property in schema.properties.iter_mut().flat_map(|properties| properties.values_mut()) {
         tidy(property, in_list);
     }
     if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
@@ -109,16 +98,12 @@ mod tests {
                 std::fs::write(&path, &text).unwrap();
             }
             let committed = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(
-                committed == text,
-                "crds/{name} is not what the types say: run `make generate`"
-            );
+            assert!(committed == text, "crds/{name} is not what the types say: run `make generate`");
             expected.push(name);
         }
         let entries = std::fs::read_dir(directory).unwrap();
-        let mut found: Vec<_> = entries
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
+        let mut found: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         found.sort();
         assert_eq!(found, expected, "crds/ holds a file that nothing generates");
     }
@@ -164,13 +149,7 @@ mod tests {
     fn check(rule: &str, broken: fn(&str, &JSONSchemaProps, bool) -> bool) {
         for crd in crds() {
             let version = crd.spec.versions.first().unwrap();
-            let root = version
-                .schema
-                .as_ref()
-                .unwrap()
-                .open_api_v3_schema
-                .as_ref()
-                .unwrap();
+            let root = version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
             visit(root, &crd.spec.names.kind, false, &mut |path, schema, in_list| {
                 assert!(!broken(path, schema, in_list), "{path}: {rule}");
             });
@@ -191,12 +170,8 @@ mod tests {
         check("a map has a bound", |_, schema, _| {
             schema.additional_properties.is_some() && schema.max_properties.is_none()
         });
-        check("there is no default below a list", |_, schema, in_list| {
-            in_list && schema.default.is_some()
-        });
-        check("null is not a value", |_, schema, _| {
-            schema.nullable == Some(true)
-        });
+        check("there is no default below a list", |_, schema, in_list| in_list && schema.default.is_some());
+        check("null is not a value", |_, schema, _| schema.nullable == Some(true));
         check("every field is documented", |path, schema, _| {
             schema.description.is_none() && !path.ends_with("[]") && !path.ends_with("{}")
         });
@@ -206,13 +181,7 @@ mod tests {
     fn status_begins_unobserved() {
         for crd in crds() {
             let version = crd.spec.versions.first().unwrap();
-            let root = version
-                .schema
-                .as_ref()
-                .unwrap()
-                .open_api_v3_schema
-                .as_ref()
-                .unwrap();
+            let root = version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
             let status = root.properties.as_ref().unwrap().get("status").unwrap();
             let default = status.default.as_ref().map(|default| default.0.clone());
             assert_eq!(

@@ -240,11 +240,7 @@ pub struct Guard {
 
 impl Default for Guard {
     fn default() -> Self {
-        Self {
-            max_stall: "250ms".into(),
-            lock_retry_for: "30m".into(),
-            statement_timeout: None,
-        }
+        Self { max_stall: "250ms".into(), lock_retry_for: "30m".into(), statement_timeout: None }
     }
 }
 

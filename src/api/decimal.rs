@@ -28,10 +28,7 @@ impl DecimalText {
     /// A problem that names `field` when the text does not follow the pattern.
     pub fn parse(&self, field: &str) -> Result<f64, FieldProblem> {
         parse(&self.0).ok_or_else(|| {
-            FieldProblem::new(
-                field,
-                format!("{:?} is not a decimal number: write it like 0.05", self.0),
-            )
+            FieldProblem::new(field, format!("{:?} is not a decimal number: write it like 0.05", self.0))
         })
     }
 }
@@ -87,29 +84,17 @@ mod tests {
 
     #[test]
     fn decimals_are_read() {
-        for (text, expected) in [
-            ("0.05", 0.05),
-            ("20", 20.0),
-            ("-1.5", -1.5),
-            ("0", 0.0),
-            ("007", 7.0),
-        ] {
+        for (text, expected) in [("0.05", 0.05), ("20", 20.0), ("-1.5", -1.5), ("0", 0.0), ("007", 7.0)] {
             let parsed = DecimalText::from(text).parse("f").unwrap();
             assert!((parsed - expected).abs() < f64::EPSILON, "{text}: {parsed}");
         }
-        assert!(
-            DecimalText::from("999999999999999.999999999")
-                .parse("f")
-                .unwrap()
-                .is_finite()
-        );
+        assert!(DecimalText::from("999999999999999.999999999").parse("f").unwrap().is_finite());
     }
 
     #[test]
     fn other_texts_are_refused() {
-        let texts = [
-            "", "-", "+1", ".5", "5.", "1e309", "NaN", "inf", "1,5", " 1", "0x1", "1_000", "--1", "1.-5",
-        ];
+        let texts =
+            ["", "-", "+1", ".5", "5.", "1e309", "NaN", "inf", "1,5", " 1", "0x1", "1_000", "--1", "1.-5"];
         for text in texts.into_iter().chain(["1234567890123456", "0.1234567890"]) {
             let problem = DecimalText::from(text).parse("spec.max").unwrap_err();
             assert_eq!(problem.field, "spec.max", "{text:?}");

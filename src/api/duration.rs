@@ -33,10 +33,7 @@ impl DurationText {
         parse(&self.0).ok_or_else(|| {
             FieldProblem::new(
                 field,
-                format!(
-                    "{:?} is not a duration: write it like 250ms, 1m30s or 72h",
-                    self.0
-                ),
+                format!("{:?} is not a duration: write it like 250ms, 1m30s or 72h", self.0),
             )
         })
     }
@@ -66,15 +63,8 @@ fn part(text: &str) -> Option<(u64, &str)> {
         }
         None => (0, rest),
     };
-    let units = [
-        ("ms", 1000),
-        ("s", 1_000_000),
-        ("m", 60_000_000),
-        ("h", MICROS_PER_HOUR),
-    ];
-    let (unit, rest) = units
-        .iter()
-        .find_map(|(name, unit)| Some((*unit, rest.strip_prefix(name)?)))?;
+    let units = [("ms", 1000), ("s", 1_000_000), ("m", 60_000_000), ("h", MICROS_PER_HOUR)];
+    let (unit, rest) = units.iter().find_map(|(name, unit)| Some((*unit, rest.strip_prefix(name)?)))?;
     let whole = whole.parse::<u64>().ok()?;
     Some((whole * unit + thousandths * unit / 1000, rest))
 }
@@ -100,9 +90,7 @@ impl From<String> for DurationText {
 /// Writes a measured time with a precision that suits its size: `0.412ms`, `12.3s`, `1h2m3s`.
 impl From<Duration> for DurationText {
     fn from(duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros())
-            .unwrap_or(u64::MAX)
-            .min(99_999 * MICROS_PER_HOUR);
+        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX).min(99_999 * MICROS_PER_HOUR);
         let (hours, minutes) = (micros / MICROS_PER_HOUR, micros / 60_000_000 % 60);
         let (seconds, millis) = (micros / 1_000_000 % 60, micros / 1000 % 1000);
         let text = match micros {
@@ -148,11 +136,7 @@ mod tests {
 
     fn check(text: &str, expected: Option<u64>) {
         let parsed = DurationText::from(text).parse("spec.f");
-        assert_eq!(
-            parsed.clone().ok(),
-            expected.map(Duration::from_micros),
-            "{text:?}"
-        );
+        assert_eq!(parsed.clone().ok(), expected.map(Duration::from_micros), "{text:?}");
         if let Err(problem) = parsed {
             assert!(problem.to_string().starts_with("spec.f: "), "{problem}");
         }
@@ -172,13 +156,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        let other = [
-            "", "5", "s", "-1s", "+1s", "1S", "1 s", "1d", "1us", "1x", "1.s", ".5s", "1.2345s", "100000s",
-        ];
-        for text in other
-            .into_iter()
-            .chain(["1s ", "1ss", "1s1s1s1s1s", "1m 30s", "\u{661}s", "1e3s"])
-        {
+        let other =
+            ["", "5", "s", "-1s", "+1s", "1S", "1 s", "1d", "1us", "1x", "1.s", ".5s", "1.2345s", "100000s"];
+        for text in other.into_iter().chain(["1s ", "1ss", "1s1s1s1s1s", "1m 30s", "\u{661}s", "1e3s"]) {
             check(text, None);
         }
     }
@@ -186,10 +166,7 @@ mod tests {
     #[test]
     fn measured_times_are_short() {
         let check = |micros, expected: &str| {
-            assert_eq!(
-                DurationText::from(Duration::from_micros(micros)).as_str(),
-                expected
-            );
+            assert_eq!(DurationText::from(Duration::from_micros(micros)).as_str(), expected);
         };
         check(0, "0ms");
         check(412, "0.412ms");

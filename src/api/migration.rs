@@ -228,10 +228,7 @@ pub struct Rollback {
 
 impl Default for Rollback {
     fn default() -> Self {
-        Self {
-            on_breach: OnBreach::default(),
-            preserve_data: true,
-        }
+        Self { on_breach: OnBreach::default(), preserve_data: true }
     }
 }
 

@@ -13,9 +13,6 @@ pub struct FieldProblem {
 impl FieldProblem {
     /// Makes a problem of a field path and a message.
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
+        Self { field: field.into(), message: message.into() }
     }
 }

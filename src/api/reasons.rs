@@ -61,7 +61,11 @@ impl Reason {
     pub const fn may_heal(self) -> bool {
         !matches!(
             self,
-            Self::SqlRefused | Self::IrreversibleStep | Self::PlanInvalid | Self::ChecksumMismatch | Self::OutOfOrder
+            Self::SqlRefused
+                | Self::IrreversibleStep
+                | Self::PlanInvalid
+                | Self::ChecksumMismatch
+                | Self::OutOfOrder
         )
     }
 }
@@ -150,16 +154,10 @@ mod tests {
         for reason in Reason::ALL {
             let word = reason.as_str();
             assert!(words.insert(word), "{word} is there twice");
-            assert!(
-                word.len() <= 64 && word.starts_with(|c: char| c.is_ascii_uppercase()),
-                "{word}"
-            );
+            assert!(word.len() <= 64 && word.starts_with(|c: char| c.is_ascii_uppercase()), "{word}");
             assert!(word.chars().all(|c| c.is_ascii_alphabetic()), "{word}");
             let sentence = reason.sentence();
-            assert!(
-                sentence.ends_with('.') && sentence.len() > 10,
-                "{word}: {sentence}"
-            );
+            assert!(sentence.ends_with('.') && sentence.len() > 10, "{word}: {sentence}");
         }
     }
 }

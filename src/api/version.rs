@@ -42,10 +42,7 @@ impl Version {
             };
         }
         match parts.next() {
-            None => Ok(Self {
-                numbers,
-                text: text.into(),
-            }),
+            None => Ok(Self { numbers, text: text.into() }),
             Some(_) => Err(problem()),
         }
     }
@@ -53,13 +50,8 @@ impl Version {
     /// Returns the same text for all spellings of one version: no leading zeros, no trailing `.0`.
     pub fn canonical(&self) -> String {
         let [first, rest @ ..] = &self.numbers;
-        let kept = rest
-            .iter()
-            .rposition(|number| *number != 0)
-            .map_or(0, |last| last + 1);
-        rest.iter()
-            .take(kept)
-            .fold(first.to_string(), |text, number| format!("{text}.{number}"))
+        let kept = rest.iter().rposition(|number| *number != 0).map_or(0, |last| last + 1);
+        rest.iter().take(kept).fold(first.to_string(), |text, number| format!("{text}.{number}"))
     }
 }
 
@@ -107,17 +99,7 @@ mod tests {
 
     #[test]
     fn versions_are_compared_number_by_number() {
-        let ordered = [
-            "0",
-            "1",
-            "1.0.1",
-            "1.2",
-            "1.10",
-            "2",
-            "10",
-            "20261120093000",
-            "20261120093000.1",
-        ];
+        let ordered = ["0", "1", "1.0.1", "1.2", "1.10", "2", "10", "20261120093000", "20261120093000.1"];
         for pair in ordered.windows(2) {
             assert!(version(pair[0]) < version(pair[1]), "{pair:?}");
         }
@@ -125,11 +107,8 @@ mod tests {
 
     #[test]
     fn spellings_of_one_version_are_equal() {
-        for (text, other, canonical) in [
-            ("7", "007", "7"),
-            ("7", "7.0.0", "7"),
-            ("1.2.0.0", "01.02", "1.2"),
-        ] {
+        for (text, other, canonical) in [("7", "007", "7"), ("7", "7.0.0", "7"), ("1.2.0.0", "01.02", "1.2")]
+        {
             assert_eq!(version(text), version(other));
             assert_eq!(version(text).canonical(), canonical);
             assert_eq!(version(other).canonical(), canonical);
@@ -140,20 +119,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        let texts = [
-            "",
-            ".",
-            "1.",
-            ".1",
-            "1..2",
-            "1.2.3.4.5",
-            "v1",
-            "1-rc1",
-            "-1",
-            "+1",
-            "1 ",
-            "\u{661}",
-        ];
+        let texts = ["", ".", "1.", ".1", "1..2", "1.2.3.4.5", "v1", "1-rc1", "-1", "+1", "1 ", "\u{661}"];
         for text in texts.into_iter().chain(["1234567890123456789", "1.1234567890"]) {
             let problem = Version::parse(text, "spec.version").unwrap_err();
             assert!(problem.to_string().starts_with("spec.version: "), "{problem}");

@@ -64,16 +64,12 @@ mod tests {
     fn every_operator_flag_has_its_variable_and_its_help() {
         let command = Cli::command();
         let operator = command.find_subcommand("operator").unwrap();
-        for arg in operator
-            .get_arguments()
-            .filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()))
+        for arg in
+            operator.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str()))
         {
             let flag = arg.get_long().unwrap();
             let expected = format!("WHIMBREL_{}", flag.to_uppercase().replace('-', "_"));
-            assert_eq!(
-                arg.get_env().and_then(|env| env.to_str()),
-                Some(expected.as_str())
-            );
+            assert_eq!(arg.get_env().and_then(|env| env.to_str()), Some(expected.as_str()));
             assert!(arg.get_help().is_some(), "--{flag} has no help");
         }
     }
@@ -86,17 +82,8 @@ mod tests {
         };
         check(&["whimbrel", "migrate"], "'migrate'");
         check(&["whimbrel", "operator", "--verbose"], "'--verbose'");
-        check(
-            &["whimbrel", "operator", "--listen-address", "8080"],
-            "--listen-address",
-        );
-        check(
-            &["whimbrel", "operator", "--lease-duration", "15"],
-            "--lease-duration",
-        );
-        check(
-            &["whimbrel", "operator", "--max-concurrent-databases", "0"],
-            "--max-concurrent-databases",
-        );
+        check(&["whimbrel", "operator", "--listen-address", "8080"], "--listen-address");
+        check(&["whimbrel", "operator", "--lease-duration", "15"], "--lease-duration");
+        check(&["whimbrel", "operator", "--max-concurrent-databases", "0"], "--max-concurrent-databases");
     }
 }

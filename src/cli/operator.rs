@@ -30,12 +30,7 @@ pub(super) struct Args {
     listen_address: SocketAddr,
 
     /// Watch only this namespace; may be repeated or separated by commas. Default: all namespaces.
-    #[arg(
-        long,
-        env = "WHIMBREL_WATCH_NAMESPACE",
-        value_name = "NAMESPACE",
-        value_delimiter = ','
-    )]
+    #[arg(long, env = "WHIMBREL_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
     watch_namespace: Vec<String>,
 
     /// Work on at most so many databases at the same time.
@@ -57,12 +52,7 @@ pub(super) struct Args {
     leader_election: bool,
 
     /// Name of the Lease.
-    #[arg(
-        long,
-        env = "WHIMBREL_LEASE_NAME",
-        value_name = "NAME",
-        default_value = "whimbrel"
-    )]
+    #[arg(long, env = "WHIMBREL_LEASE_NAME", value_name = "NAME", default_value = "whimbrel")]
     lease_name: String,
 
     /// Namespace of the Lease. Default: `POD_NAMESPACE`, else the namespace of the kubeconfig's context.
@@ -91,9 +81,8 @@ pub(super) struct Args {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let signed: SignedDuration = text
-        .parse()
-        .map_err(|_| "expected a duration with a unit, such as 15s or 500ms".to_owned())?;
+    let signed: SignedDuration =
+        text.parse().map_err(|_| "expected a duration with a unit, such as 15s or 500ms".to_owned())?;
     Duration::try_from(signed).map_err(|_| "a duration cannot be negative".to_owned())
 }
 
@@ -102,11 +91,8 @@ fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// When it cannot start, the Lease was taken over, or the work did not stop in time: the process must end.
 pub(super) fn run(args: Args) -> anyhow::Result<()> {
-    let level = args
-        .log_level
-        .clone()
-        .or_else(|| std::env::var("RUST_LOG").ok())
-        .unwrap_or("info".to_owned());
+    let level =
+        args.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok()).unwrap_or("info".to_owned());
     telemetry::init(args.log_format, &level)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -166,15 +152,7 @@ impl Operator {
             registry.register("build", "The version that runs", version);
         });
         let stop = on_signal()?;
-        Ok(Self {
-            args,
-            lease,
-            client,
-            health,
-            metrics,
-            leader,
-            stop,
-        })
+        Ok(Self { args, lease, client, health, metrics, leader, stop })
     }
 
     /// Serves one term after the other. An unreachable API server ends a term, not the process; the successor of a
@@ -235,9 +213,8 @@ impl Operator {
         }
         self.show_leader(true);
         let cease = self.stop.child_token();
-        let mut acting = tokio::spawn(controller::run(
-            self.controller_options(leadership.clone(), cease.clone()),
-        ));
+        let mut acting =
+            tokio::spawn(controller::run(self.controller_options(leadership.clone(), cease.clone())));
         let (end, limit) = tokio::select! {
             ended = &mut acting => return finished(ended, self.stop.is_cancelled()),
             () = self.stop.cancelled() => (End::Stopped, self.args.shutdown_grace),
@@ -283,33 +260,19 @@ fn finished(
     ended: Result<Result<(), controller::Error>, tokio::task::JoinError>,
     asked_to: bool,
 ) -> anyhow::Result<End> {
-    ended
-        .context("the controller broke off")?
-        .context("the controller failed")?;
-    if asked_to {
-        Ok(End::Stopped)
-    } else {
-        bail!("the controller ended by itself")
-    }
+    ended.context("the controller broke off")?.context("the controller failed")?;
+    if asked_to { Ok(End::Stopped) } else { bail!("the controller ended by itself") }
 }
 
 async fn lost(leadership: &mut watch::Receiver<Leadership>) -> Loss {
-    match leadership
-        .wait_for(|now| matches!(now, Leadership::Lost(_)))
-        .await
-        .as_deref()
-    {
+    match leadership.wait_for(|now| matches!(now, Leadership::Lost(_))).await.as_deref() {
         Ok(Leadership::Lost(loss)) => loss.clone(),
         _ => Loss::TakenOver("nobody: the election ended".to_owned()),
     }
 }
 
 fn lease_config(args: &Args, context_namespace: &str) -> anyhow::Result<LeaseConfig> {
-    let variable = |name| {
-        std::env::var(name)
-            .ok()
-            .filter(|value: &String| !value.is_empty())
-    };
+    let variable = |name| std::env::var(name).ok().filter(|value: &String| !value.is_empty());
     let namespace = args.lease_namespace.clone().or_else(|| variable("POD_NAMESPACE"));
     let identity = args.identity.clone().or_else(|| variable("POD_NAME"));
     let lease = LeaseConfig {
@@ -326,11 +289,7 @@ fn lease_config(args: &Args, context_namespace: &str) -> anyhow::Result<LeaseCon
 
 fn host_and_random() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() {
-        "whimbrel"
-    } else {
-        host.trim()
-    };
+    let host = if host.trim().is_empty() { "whimbrel" } else { host.trim() };
     format!("{host}_{}", uuid::Uuid::new_v4().simple())
 }
 
@@ -341,10 +300,7 @@ fn on_signal() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let token = stop.clone();
     tokio::spawn(async move {
-        for told in [
-            "stopping at a safe point; once more to end at once",
-            "ending at once",
-        ] {
+        for told in ["stopping at a safe point; once more to end at once", "ending at once"] {
             tokio::select! {
                 _ = terminate.recv() => {}
                 _ = interrupt.recv() => {}

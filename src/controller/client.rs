@@ -41,8 +41,7 @@ pub enum Error {
 impl Error {
     /// Whether the object was changed or created by somebody else in between.
     pub fn is_conflict(&self) -> bool {
-        self.status()
-            .is_some_and(|status| status.is_conflict() || status.is_already_exists())
+        self.status().is_some_and(|status| status.is_conflict() || status.is_already_exists())
     }
 
     /// Whether the API server said that there is no such object, or no such kind.
@@ -68,9 +67,7 @@ impl Error {
 /// # Errors
 /// When there is no configuration or it cannot be used. The API server is not contacted yet.
 pub async fn client() -> Result<Client, Error> {
-    let mut config = Config::infer()
-        .await
-        .map_err(|error| Error::Config(Box::new(error)))?;
+    let mut config = Config::infer().await.map_err(|error| Error::Config(Box::new(error)))?;
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(Duration::from_secs(15));
     config.read_timeout = Some(SILENCE_LIMIT);
@@ -90,14 +87,8 @@ pub async fn within<T>(
 ) -> Result<T, Error> {
     match tokio::time::timeout(limit, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(cause)) => Err(Error::Call {
-            what: what.to_owned(),
-            cause: Box::new(cause),
-        }),
-        Err(_) => Err(Error::Deadline {
-            what: what.to_owned(),
-            limit,
-        }),
+        Ok(Err(cause)) => Err(Error::Call { what: what.to_owned(), cause: Box::new(cause) }),
+        Err(_) => Err(Error::Deadline { what: what.to_owned(), limit }),
     }
 }
 
@@ -126,26 +117,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_error_says_what_was_attempted_and_what_was_answered() {
-        let status = Status {
-            code: 403,
-            ..Status::failure("leases is forbidden", "Forbidden")
-        };
+        let status = Status { code: 403, ..Status::failure("leases is forbidden", "Forbidden") };
         let refused = async { Err::<(), _>(kube::Error::Api(status.boxed())) };
-        let error = within(CALL_LIMIT, "read the Lease a/b", refused)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot read the Lease a/b: leases is forbidden (403)"
-        );
+        let error = within(CALL_LIMIT, "read the Lease a/b", refused).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the Lease a/b: leases is forbidden (403)");
 
         let silent = std::future::pending::<kube::Result<()>>();
-        let error = within(Duration::from_millis(5), "read the Lease a/b", silent)
-            .await
-            .unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "cannot read the Lease a/b: no answer from the API server within 5ms"
-        );
+        let error = within(Duration::from_millis(5), "read the Lease a/b", silent).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot read the Lease a/b: no answer from the API server within 5ms");
     }
 }

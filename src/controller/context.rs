@@ -143,18 +143,12 @@ impl Context {
 
     /// Notes that a status was written.
     pub fn wrote(&self, uid: &str) {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(uid.to_owned(), Instant::now());
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
     }
 
     /// Forgets an object that is gone or settled.
     pub fn forget(&self, uid: &str) {
-        self.written
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(uid);
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.views.forget(uid);
     }

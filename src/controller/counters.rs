@@ -60,10 +60,6 @@ impl Counters {
 
     /// Counts an event.
     pub fn event(&self, reason: Reason) {
-        self.events
-            .get_or_create(&ReasonLabel {
-                reason: reason.as_str(),
-            })
-            .inc();
+        self.events.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 }

@@ -55,10 +55,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     if !due(&object, &migrations, active.as_deref()) {
         return Ok(Action::await_change());
     }
-    let surveyed = match Resolver::new(context.client.clone(), &namespace)
-        .database(&object)
-        .await
-    {
+    let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
         Ok(database) => survey::survey(&database, active.is_some()).await,
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
@@ -81,11 +78,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         .await?;
         context.counters.status_write();
     }
-    Ok(if well {
-        Action::await_change()
-    } else {
-        Action::requeue(LOOK_AGAIN)
-    })
+    Ok(if well { Action::await_change() } else { Action::requeue(LOOK_AGAIN) })
 }
 
 /// Whether the status may say something else than it should.
@@ -96,25 +89,19 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>) -
     {
         return true;
     }
-    let ready = status
-        .conditions
-        .iter()
-        .any(|one| one.type_ == condition::READY && one.status == "True");
+    let ready = status.conditions.iter().any(|one| one.type_ == condition::READY && one.status == "True");
     let asked = object.annotations().contains_key(RECONCILE_REQUESTED_AT) && !ready;
-    let news = migrations
-        .iter()
-        .filter_map(|migration| migration.status.as_ref())
-        .any(|migration| {
-            let (Some(stream), Some(version)) = (&migration.stream, &migration.to_version) else {
-                return false;
-            };
-            let known = status.current_versions.get(stream);
-            let version = crate::core::compile::canonical_version(version);
-            match migration.applied {
-                Some(true) => known.is_none_or(|known| is_below(known, &version)),
-                _ => known == Some(&version),
-            }
-        });
+    let news = migrations.iter().filter_map(|migration| migration.status.as_ref()).any(|migration| {
+        let (Some(stream), Some(version)) = (&migration.stream, &migration.to_version) else {
+            return false;
+        };
+        let known = status.current_versions.get(stream);
+        let version = crate::core::compile::canonical_version(version);
+        match migration.applied {
+            Some(true) => known.is_none_or(|known| is_below(known, &version)),
+            _ => known == Some(&version),
+        }
+    });
     !ready || asked || news
 }
 

@@ -60,11 +60,7 @@ pub async fn run(client: Client, cfg: LeaseConfig, tell: watch::Sender<Leadershi
             }
             Act::Wait(pause) => {
                 // Standbys spread out, so that they do not all reach for a free Lease in the same moment.
-                let pause = if view.leads_until(&cfg).is_some() {
-                    pause
-                } else {
-                    jittered(pause)
-                };
+                let pause = if view.leads_until(&cfg).is_some() { pause } else { jittered(pause) };
                 let _ = tokio::time::timeout(pause, stop.cancelled()).await;
                 view.waited();
             }
@@ -81,21 +77,15 @@ async fn carry_out(act: &Act, api: &Api<Lease>, cfg: &LeaseConfig, view: &mut Vi
     let what = format!("{} the Lease {}/{}", verb(act), cfg.namespace, cfg.name);
     let params = PostParams::default();
     let answer = match act {
-        Act::Look => client::within(limit, &what, api.get_opt(&cfg.name))
-            .await
-            .map(|record| (record, false)),
+        Act::Look => client::within(limit, &what, api.get_opt(&cfg.name)).await.map(|record| (record, false)),
         Act::Create => {
             let claim = view.claim(cfg, clock::now());
-            client::within(limit, &what, api.create(&params, &claim))
-                .await
-                .map(|record| (Some(record), true))
+            client::within(limit, &what, api.create(&params, &claim)).await.map(|record| (Some(record), true))
         }
         _ => {
             let claim = view.claim(cfg, clock::now());
             let write = api.replace(&cfg.name, &params, &claim);
-            client::within(limit, &what, write)
-                .await
-                .map(|record| (Some(record), true))
+            client::within(limit, &what, write).await.map(|record| (Some(record), true))
         }
     };
     let now = Instant::now();
@@ -125,9 +115,7 @@ fn verb(act: &Act) -> &'static str {
 fn tell_news(view: &View, cfg: &LeaseConfig, tell: &watch::Sender<Leadership>) {
     let news = match view.leads_until(cfg) {
         Some(until) => Leadership::Leader { until: Some(until) },
-        None => Leadership::Standby {
-            holder: view.holder().map(str::to_owned),
-        },
+        None => Leadership::Standby { holder: view.holder().map(str::to_owned) },
     };
     tell.send_if_modified(|old| {
         let new_role = match (&*old, &news) {
@@ -153,12 +141,9 @@ async fn release(api: &Api<Lease>, cfg: &LeaseConfig, view: &View) {
         return;
     };
     let limit = (cfg.renew_deadline / 2).min(time_left(view, cfg, Instant::now()));
-    let released: Result<Lease, Error> = client::within(
-        limit,
-        "release the Lease",
-        api.replace(&cfg.name, &PostParams::default(), &lease),
-    )
-    .await;
+    let released: Result<Lease, Error> =
+        client::within(limit, "release the Lease", api.replace(&cfg.name, &PostParams::default(), &lease))
+            .await;
     match released {
         Ok(_) => info!("the lease is released"),
         Err(error) => warn!(%error, "the lease is left to expire"),

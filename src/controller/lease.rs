@@ -118,13 +118,7 @@ pub enum Loss {
 impl View {
     /// Nothing observed yet.
     pub fn new(now: Instant) -> Self {
-        Self {
-            record: None,
-            changed_at: now,
-            fresh: false,
-            not_before: None,
-            held: None,
-        }
+        Self { record: None, changed_at: now, fresh: false, not_before: None, held: None }
     }
 
     /// The API server answered a read with this record, or with none.
@@ -139,15 +133,8 @@ impl View {
 
     /// The API server confirmed a write of ours, which was sent at `sent_at`.
     pub fn confirmed(&mut self, record: Lease, sent_at: Instant, now: Instant) {
-        let transitions = record
-            .spec
-            .as_ref()
-            .and_then(|s| s.lease_transitions)
-            .unwrap_or(0);
-        self.held = Some(Held {
-            transitions,
-            renewed_at: sent_at,
-        });
+        let transitions = record.spec.as_ref().and_then(|s| s.lease_transitions).unwrap_or(0);
+        self.held = Some(Held { transitions, renewed_at: sent_at });
         self.observe(Some(record), now);
     }
 
@@ -181,9 +168,7 @@ impl View {
         };
         let mut lease = self.record.clone().unwrap_or(Lease { metadata, spec: None });
         let before = lease.spec.take().unwrap_or_default();
-        let renewal = self
-            .held
-            .is_some_and(|held| is_ours(&before, held, &cfg.identity));
+        let renewal = self.held.is_some_and(|held| is_ours(&before, held, &cfg.identity));
         let transitions = match (&self.record, renewal) {
             (None, _) => 0,
             (Some(_), true) => before.lease_transitions.unwrap_or(0),
@@ -192,11 +177,7 @@ impl View {
         lease.spec = Some(LeaseSpec {
             holder_identity: Some(cfg.identity.clone()),
             lease_duration_seconds: Some(i32::try_from(cfg.duration.as_secs()).unwrap_or(i32::MAX)),
-            acquire_time: if renewal {
-                before.acquire_time
-            } else {
-                Some(MicroTime(wall))
-            },
+            acquire_time: if renewal { before.acquire_time } else { Some(MicroTime(wall)) },
             renew_time: Some(MicroTime(wall)),
             lease_transitions: Some(transitions),
             preferred_holder: before.preferred_holder,
@@ -229,10 +210,8 @@ pub fn next(view: &View, cfg: &LeaseConfig, now: Instant) -> Act {
             return Act::Lost(Loss::NotRenewed(silent));
         }
     }
-    if let Some(pause) = view
-        .not_before
-        .and_then(|at| at.checked_duration_since(now))
-        .filter(|p| !p.is_zero())
+    if let Some(pause) =
+        view.not_before.and_then(|at| at.checked_duration_since(now)).filter(|p| !p.is_zero())
     {
         return Act::Wait(pause.min(time_left(view, cfg, now)));
     }
@@ -248,23 +227,16 @@ pub fn next(view: &View, cfg: &LeaseConfig, now: Instant) -> Act {
 
 /// Time until a leader must stop; the longest time for a standby.
 pub fn time_left(view: &View, cfg: &LeaseConfig, now: Instant) -> Duration {
-    view.leads_until(cfg)
-        .map_or(Duration::MAX, |until| until.saturating_duration_since(now))
+    view.leads_until(cfg).map_or(Duration::MAX, |until| until.saturating_duration_since(now))
 }
 
 fn renew(record: &Lease, held: Held, cfg: &LeaseConfig, now: Instant) -> Act {
-    let ours = record
-        .spec
-        .as_ref()
-        .is_some_and(|spec| is_ours(spec, held, &cfg.identity));
+    let ours = record.spec.as_ref().is_some_and(|spec| is_ours(spec, held, &cfg.identity));
     if !ours {
         let holder = holder(Some(record)).unwrap_or("nobody");
         return Act::Lost(Loss::TakenOver(holder.to_owned()));
     }
-    match cfg
-        .renew_interval
-        .checked_sub(now.saturating_duration_since(held.renewed_at))
-    {
+    match cfg.renew_interval.checked_sub(now.saturating_duration_since(held.renewed_at)) {
         Some(rest) if !rest.is_zero() => Act::Wait(rest),
         _ => Act::Renew,
     }
@@ -300,9 +272,7 @@ fn spec(record: Option<&Lease>) -> Option<&LeaseSpec> {
 }
 
 fn holder(record: Option<&Lease>) -> Option<&str> {
-    spec(record)
-        .and_then(|spec| spec.holder_identity.as_deref())
-        .filter(|name| !name.is_empty())
+    spec(record).and_then(|spec| spec.holder_identity.as_deref()).filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]
@@ -338,10 +308,7 @@ mod tests {
             renew_time: Some(MicroTime(wall(renewed))),
             ..LeaseSpec::default()
         };
-        Lease {
-            metadata: ObjectMeta::default(),
-            spec: Some(spec),
-        }
+        Lease { metadata: ObjectMeta::default(), spec: Some(spec) }
     }
 
     /// A standby that saw `lease` at `t0` and looked again `ages` later, unchanged.
@@ -391,11 +358,7 @@ mod tests {
         for renewed in [-7_200, 0, 7_200, 4_000_000_000] {
             let t0 = Instant::now();
             let view = standby(Some(record("b", 0, renewed)), t0, secs(14));
-            assert_eq!(
-                next(&view, &cfg(), t0 + secs(14)),
-                Act::Wait(secs(1)),
-                "renewed at {renewed}"
-            );
+            assert_eq!(next(&view, &cfg(), t0 + secs(14)), Act::Wait(secs(1)), "renewed at {renewed}");
         }
     }
 
@@ -416,15 +379,8 @@ mod tests {
         assert_eq!(next(&view, &cfg(), t0), Act::Wait(secs(2)));
         assert_eq!(next(&view, &cfg(), t0 + secs(2)), Act::Renew);
         view.failed(t0 + secs(9), secs(2));
-        assert_eq!(
-            next(&view, &cfg(), t0 + secs(9)),
-            Act::Wait(secs(1)),
-            "never waits past the deadline"
-        );
-        assert_eq!(
-            next(&view, &cfg(), t0 + secs(10)),
-            Act::Lost(Loss::NotRenewed(secs(10)))
-        );
+        assert_eq!(next(&view, &cfg(), t0 + secs(9)), Act::Wait(secs(1)), "never waits past the deadline");
+        assert_eq!(next(&view, &cfg(), t0 + secs(10)), Act::Lost(Loss::NotRenewed(secs(10))));
     }
 
     #[test]
@@ -445,20 +401,13 @@ mod tests {
 
     #[test]
     fn a_leader_has_lost_when_the_record_is_of_another_term() {
-        for (lease, by) in [
-            (record("b", 1, 0), "b"),
-            (record(ME, 1, 0), ME),
-            (record("", 0, 0), "nobody"),
-        ] {
+        for (lease, by) in [(record("b", 1, 0), "b"), (record(ME, 1, 0), ME), (record("", 0, 0), "nobody")] {
             let t0 = Instant::now();
             let mut view = leader(t0);
             view.failed(t0 + secs(2), secs(0));
             assert_eq!(next(&view, &cfg(), t0 + secs(2)), Act::Look);
             view.observe(Some(lease), t0 + secs(2));
-            assert_eq!(
-                next(&view, &cfg(), t0 + secs(2)),
-                Act::Lost(Loss::TakenOver(by.to_owned()))
-            );
+            assert_eq!(next(&view, &cfg(), t0 + secs(2)), Act::Lost(Loss::TakenOver(by.to_owned())));
         }
     }
 
@@ -470,11 +419,7 @@ mod tests {
         view.failed(t0 + secs(2), secs(0));
         view.observe(Some(written), t0 + secs(3));
         assert_eq!(next(&view, &cfg(), t0 + secs(3)), Act::Renew);
-        assert_eq!(
-            view.leads_until(&cfg()),
-            Some(t0 + secs(10)),
-            "only a confirmed write extends the term"
-        );
+        assert_eq!(view.leads_until(&cfg()), Some(t0 + secs(10)), "only a confirmed write extends the term");
     }
 
     #[test]
@@ -492,10 +437,7 @@ mod tests {
         let mut view = standby(Some(record("b", 6, 0)), t0, secs(15));
         let taken = view.claim(&cfg(), wall(100));
         let spec = taken.spec.clone().unwrap();
-        assert_eq!(
-            (spec.holder_identity.as_deref(), spec.lease_transitions),
-            (Some(ME), Some(7))
-        );
+        assert_eq!((spec.holder_identity.as_deref(), spec.lease_transitions), (Some(ME), Some(7)));
         view.confirmed(taken, t0 + secs(15), t0 + secs(15));
         let renewed = view.claim(&cfg(), wall(102)).spec.unwrap();
         assert_eq!(renewed.lease_transitions, Some(7));
@@ -507,18 +449,9 @@ mod tests {
     fn a_released_lease_is_free_at_once_and_only_the_holder_releases() {
         let t0 = Instant::now();
         let freed = leader(t0).release(&cfg(), wall(1)).unwrap();
-        let other = LeaseConfig {
-            identity: "b".to_owned(),
-            ..cfg()
-        };
-        assert_eq!(
-            next(&standby(Some(freed), t0, secs(0)), &other, t0),
-            Act::TakeOver
-        );
-        assert_eq!(
-            standby(Some(record("b", 0, 0)), t0, secs(0)).release(&cfg(), wall(1)),
-            None
-        );
+        let other = LeaseConfig { identity: "b".to_owned(), ..cfg() };
+        assert_eq!(next(&standby(Some(freed), t0, secs(0)), &other, t0), Act::TakeOver);
+        assert_eq!(standby(Some(record("b", 0, 0)), t0, secs(0)).release(&cfg(), wall(1)), None);
     }
 
     #[test]

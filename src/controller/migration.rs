@@ -75,10 +75,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
 
 /// Writes the first status of a new generation, before anything else is done for it.
 async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> Result<Migration, Error> {
-    let observed = object
-        .status
-        .as_ref()
-        .and_then(|status| status.observed_generation);
+    let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     if observed == object.metadata.generation {
         return Ok(object.clone());
     }
@@ -180,27 +177,16 @@ fn requeue(view: &View) -> Action {
 }
 
 async fn set_finalizer(api: &Api<Migration>, object: &Migration, wanted: bool) -> Result<(), Error> {
-    let mut finalizers: Vec<String> = object
-        .finalizers()
-        .iter()
-        .filter(|name| *name != FINALIZER)
-        .cloned()
-        .collect();
+    let mut finalizers: Vec<String> =
+        object.finalizers().iter().filter(|name| *name != FINALIZER).cloned().collect();
     if wanted {
         finalizers.push(FINALIZER.to_owned());
     }
     let patch = json!({"metadata": {"uid": object.uid(), "resourceVersion": object.resource_version(), "finalizers": finalizers}});
     let what = "set the finalizer of a Migration";
-    let params = PatchParams {
-        field_manager: Some(FIELD_MANAGER.to_owned()),
-        ..PatchParams::default()
-    };
-    match client::within(
-        CALL_LIMIT,
-        what,
-        api.patch(&object.name_any(), &params, &Patch::Merge(&patch)),
-    )
-    .await
+    let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    match client::within(CALL_LIMIT, what, api.patch(&object.name_any(), &params, &Patch::Merge(&patch)))
+        .await
     {
         Ok(_) => Ok(()),
         Err(error) if error.is_not_found() => Ok(()),
@@ -216,16 +202,9 @@ async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration
         wishes::hand_over(context, object).await?;
         return Ok(Action::await_change());
     }
-    let since = object
-        .meta()
-        .deletion_timestamp
-        .as_ref()
-        .map(|time| clock::now().duration_since(time.0));
+    let since = object.meta().deletion_timestamp.as_ref().map(|time| clock::now().duration_since(time.0));
     let too_long = since.is_some_and(|since| since.unsigned_abs() > DELETION_LIMIT);
-    let stopped = context
-        .views
-        .get(&uid)
-        .is_some_and(|view| !holds_something(&view));
+    let stopped = context.views.get(&uid).is_some_and(|view| !holds_something(&view));
     if stopped || too_long {
         set_finalizer(api, object, false).await?;
         context.forget(&uid);

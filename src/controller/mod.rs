@@ -75,10 +75,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
     let tracker = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(options.max_concurrent_databases));
     let counters = Counters::new(&options.metrics);
-    let reporter = Reporter {
-        controller: "whimbrel".into(),
-        instance: Some(options.identity.clone()),
-    };
+    let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
     let recorder = Recorder::new(options.client.clone(), reporter);
     let scopes: Vec<Option<String>> = if options.watch_namespaces.is_empty() {
         vec![None]
@@ -103,12 +100,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             leadership: options.leadership.clone(),
             identity: options.identity.clone(),
         };
-        watches.push(tokio::spawn(migrations(
-            &options.client,
-            scope.as_deref(),
-            news,
-            make,
-        )));
+        watches.push(tokio::spawn(migrations(&options.client, scope.as_deref(), news, make)));
     }
     for watch in watches {
         // A watch that broke off is a defect; the others have ended by the same token.
@@ -127,10 +119,7 @@ where
     K: kube::Resource<Scope = kube::core::NamespaceResourceScope>,
     K::DynamicType: Default,
 {
-    namespace.map_or_else(
-        || Api::all(client.clone()),
-        |namespace| Api::namespaced(client.clone(), namespace),
-    )
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
 /// The controller of Migrations in one namespace, or in all.
@@ -167,22 +156,14 @@ fn migrations(
             watcher::Config::default(),
             move |provider: MetricsProvider| {
                 concerned(&by_provider, &provider, |migration| {
-                    let metrics = migration
-                        .spec
-                        .analysis
-                        .iter()
-                        .flat_map(|analysis| &analysis.metrics);
-                    metrics
-                        .into_iter()
-                        .any(|metric| metric.provider_ref.name == provider.name_any())
+                    let metrics = migration.spec.analysis.iter().flat_map(|analysis| &analysis.metrics);
+                    metrics.into_iter().any(|metric| metric.provider_ref.name == provider.name_any())
                 })
             },
         )
         .reconcile_on(news)
         .graceful_shutdown_on(async move { stop.cancelled().await });
-    let migrations = controller
-        .run(migration::reconcile, failed, context)
-        .for_each(note);
+    let migrations = controller.run(migration::reconcile, failed, context).for_each(note);
     async move {
         tokio::join!(migrations, databases, providers);
     }
@@ -218,14 +199,11 @@ fn providers(
     context: Arc<Context>,
 ) -> impl Future<Output = ()> + Send + 'static + use<> {
     let stop = context.stop.clone();
-    Controller::new(
-        scoped::<MetricsProvider>(client, namespace),
-        watcher::Config::default(),
-    )
-    .with_config(Config::default().concurrency(8))
-    .graceful_shutdown_on(async move { stop.cancelled().await })
-    .run(provider::reconcile, failed, context)
-    .for_each(note)
+    Controller::new(scoped::<MetricsProvider>(client, namespace), watcher::Config::default())
+        .with_config(Config::default().concurrency(8))
+        .graceful_shutdown_on(async move { stop.cancelled().await })
+        .run(provider::reconcile, failed, context)
+        .for_each(note)
 }
 
 async fn note<T, E: std::fmt::Display>(done: Result<T, E>) {
@@ -241,19 +219,13 @@ fn concerned<K: ResourceExt>(
     is: impl Fn(&Migration) -> bool,
 ) -> Vec<ObjectRef<Migration>> {
     let state = store.state();
-    let same = state
-        .iter()
-        .filter(|migration| migration.namespace() == changed.namespace() && is(migration));
+    let same = state.iter().filter(|migration| migration.namespace() == changed.namespace() && is(migration));
     same.map(|migration| ObjectRef::from_obj(&**migration)).collect()
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the runtime's")]
 fn failed<K: ResourceExt>(object: Arc<K>, error: &client::Error, context: Arc<Context>) -> Action {
     context.counters.failure();
-    warn!(
-        name = object.name_any(),
-        namespace = object.namespace(),
-        "{error}; trying again"
-    );
+    warn!(name = object.name_any(), namespace = object.namespace(), "{error}; trying again");
     Action::requeue(Duration::from_secs(2))
 }

@@ -37,20 +37,16 @@ pub async fn reconcile(seen: Arc<MetricsProvider>, context: Arc<Context>) -> Res
     if ready || object.meta().deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let asked = match Resolver::new(context.client.clone(), &namespace)
-        .provider(&object)
-        .await
-    {
+    let asked = match Resolver::new(context.client.clone(), &namespace).provider(&object).await {
         Ok(provider) => match provider.read("vector(1)", clock::now()).await {
             Reading::Value(_) => Ok(()),
             Reading::Error(Failure::Unreachable, message) => {
                 Err(Cause::new(Reason::ProviderUnreachable, message))
             }
             Reading::Error(_, message) => Err(Cause::new(Reason::ProviderUnreachable, message)),
-            other => Err(Cause::new(
-                Reason::ProviderUnreachable,
-                format!("it answers vector(1) with {other:?}"),
-            )),
+            other => {
+                Err(Cause::new(Reason::ProviderUnreachable, format!("it answers vector(1) with {other:?}")))
+            }
         },
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
@@ -65,17 +61,8 @@ pub async fn reconcile(seen: Arc<MetricsProvider>, context: Arc<Context>) -> Res
         });
         let params = PatchParams::apply(FIELD_MANAGER).force();
         let what = "write the status of a MetricsProvider";
-        client::within(
-            CALL_LIMIT,
-            what,
-            api.patch_status(&name, &params, &Patch::Apply(&patch)),
-        )
-        .await?;
+        client::within(CALL_LIMIT, what, api.patch_status(&name, &params, &Patch::Apply(&patch))).await?;
         context.counters.status_write();
     }
-    Ok(if asked.is_ok() {
-        Action::await_change()
-    } else {
-        Action::requeue(ASK_AGAIN)
-    })
+    Ok(if asked.is_ok() { Action::await_change() } else { Action::requeue(ASK_AGAIN) })
 }

@@ -22,11 +22,7 @@ const PAUSE_WHEN_READY: Duration = Duration::from_secs(10);
 pub async fn watch(client: Client, health: Health) {
     loop {
         check(&client, &health).await;
-        let pause = if health.is_ready() {
-            PAUSE_WHEN_READY
-        } else {
-            PAUSE_UNTIL_READY
-        };
+        let pause = if health.is_ready() { PAUSE_WHEN_READY } else { PAUSE_UNTIL_READY };
         tokio::time::sleep(pause).await;
     }
 }
@@ -36,11 +32,7 @@ async fn check(client: &Client, health: &Health) {
     match within(LIMIT, &format!("look for {GROUP_VERSION}"), kinds).await {
         Ok(known) => {
             health.ready(API_SERVER);
-            let known: Vec<&str> = known
-                .resources
-                .iter()
-                .map(|resource| resource.name.as_str())
-                .collect();
+            let known: Vec<&str> = known.resources.iter().map(|resource| resource.name.as_str()).collect();
             report_kinds(health, &missing(&known));
         }
         Err(error) if error.is_not_found() => {
@@ -75,13 +67,7 @@ mod tests {
     #[test]
     fn every_kind_must_be_known() {
         let check = |known: &[&str], expected: &[&str]| assert_eq!(missing(known), expected);
-        check(
-            &["databases", "databases/status", "metricsproviders", "migrations"],
-            &[],
-        );
-        check(
-            &["databases/status", "migrations"],
-            &["databases", "metricsproviders"],
-        );
+        check(&["databases", "databases/status", "metricsproviders", "migrations"], &[]);
+        check(&["databases/status", "migrations"], &["databases", "metricsproviders"]);
     }
 }

@@ -42,10 +42,7 @@ pub struct Resolver {
 impl Resolver {
     /// Makes a resolver for a namespace.
     pub fn new(client: Client, namespace: impl Into<String>) -> Self {
-        Self {
-            client,
-            namespace: namespace.into(),
-        }
+        Self { client, namespace: namespace.into() }
     }
 
     async fn secret(&self, name: &str) -> Result<SecretObject, Unresolved> {
@@ -62,18 +59,14 @@ impl Resolver {
     async fn secret_key(&self, at: &SecretKeyRef) -> Result<String, Unresolved> {
         let secret = self.secret(&at.name).await?;
         let Some(bytes) = secret.data.as_ref().and_then(|data| data.get(&at.key)) else {
-            return cause(
-                Reason::SecretKeyNotFound,
-                format!("Secret {} has no key {}", at.name, at.key),
-            );
+            return cause(Reason::SecretKeyNotFound, format!("Secret {} has no key {}", at.name, at.key));
         };
         match String::from_utf8(bytes.0.clone()) {
             // A trailing newline comes from a file, and belongs to nobody's password.
             Ok(text) => Ok(text.trim_end_matches(['\n', '\r']).to_owned()),
-            Err(_) => cause(
-                Reason::SecretKeyNotFound,
-                format!("key {} of Secret {} is not text", at.key, at.name),
-            ),
+            Err(_) => {
+                cause(Reason::SecretKeyNotFound, format!("key {} of Secret {} is not text", at.key, at.name))
+            }
         }
     }
 
@@ -82,42 +75,24 @@ impl Resolver {
             return Ok(self.secret_key(at).await?.into_bytes());
         }
         let Some(at) = &source.config_map_key_ref else {
-            return cause(
-                Reason::PlanInvalid,
-                "caFrom names neither a Secret nor a ConfigMap",
-            );
+            return cause(Reason::PlanInvalid, "caFrom names neither a Secret nor a ConfigMap");
         };
         let api: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        let found = client::within(
-            CALL_LIMIT,
-            &format!("read ConfigMap {}", at.name),
-            api.get_opt(&at.name),
-        )
-        .await?;
+        let found =
+            client::within(CALL_LIMIT, &format!("read ConfigMap {}", at.name), api.get_opt(&at.name)).await?;
         let Some(map) = found else {
-            return cause(
-                Reason::SecretNotFound,
-                format!("ConfigMap {} does not exist", at.name),
-            );
+            return cause(Reason::SecretNotFound, format!("ConfigMap {} does not exist", at.name));
         };
         match map.data.as_ref().and_then(|data| data.get(&at.key)) {
             Some(text) => Ok(text.clone().into_bytes()),
-            None => cause(
-                Reason::SecretKeyNotFound,
-                format!("ConfigMap {} has no key {}", at.name, at.key),
-            ),
+            None => cause(Reason::SecretKeyNotFound, format!("ConfigMap {} has no key {}", at.name, at.key)),
         }
     }
 
     async fn client_certificate(&self, at: &LocalRef) -> Result<(Vec<u8>, Vec<u8>), Unresolved> {
-        let key = |key: &str| SecretKeyRef {
-            name: at.name.clone(),
-            key: key.to_owned(),
-        };
-        let (certificate, private) = (
-            self.secret_key(&key("tls.crt")).await?,
-            self.secret_key(&key("tls.key")).await?,
-        );
+        let key = |key: &str| SecretKeyRef { name: at.name.clone(), key: key.to_owned() };
+        let (certificate, private) =
+            (self.secret_key(&key("tls.crt")).await?, self.secret_key(&key("tls.key")).await?);
         Ok((certificate.into_bytes(), private.into_bytes()))
     }
 
@@ -154,13 +129,7 @@ impl Resolver {
             (None, Some(parts)) => {
                 let username = self.secret_key(&parts.username_from.secret_key_ref).await?;
                 let password = self.secret_key(&parts.password_from.secret_key_ref).await?;
-                Target::new(
-                    (&parts.host, parts.port),
-                    &parts.database,
-                    &username,
-                    Secret::new(password),
-                    tls,
-                )
+                Target::new((&parts.host, parts.port), &parts.database, &username, Secret::new(password), tls)
             }
             (None, None) => {
                 return cause(
@@ -179,35 +148,19 @@ impl Resolver {
     pub async fn database(&self, object: &DatabaseObject) -> Result<Database, Unresolved> {
         let problems = validate::database(&object.spec);
         if !problems.is_empty() {
-            let message = problems
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ");
-            return cause(
-                Reason::PlanInvalid,
-                format!("Database {}: {message}", object.name_any()),
-            );
+            let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+            return cause(Reason::PlanInvalid, format!("Database {}: {message}", object.name_any()));
         }
         let spec = &object.spec;
         let primary = &spec.primary;
         let url = primary.url_from.as_ref().map(|source| &source.secret_key_ref);
-        let primary = self
-            .target(
-                "spec.primary",
-                url,
-                primary.connection.as_ref(),
-                primary.tls.as_ref(),
-            )
-            .await?;
+        let primary =
+            self.target("spec.primary", url, primary.connection.as_ref(), primary.tls.as_ref()).await?;
         let copy = match (&spec.replica.existing, spec.replica.mode) {
             (Some(existing), ReplicaMode::Existing) => {
                 let url = existing.url_from.as_ref().map(|source| &source.secret_key_ref);
                 let field = "spec.replica.existing";
-                Some(
-                    self.target(field, url, existing.connection.as_ref(), existing.tls.as_ref())
-                        .await?,
-                )
+                Some(self.target(field, url, existing.connection.as_ref(), existing.tls.as_ref()).await?)
             }
             _ => None,
         };
@@ -220,9 +173,7 @@ impl Resolver {
                 .guard
                 .statement_timeout
                 .as_ref()
-                .map_or(usual.statement_timeout, |text| {
-                    duration(text, usual.statement_timeout)
-                }),
+                .map_or(usual.statement_timeout, |text| duration(text, usual.statement_timeout)),
         };
         Ok(Database {
             name: format!("{}/{}", self.namespace, object.name_any()),
@@ -254,26 +205,17 @@ impl Resolver {
             if providers.by_name.contains_key(name) {
                 continue;
             }
-            let found = client::within(
-                CALL_LIMIT,
-                &format!("read MetricsProvider {name}"),
-                api.get_opt(name),
-            )
-            .await?;
+            let found =
+                client::within(CALL_LIMIT, &format!("read MetricsProvider {name}"), api.get_opt(name))
+                    .await?;
             let made = match found {
                 None => cause(
                     Reason::ProviderNotFound,
-                    format!(
-                        "MetricsProvider {name} does not exist in namespace {}",
-                        self.namespace
-                    ),
+                    format!("MetricsProvider {name} does not exist in namespace {}", self.namespace),
                 ),
                 Some(object) => {
-                    let every = object
-                        .spec
-                        .prometheus
-                        .scrape_interval
-                        .parse("spec.prometheus.scrapeInterval");
+                    let every =
+                        object.spec.prometheus.scrape_interval.parse("spec.prometheus.scrapeInterval");
                     if let Ok(every) = every {
                         providers.scrape_intervals.insert(name.to_owned(), every);
                     }
@@ -298,11 +240,7 @@ impl Resolver {
     pub async fn provider(&self, object: &MetricsProvider) -> Result<Provider, Unresolved> {
         let problems = validate::metrics_provider(&object.spec);
         if !problems.is_empty() {
-            let message = problems
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ");
+            let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
             return cause(
                 Reason::ProviderNotFound,
                 format!("MetricsProvider {}: {message}", object.name_any()),
@@ -313,9 +251,7 @@ impl Resolver {
         let auth = match &spec.auth {
             None => None,
             Some(auth) => match (&auth.bearer_token_from, &auth.basic) {
-                (Some(token), _) => Some(Auth::Bearer(secret(
-                    self.secret_key(&token.secret_key_ref).await?,
-                ))),
+                (Some(token), _) => Some(Auth::Bearer(secret(self.secret_key(&token.secret_key_ref).await?))),
                 (None, Some(basic)) => Some(Auth::Basic {
                     username: self.secret_key(&basic.username_from.secret_key_ref).await?,
                     password: secret(self.secret_key(&basic.password_from.secret_key_ref).await?),
@@ -333,25 +269,14 @@ impl Resolver {
             headers.push((header.name.clone(), secret(value)));
         }
         let (ca_pem, identity_pem) = self.http_tls(spec.tls.as_ref()).await?;
-        let timeout = spec
-            .timeout
-            .parse("spec.prometheus.timeout")
-            .unwrap_or(CALL_LIMIT);
+        let timeout = spec.timeout.parse("spec.prometheus.timeout").unwrap_or(CALL_LIMIT);
         let url = spec.url.clone();
-        let config = PrometheusConfig {
-            url,
-            auth,
-            ca_pem,
-            identity_pem,
-            headers,
-            timeout,
-        };
+        let config = PrometheusConfig { url, auth, ca_pem, identity_pem, headers, timeout };
         match PrometheusProvider::new(config) {
             Ok(provider) => Ok(Provider::Prometheus(provider)),
-            Err(error) => cause(
-                Reason::ProviderNotFound,
-                format!("MetricsProvider {}: {error}", object.name_any()),
-            ),
+            Err(error) => {
+                cause(Reason::ProviderNotFound, format!("MetricsProvider {}: {error}", object.name_any()))
+            }
         }
     }
 

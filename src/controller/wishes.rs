@@ -12,7 +12,9 @@ use kube::api::Api;
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
-use crate::api::{ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason};
+use crate::api::{
+    ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason,
+};
 use crate::core::report;
 use crate::core::state::{Cause, State};
 use crate::core::view::{RunView, Standing, Tokens, View};
@@ -37,9 +39,13 @@ pub fn look_again(standing: &Standing) -> Option<Duration> {
         Standing::Retrying(_) => Some(AGAIN_SOON),
         Standing::Refused(cause) if cause.reason.may_heal() => Some(AGAIN_LATER),
         // What a run fails for may be a password, or a privilege, or a server that is away.
-        Standing::Run(run) if !run.state.is_done() && (run.attempt.is_some() || cannot_connect(run)) => Some(AGAIN_SOON),
+        Standing::Run(run) if !run.state.is_done() && (run.attempt.is_some() || cannot_connect(run)) => {
+            Some(AGAIN_SOON)
+        }
         // A runner may have ended without a last word, as when another process took over for a while.
-        Standing::Run(run) if !run.state.is_done() && !matches!(run.state, State::Held { .. }) => Some(AGAIN_LATER),
+        Standing::Run(run) if !run.state.is_done() && !matches!(run.state, State::Held { .. }) => {
+            Some(AGAIN_LATER)
+        }
         Standing::Refused(_) | Standing::Waiting(_) | Standing::Covered(_) | Standing::Run(_) => None,
     }
 }
@@ -65,12 +71,7 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
         answered: Tokens::default(),
         past: Vec::new(),
     };
-    let found = client::within(
-        CALL_LIMIT,
-        &format!("read Database {name}"),
-        databases.get_opt(name),
-    )
-    .await?;
+    let found = client::within(CALL_LIMIT, &format!("read Database {name}"), databases.get_opt(name)).await?;
     let Some(database) = found else {
         let message = format!("Database {name} does not exist in namespace {namespace}");
         return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
@@ -88,11 +89,7 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
     };
     let key = resolved.name.clone();
     let subjects = subjects(context, &resolver, object).await?;
-    let desired = Desired {
-        database: Arc::new(resolved),
-        subjects,
-        presence: context.presence(),
-    };
+    let desired = Desired { database: Arc::new(resolved), subjects, presence: context.presence() };
     context.note_offer(&object.uid().unwrap_or_default(), Offered { at: Instant::now(), mark });
     context.offer(&key, desired);
     Ok(None)
@@ -133,12 +130,8 @@ async fn subjects(
     }
     let mut subjects = Vec::new();
     for object in objects {
-        let metrics = object
-            .spec
-            .analysis
-            .as_ref()
-            .map(|analysis| analysis.metrics.as_slice())
-            .unwrap_or_default();
+        let metrics =
+            object.spec.analysis.as_ref().map(|analysis| analysis.metrics.as_slice()).unwrap_or_default();
         let names = metrics.iter().map(|metric| metric.provider_ref.name.as_str());
         let providers = match resolver.providers(names).await {
             Ok(providers) => providers,

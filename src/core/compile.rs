@@ -69,17 +69,9 @@ pub struct Draft<'a> {
 fn refused(field: &str, refusals: Vec<sql::Refusal>, problems: &mut Vec<Problem>) {
     for refusal in refusals {
         let place = format!("{field}:{}:{}", refusal.line, refusal.column);
-        let hint = if refusal.hint.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", refusal.hint)
-        };
+        let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
         let message = format!("{}{hint}", refusal.message);
-        problems.push(Problem {
-            reason: Reason::SqlRefused,
-            place,
-            message,
-        });
+        problems.push(Problem { reason: Reason::SqlRefused, place, message });
     }
 }
 
@@ -106,48 +98,26 @@ impl<'a> Draft<'a> {
                 transaction: TransactionMode::Auto,
                 max_stall: None,
                 up: parse("spec.up", up, &mut problems),
-                down: spec
-                    .down
-                    .as_ref()
-                    .map(|down| parse("spec.down", down, &mut problems)),
+                down: spec.down.as_ref().map(|down| parse("spec.down", down, &mut problems)),
             });
         }
         for (index, step) in spec.steps.iter().flatten().enumerate() {
             let field = format!("spec.steps[{index}].sql");
             steps.push(DraftStep {
                 name: step.name.clone().unwrap_or_else(|| format!("step-{}", index + 1)),
-                irreversible: step
-                    .sql
-                    .irreversible
-                    .as_ref()
-                    .map(|irreversible| irreversible.reason.as_str()),
+                irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
                 transaction: step.sql.transaction,
-                max_stall: step
-                    .sql
-                    .max_stall
-                    .as_ref()
-                    .and_then(|text| text.parse("maxStall").ok()),
+                max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
                 up: parse(&format!("{field}.up"), &step.sql.up, &mut problems),
-                down: step
-                    .sql
-                    .down
-                    .as_ref()
-                    .map(|down| parse(&format!("{field}.down"), down, &mut problems)),
+                down: step.sql.down.as_ref().map(|down| parse(&format!("{field}.down"), down, &mut problems)),
                 field,
             });
         }
-        if problems.is_empty() {
-            Ok(Self { spec, steps })
-        } else {
-            Err(problems)
-        }
+        if problems.is_empty() { Ok(Self { spec, steps }) } else { Err(problems) }
     }
 
     fn statements(&self) -> Vec<Statement> {
-        self.steps
-            .iter()
-            .flat_map(|step| step.up.statements.iter().cloned())
-            .collect()
+        self.steps.iter().flat_map(|step| step.up.statements.iter().cloned()).collect()
     }
 
     /// Returns what has to be known of the catalog.
@@ -231,29 +201,19 @@ pub fn plan_hash(spec: &MigrationSpec, database: &DatabaseIdentity, owner_role: 
         irreversible: None,
         transaction: "Auto",
     });
-    let names: Vec<String> = (1..=spec.steps.iter().flatten().count())
-        .map(|number| format!("step-{number}"))
-        .collect();
-    let long = spec
-        .steps
-        .iter()
-        .flatten()
-        .zip(&names)
-        .map(|(step, number)| IdentityStep {
-            name: step.name.as_deref().unwrap_or(number),
-            up: &step.sql.up,
-            down: step.sql.down.as_deref(),
-            irreversible: step
-                .sql
-                .irreversible
-                .as_ref()
-                .map(|irreversible| irreversible.reason.as_str()),
-            transaction: match step.sql.transaction {
-                TransactionMode::Auto => "Auto",
-                TransactionMode::Single => "Single",
-                TransactionMode::PerStatement => "PerStatement",
-            },
-        });
+    let names: Vec<String> =
+        (1..=spec.steps.iter().flatten().count()).map(|number| format!("step-{number}")).collect();
+    let long = spec.steps.iter().flatten().zip(&names).map(|(step, number)| IdentityStep {
+        name: step.name.as_deref().unwrap_or(number),
+        up: &step.sql.up,
+        down: step.sql.down.as_deref(),
+        irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
+        transaction: match step.sql.transaction {
+            TransactionMode::Auto => "Auto",
+            TransactionMode::Single => "Single",
+            TransactionMode::PerStatement => "PerStatement",
+        },
+    });
     let steps = short.chain(long).collect();
     let identity = Identity {
         stream: &spec.stream,
@@ -310,21 +270,13 @@ fn blocks(statements: Vec<Undo>, alone: bool) -> Vec<Block> {
 
 impl Compiler<'_> {
     fn problem(&mut self, reason: Reason, place: String, message: String) {
-        self.problems.push(Problem {
-            reason,
-            place,
-            message,
-        });
+        self.problems.push(Problem { reason, place, message });
     }
 
     fn step(&mut self, index: usize, step: &DraftStep<'_>) {
         let single = step.transaction == TransactionMode::Single || step.up.wants_single_transaction;
         if single
-            && let Some(statement) = step
-                .up
-                .statements
-                .iter()
-                .find(|statement| !statement.transactional)
+            && let Some(statement) = step.up.statements.iter().find(|statement| !statement.transactional)
         {
             let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
             let message = "this statement cannot run in a transaction: give it a step of its own".to_owned();
@@ -332,14 +284,7 @@ impl Compiler<'_> {
         }
         let first = self.offset;
         let alone = step.transaction == TransactionMode::PerStatement;
-        let ups = blocks(
-            step.up
-                .statements
-                .iter()
-                .map(|one| (one.clone(), Vec::new()))
-                .collect(),
-            alone,
-        );
+        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), alone);
         let backs = self.ways_back(step, &ups, first);
         self.offset += step.up.statements.len();
         for (up, way_back) in ups.into_iter().zip(backs) {
@@ -351,12 +296,7 @@ impl Compiler<'_> {
                 Some(_) => Reversibility::Reversible,
             });
             let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
-            self.units.push(Unit {
-                step: index,
-                max_stall,
-                up,
-                way_back,
-            });
+            self.units.push(Unit { step: index, max_stall, up, way_back });
         }
     }
 
@@ -383,22 +323,12 @@ impl Compiler<'_> {
 
     fn written(&mut self, down: &Script, step: &DraftStep<'_>) -> Vec<Block> {
         let Some(suffix) = &self.preserve else {
-            return blocks(
-                down.statements
-                    .iter()
-                    .map(|one| (one.clone(), Vec::new()))
-                    .collect(),
-                false,
-            );
+            return blocks(down.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), false);
         };
         let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, self.facts, suffix);
         let mut undo: Vec<Undo> = Vec::new();
         for text in texts {
-            undo.extend(
-                self.composed(&text)
-                    .into_iter()
-                    .map(|statement| (statement, Vec::new())),
-            );
+            undo.extend(self.composed(&text).into_iter().map(|statement| (statement, Vec::new())));
         }
         let mut grouped = blocks(undo, false);
         if let Some(block) = grouped.iter_mut().find(|block| block.transactional) {
@@ -443,11 +373,7 @@ impl Compiler<'_> {
                 let until = here + ordinal;
                 let known = self.all.get(..=until).unwrap_or(self.all);
                 match sql::derive(known, until, self.facts, self.preserve.as_ref()) {
-                    Inverse::Exact {
-                        statements,
-                        mut aside,
-                        ..
-                    } => {
+                    Inverse::Exact { statements, mut aside, .. } => {
                         let mut parsed: Vec<Undo> = Vec::new();
                         for text in statements {
                             parsed.extend(self.composed(&text).into_iter().map(|one| (one, Vec::new())));

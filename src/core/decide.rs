@@ -75,10 +75,7 @@ fn end(at: Timestamp, outcome: Outcome) -> Decision {
 }
 
 fn wait(until: Option<Timestamp>, reason: Reason, message: impl Into<String>) -> Decision {
-    Decision::Wait {
-        until,
-        cause: Cause::new(reason, message),
-    }
+    Decision::Wait { until, cause: Cause::new(reason, message) }
 }
 
 /// The answer to suspend, abort, rollback and deletion while nothing of the plan is in force.
@@ -86,55 +83,38 @@ fn held_back(seen: &Observation, now: Timestamp) -> Option<Decision> {
     if seen.wish.gone {
         return Some(end(
             now,
-            Outcome::Aborted(Cause::new(
-                Reason::Aborted,
-                "the Migration was deleted before it was applied",
-            )),
+            Outcome::Aborted(Cause::new(Reason::Aborted, "the Migration was deleted before it was applied")),
         ));
     }
     if seen.wish.abort {
         return Some(end(
             now,
-            Outcome::Aborted(Cause::new(
-                Reason::Aborted,
-                "aborted on request before anything was applied",
-            )),
+            Outcome::Aborted(Cause::new(Reason::Aborted, "aborted on request before anything was applied")),
         ));
     }
     if seen.wish.rollback {
-        let cause = Cause::new(
-            Reason::RollbackRequested,
-            "rollback on request before anything was applied",
-        );
+        let cause = Cause::new(Reason::RollbackRequested, "rollback on request before anything was applied");
         return Some(end(now, Outcome::Aborted(cause)));
     }
-    seen.wish.suspend.then(|| {
-        wait(
-            None,
-            Reason::Suspended,
-            "spec.suspend is true: no step begins until it is false",
-        )
-    })
+    seen.wish
+        .suspend
+        .then(|| wait(None, Reason::Suspended, "spec.suspend is true: no step begins until it is false"))
 }
 
 /// Waits out a failure that may pass; returns the cause of one that will not.
 fn retry(attempt: &Attempt, now: Timestamp) -> Result<Option<Decision>, Cause> {
     match attempt.class {
         // What happened is looked up in the ledger on the next observation, so the attempt is open again.
-        Class::Ambiguous | Class::Transient if now < attempt.retry_at => Ok(Some(Decision::Wait {
-            until: Some(attempt.retry_at),
-            cause: attempt.cause.clone(),
-        })),
+        Class::Ambiguous | Class::Transient if now < attempt.retry_at => {
+            Ok(Some(Decision::Wait { until: Some(attempt.retry_at), cause: attempt.cause.clone() }))
+        }
         Class::Ambiguous | Class::Transient => Ok(None),
         Class::User | Class::Terminal | Class::Bug => Err(attempt.cause.clone()),
     }
 }
 
 fn run(effect: Effect, seen: &Observation, now: Timestamp) -> Result<Decision, Cause> {
-    let waiting = seen
-        .attempt
-        .as_ref()
-        .map_or(Ok(None), |attempt| retry(attempt, now))?;
+    let waiting = seen.attempt.as_ref().map_or(Ok(None), |attempt| retry(attempt, now))?;
     Ok(waiting.unwrap_or(Decision::Run(effect)))
 }
 
@@ -179,10 +159,7 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
     let any = seen.units.iter().any(|unit| unit.in_force());
     if seen.wish.gone || seen.wish.abort {
         let cause = if seen.wish.gone {
-            Cause::new(
-                Reason::Aborted,
-                "the Migration was deleted while it was being applied",
-            )
+            Cause::new(Reason::Aborted, "the Migration was deleted while it was being applied")
         } else {
             Cause::new(Reason::Aborted, "aborted on request while it was being applied")
         };
@@ -196,10 +173,7 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
         return all_applied(plan, seen, now);
     };
     if seen.wish.rollback {
-        let cause = Cause::new(
-            Reason::RollbackRequested,
-            "rollback on request, before all was applied",
-        );
+        let cause = Cause::new(Reason::RollbackRequested, "rollback on request, before all was applied");
         return give_up(plan, cause, !any, seen, now);
     }
     if seen.wish.suspend {
@@ -223,35 +197,18 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
 /// Leaves `Applying`: back where something is in force and can come back, else to the end.
 fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Timestamp) -> Decision {
     if !seen.units.iter().any(|unit| unit.in_force()) {
-        return end(
-            now,
-            if aborted {
-                Outcome::Aborted(cause)
-            } else {
-                Outcome::Failed(cause)
-            },
-        );
+        return end(now, if aborted { Outcome::Aborted(cause) } else { Outcome::Failed(cause) });
     }
     if let Some(reason) = plan.no_way_back(&seen.units) {
         let message = format!("{}; what is applied stays, because {reason}", cause.message);
-        return Decision::Move(State::Held {
-            applied_at: now,
-            cause: Cause::new(cause.reason, message),
-        });
+        return Decision::Move(State::Held { applied_at: now, cause: Cause::new(cause.reason, message) });
     }
-    Decision::Move(State::RollingBack {
-        since: now,
-        cause,
-        aborted,
-    })
+    Decision::Move(State::RollingBack { since: now, cause, aborted })
 }
 
 fn all_applied(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {
     if plan.analysis.is_some() {
-        return Decision::Move(State::Watching {
-            applied_at: now,
-            since: now,
-        });
+        return Decision::Move(State::Watching { applied_at: now, since: now });
     }
     follow(true, seen).unwrap_or_else(|| end(now, Outcome::Succeeded))
 }
@@ -309,30 +266,17 @@ fn judged(plan: &Plan, applied_at: Timestamp, watch: &WatchFacts, now: Timestamp
                 OnBreach::Notify => None,
             }
         }
-        Assessment::Unknown {
-            action: UnknownAction::Rollback,
-            message,
-            ..
-        } => Some(come_back(
-            plan,
-            applied_at,
-            Cause::new(Reason::MetricUnknown, message.clone()),
-            false,
-            now,
-        )),
-        Assessment::Unknown {
-            action: UnknownAction::Pause,
-            message,
-            ..
-        } => Some(wait(Some(watch.next), Reason::MetricUnknown, message.clone())),
+        Assessment::Unknown { action: UnknownAction::Rollback, message, .. } => {
+            Some(come_back(plan, applied_at, Cause::new(Reason::MetricUnknown, message.clone()), false, now))
+        }
+        Assessment::Unknown { action: UnknownAction::Pause, message, .. } => {
+            Some(wait(Some(watch.next), Reason::MetricUnknown, message.clone()))
+        }
         Assessment::Inconclusive { message } => {
             let cause = Cause::new(Reason::AnalysisInconclusive, message.clone());
             Some(Decision::Move(State::Held { applied_at, cause }))
         }
-        Assessment::Unknown {
-            action: UnknownAction::Continue,
-            ..
-        }
+        Assessment::Unknown { action: UnknownAction::Continue, .. }
         | Assessment::Continue { .. }
         | Assessment::Extend { .. }
         | Assessment::Passed => None,
@@ -350,31 +294,18 @@ fn asked_back(plan: &Plan, applied_at: Timestamp, seen: &Observation, now: Times
             now,
         ));
     }
-    seen.wish.abort.then(|| {
-        come_back(
-            plan,
-            applied_at,
-            Cause::new(Reason::Aborted, "aborted on request"),
-            true,
-            now,
-        )
-    })
+    seen.wish
+        .abort
+        .then(|| come_back(plan, applied_at, Cause::new(Reason::Aborted, "aborted on request"), true, now))
 }
 
 fn come_back(plan: &Plan, applied_at: Timestamp, cause: Cause, aborted: bool, now: Timestamp) -> Decision {
     let in_force = vec![UnitStatus::Done; plan.units.len()];
     match plan.no_way_back(&in_force) {
-        None => Decision::Move(State::RollingBack {
-            since: now,
-            cause,
-            aborted,
-        }),
+        None => Decision::Move(State::RollingBack { since: now, cause, aborted }),
         Some(reason) => {
             let message = format!("{}; it stays applied, because {reason}", cause.message);
-            Decision::Move(State::Held {
-                applied_at,
-                cause: Cause::new(cause.reason, message),
-            })
+            Decision::Move(State::Held { applied_at, cause: Cause::new(cause.reason, message) })
         }
     }
 }
@@ -382,63 +313,30 @@ fn come_back(plan: &Plan, applied_at: Timestamp, cause: Cause, aborted: bool, no
 fn held(plan: &Plan, applied_at: Timestamp, cause: &Cause, seen: &Observation, now: Timestamp) -> Decision {
     if seen.wish.rollback || seen.wish.abort {
         if let Some(reason) = plan.no_way_back(&seen.units) {
-            return wait(
-                None,
-                cause.reason,
-                format!("cannot be rolled back, because {reason}"),
-            );
+            return wait(None, cause.reason, format!("cannot be rolled back, because {reason}"));
         }
         let cause = if seen.wish.rollback {
-            Cause::new(
-                Reason::RollbackRequested,
-                format!("rollback on request, after: {}", cause.message),
-            )
+            Cause::new(Reason::RollbackRequested, format!("rollback on request, after: {}", cause.message))
         } else {
-            Cause::new(
-                Reason::Aborted,
-                format!("aborted on request, after: {}", cause.message),
-            )
+            Cause::new(Reason::Aborted, format!("aborted on request, after: {}", cause.message))
         };
-        return Decision::Move(State::RollingBack {
-            since: now,
-            cause,
-            aborted: seen.wish.abort,
-        });
+        return Decision::Move(State::RollingBack { since: now, cause, aborted: seen.wish.abort });
     }
     let complete = seen.units.iter().all(|unit| *unit == UnitStatus::Done);
     if seen.wish.gone {
-        return end(
-            now,
-            if complete {
-                Outcome::Succeeded
-            } else {
-                Outcome::Failed(cause.clone())
-            },
-        );
+        return end(now, if complete { Outcome::Succeeded } else { Outcome::Failed(cause.clone()) });
     }
     match (seen.wish.retry, complete) {
-        (true, true) => Decision::Move(State::Watching {
-            applied_at,
-            since: now,
-        }),
+        (true, true) => Decision::Move(State::Watching { applied_at, since: now }),
         (true, false) => Decision::Move(State::Applying { since: now }),
         (false, _) => Decision::Stop,
     }
 }
 
 fn rolling_back(plan: &Plan, cause: &Cause, aborted: bool, seen: &Observation, now: Timestamp) -> Decision {
-    let Some((unit, status)) = seen
-        .units
-        .iter()
-        .enumerate()
-        .rev()
-        .find(|(_, unit)| unit.in_force())
-    else {
-        let outcome = if aborted {
-            Outcome::Aborted(cause.clone())
-        } else {
-            Outcome::RolledBack(cause.clone())
-        };
+    let Some((unit, status)) = seen.units.iter().enumerate().rev().find(|(_, unit)| unit.in_force()) else {
+        let outcome =
+            if aborted { Outcome::Aborted(cause.clone()) } else { Outcome::RolledBack(cause.clone()) };
         return follow(false, seen).unwrap_or_else(|| end(now, outcome));
     };
     let block = match status {
@@ -446,20 +344,11 @@ fn rolling_back(plan: &Plan, cause: &Cause, aborted: bool, seen: &Observation, n
         _ => 0,
     };
     let failed = |error: Cause| {
-        let message = format!(
-            "{}; the rollback was set off by: {}",
-            error.message, cause.message
-        );
-        end(
-            now,
-            Outcome::RollbackFailed(Cause::new(Reason::RollbackFailed, message)),
-        )
+        let message = format!("{}; the rollback was set off by: {}", error.message, cause.message);
+        end(now, Outcome::RollbackFailed(Cause::new(Reason::RollbackFailed, message)))
     };
     if plan.units.get(unit).is_none_or(|unit| unit.way_back.is_none()) {
-        return failed(Cause::new(
-            Reason::RollbackFailed,
-            format!("unit {} has no way back", unit + 1),
-        ));
+        return failed(Cause::new(Reason::RollbackFailed, format!("unit {} has no way back", unit + 1)));
     }
     run(Effect::Revert { unit, block }, seen, now).unwrap_or_else(failed)
 }
@@ -474,11 +363,7 @@ fn done(plan: &Plan, outcome: &Outcome, seen: &Observation, now: Timestamp) -> D
         return Decision::Stop;
     }
     let cause = Cause::new(Reason::RollbackRequested, "rollback on request");
-    Decision::Move(State::RollingBack {
-        since: now,
-        cause,
-        aborted: false,
-    })
+    Decision::Move(State::RollingBack { since: now, cause, aborted: false })
 }
 
 #[cfg(test)]

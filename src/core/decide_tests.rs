@@ -15,12 +15,7 @@ pub(super) fn cause() -> Cause {
 }
 
 pub(super) fn attempt(class: Class, reason: Reason, retry_at: Timestamp) -> Attempt {
-    let blocker = Blocker {
-        pid: 7,
-        application: String::new(),
-        age_seconds: None,
-        activity: String::new(),
-    };
+    let blocker = Blocker { pid: 7, application: String::new(), age_seconds: None, activity: String::new() };
     Attempt {
         at: at(0),
         count: 1,
@@ -32,44 +27,23 @@ pub(super) fn attempt(class: Class, reason: Reason, retry_at: Timestamp) -> Atte
 }
 
 pub(super) fn breach() -> Assessment {
-    Assessment::Breach {
-        metric: "error-rate".to_owned(),
-        at: at(9),
-        message: "0.41 > 0.05".to_owned(),
-    }
+    Assessment::Breach { metric: "error-rate".to_owned(), at: at(9), message: "0.41 > 0.05".to_owned() }
 }
 
 pub(super) fn unknown(action: UnknownAction) -> Assessment {
     let (metric, message) = ("error-rate".to_owned(), "no data".to_owned());
-    Assessment::Unknown {
-        metric,
-        since: at(1),
-        action,
-        next: at(20),
-        message,
-    }
+    Assessment::Unknown { metric, since: at(1), action, next: at(20), message }
 }
 
 pub(super) fn watch(assessment: Assessment, due: bool) -> WatchFacts {
-    WatchFacts {
-        assessment,
-        due,
-        next: at(20),
-    }
+    WatchFacts { assessment, due, next: at(20) }
 }
 
 pub(super) fn seen(plan: &Plan, done: usize) -> Observation {
     let status = |unit| {
-        if unit < done {
-            UnitStatus::Done
-        } else {
-            UnitStatus::Open
-        }
+        if unit < done { UnitStatus::Done } else { UnitStatus::Open }
     };
-    Observation {
-        units: (0..plan.units.len()).map(status).collect(),
-        ..Observation::default()
-    }
+    Observation { units: (0..plan.units.len()).map(status).collect(), ..Observation::default() }
 }
 
 fn applying() -> State {
@@ -77,25 +51,15 @@ fn applying() -> State {
 }
 
 fn watching() -> State {
-    State::Watching {
-        applied_at: at(0),
-        since: at(0),
-    }
+    State::Watching { applied_at: at(0), since: at(0) }
 }
 
 fn rolling_back() -> State {
-    State::RollingBack {
-        since: at(0),
-        cause: cause(),
-        aborted: false,
-    }
+    State::RollingBack { since: at(0), cause: cause(), aborted: false }
 }
 
 fn held() -> State {
-    State::Held {
-        applied_at: at(0),
-        cause: cause(),
-    }
+    State::Held { applied_at: at(0), cause: cause() }
 }
 
 /// A decision in a few words, for tables.
@@ -132,41 +96,17 @@ fn people_are_heard_in_every_state() {
     };
     let (suspended, aborted, early) = ("wait Suspended", "Aborted Aborted", "Aborted RollbackRequested");
     let (undo, back) = ("RollingBack Aborted true", "RollingBack RollbackRequested false");
-    check(
-        &State::Planned,
-        0,
-        [suspended, aborted, aborted, early, "Applying"],
-    );
-    check(
-        &State::Rehearsing { since: at(0) },
-        0,
-        [suspended, aborted, aborted, early, "Rehearse"],
-    );
-    check(
-        &applying(),
-        0,
-        [suspended, aborted, aborted, early, "Apply { unit: 0 }"],
-    );
+    check(&State::Planned, 0, [suspended, aborted, aborted, early, "Applying"]);
+    check(&State::Rehearsing { since: at(0) }, 0, [suspended, aborted, aborted, early, "Rehearse"]);
+    check(&applying(), 0, [suspended, aborted, aborted, early, "Apply { unit: 0 }"]);
     check(&applying(), 1, [suspended, undo, undo, back, "Apply { unit: 1 }"]);
-    check(
-        &watching(),
-        3,
-        ["wait Analyzing", undo, "Succeeded", back, "wait Analyzing"],
-    );
+    check(&watching(), 3, ["wait Analyzing", undo, "Succeeded", back, "wait Analyzing"]);
     check(&held(), 3, ["stop", undo, "Succeeded", back, "Watching"]);
     check(&held(), 1, ["stop", undo, "Failed ApplyFailed", back, "Applying"]);
     check(&rolling_back(), 1, ["Revert { unit: 0, block: 0 }"; 5]);
     let done = |outcome| State::Done { at: at(0), outcome };
-    check(
-        &done(Outcome::Succeeded),
-        3,
-        ["stop", "stop", "stop", back, "stop"],
-    );
-    check(
-        &done(Outcome::RollbackFailed(cause())),
-        2,
-        ["stop", "stop", "stop", back, back],
-    );
+    check(&done(Outcome::Succeeded), 3, ["stop", "stop", "stop", back, "stop"]);
+    check(&done(Outcome::RollbackFailed(cause())), 2, ["stop", "stop", "stop", back, back]);
     check(&done(Outcome::RolledBack(cause())), 0, ["stop"; 5]);
     check(&done(Outcome::Failed(cause())), 0, ["stop"; 5]);
     check(&done(Outcome::Aborted(cause())), 0, ["stop"; 5]);
@@ -177,34 +117,17 @@ fn the_watch_leads_to_what_the_policy_says() {
     let check = |on_breach: OnBreach, assessment: Assessment, expected: &str| {
         let plan = watched(on_breach);
         let text = format!("{on_breach:?} {assessment:?}");
-        let seen = Observation {
-            watch: Some(watch(assessment, false)),
-            ..seen(&plan, 3)
-        };
-        assert_eq!(
-            word(&decide(&plan, &watching(), &seen, at(10))),
-            expected,
-            "{text}"
-        );
+        let seen = Observation { watch: Some(watch(assessment, false)), ..seen(&plan, 3) };
+        assert_eq!(word(&decide(&plan, &watching(), &seen, at(10))), expected, "{text}");
     };
     check(OnBreach::Rollback, breach(), "RollingBack MetricBreached false");
     check(OnBreach::Pause, breach(), "Held MetricBreached");
     check(OnBreach::Notify, breach(), "wait Analyzing");
     for on_breach in [OnBreach::Rollback, OnBreach::Pause, OnBreach::Notify] {
         check(on_breach, unknown(UnknownAction::Pause), "wait MetricUnknown");
-        check(
-            on_breach,
-            unknown(UnknownAction::Rollback),
-            "RollingBack MetricUnknown false",
-        );
+        check(on_breach, unknown(UnknownAction::Rollback), "RollingBack MetricUnknown false");
         check(on_breach, unknown(UnknownAction::Continue), "wait Analyzing");
-        check(
-            on_breach,
-            Assessment::Inconclusive {
-                message: String::new(),
-            },
-            "Held AnalysisInconclusive",
-        );
+        check(on_breach, Assessment::Inconclusive { message: String::new() }, "Held AnalysisInconclusive");
         check(on_breach, Assessment::Passed, "Succeeded");
         check(on_breach, Assessment::Continue { next: at(20) }, "wait Analyzing");
     }
@@ -213,61 +136,34 @@ fn the_watch_leads_to_what_the_policy_says() {
 #[test]
 fn a_breach_that_is_only_told_of_ends_with_the_window() {
     let plan = watched(OnBreach::Notify);
-    let seen = Observation {
-        watch: Some(watch(breach(), false)),
-        ..seen(&plan, 3)
-    };
-    assert_eq!(
-        word(&decide(&plan, &watching(), &seen, at(899))),
-        "wait Analyzing"
-    );
+    let seen = Observation { watch: Some(watch(breach(), false)), ..seen(&plan, 3) };
+    assert_eq!(word(&decide(&plan, &watching(), &seen, at(899))), "wait Analyzing");
     assert_eq!(word(&decide(&plan, &watching(), &seen, at(900))), "Succeeded");
 }
 
 #[test]
 fn a_due_sample_is_taken_before_anything_is_judged() {
     let plan = watched(OnBreach::Rollback);
-    let mut seen = Observation {
-        watch: Some(watch(Assessment::Passed, true)),
-        ..seen(&plan, 3)
-    };
+    let mut seen = Observation { watch: Some(watch(Assessment::Passed, true)), ..seen(&plan, 3) };
     seen.wish.suspend = true;
     assert_eq!(word(&decide(&plan, &watching(), &seen, at(10))), "Sample");
 }
 
 #[test]
 fn what_cannot_come_back_is_never_rolled_back_by_itself() {
-    let plan = Plan {
-        analysis: watched(OnBreach::Rollback).analysis,
-        ..forward_only()
-    };
-    let breached = Observation {
-        watch: Some(watch(breach(), false)),
-        ..seen(&plan, 3)
-    };
+    let plan = Plan { analysis: watched(OnBreach::Rollback).analysis, ..forward_only() };
+    let breached = Observation { watch: Some(watch(breach(), false)), ..seen(&plan, 3) };
     let Decision::Move(State::Held { cause, .. }) = decide(&plan, &watching(), &breached, at(10)) else {
         panic!("not held");
     };
-    assert!(
-        cause
-            .message
-            .contains("step index is irreversible: the index is needed"),
-        "{}",
-        cause.message
-    );
+    assert!(cause.message.contains("step index is irreversible: the index is needed"), "{}", cause.message);
     // Of a part that can come back, it does.
     let failed = |done| Observation {
         attempt: Some(attempt(Class::User, Reason::ApplyFailed, at(0))),
         ..seen(&plan, done)
     };
-    assert_eq!(
-        word(&decide(&plan, &applying(), &failed(1), at(1))),
-        "RollingBack ApplyFailed false"
-    );
-    assert_eq!(
-        word(&decide(&plan, &applying(), &failed(2), at(1))),
-        "Held ApplyFailed"
-    );
+    assert_eq!(word(&decide(&plan, &applying(), &failed(1), at(1))), "RollingBack ApplyFailed false");
+    assert_eq!(word(&decide(&plan, &applying(), &failed(2), at(1))), "Held ApplyFailed");
 }
 
 #[test]
@@ -275,15 +171,8 @@ fn failures_are_waited_out_or_end_the_run() {
     let plan = plan();
     let check = |done: usize, class: Class, now: i64, expected: &str| {
         let attempt = Some(attempt(class, Reason::ApplyFailed, at(5)));
-        let seen = Observation {
-            attempt,
-            ..seen(&plan, done)
-        };
-        assert_eq!(
-            word(&decide(&plan, &applying(), &seen, at(now))),
-            expected,
-            "{class:?} at {now}"
-        );
+        let seen = Observation { attempt, ..seen(&plan, done) };
+        assert_eq!(word(&decide(&plan, &applying(), &seen, at(now))), expected, "{class:?} at {now}");
     };
     for class in [Class::Transient, Class::Ambiguous] {
         check(1, class, 4, "wait ApplyFailed");
@@ -300,59 +189,20 @@ fn locks_are_tried_for_until_the_limit_and_on_the_way_back_for_ever() {
     let plan = plan();
     let limit = i64::try_from(plan.guard.lock_retry_for.as_secs()).unwrap();
     let check = |state: &State, done: usize, reason: Reason, now: i64, expected: &str| {
-        let seen = Observation {
-            attempt: Some(attempt(Class::Transient, reason, at(0))),
-            ..seen(&plan, done)
-        };
-        assert_eq!(
-            word(&decide(&plan, state, &seen, at(now))),
-            expected,
-            "{state:?} {done} {reason} {now}"
-        );
+        let seen =
+            Observation { attempt: Some(attempt(Class::Transient, reason, at(0))), ..seen(&plan, done) };
+        assert_eq!(word(&decide(&plan, state, &seen, at(now))), expected, "{state:?} {done} {reason} {now}");
     };
-    check(
-        &applying(),
-        1,
-        Reason::WaitingForLock,
-        limit - 1,
-        "Apply { unit: 1 }",
-    );
-    check(
-        &applying(),
-        1,
-        Reason::WaitingForLock,
-        limit,
-        "RollingBack LockTimeout false",
-    );
-    check(
-        &applying(),
-        0,
-        Reason::WaitingForLock,
-        limit,
-        "Failed LockTimeout",
-    );
-    check(
-        &applying(),
-        0,
-        Reason::DatabaseUnreachable,
-        limit,
-        "Apply { unit: 0 }",
-    );
-    check(
-        &rolling_back(),
-        1,
-        Reason::WaitingForLock,
-        limit * 9,
-        "Revert { unit: 0, block: 0 }",
-    );
+    check(&applying(), 1, Reason::WaitingForLock, limit - 1, "Apply { unit: 1 }");
+    check(&applying(), 1, Reason::WaitingForLock, limit, "RollingBack LockTimeout false");
+    check(&applying(), 0, Reason::WaitingForLock, limit, "Failed LockTimeout");
+    check(&applying(), 0, Reason::DatabaseUnreachable, limit, "Apply { unit: 0 }");
+    check(&rolling_back(), 1, Reason::WaitingForLock, limit * 9, "Revert { unit: 0, block: 0 }");
 }
 
 #[test]
 fn the_primary_is_touched_only_after_the_copy_and_the_metrics() {
-    let plan = Plan {
-        rehearse: true,
-        ..watched(OnBreach::Rollback)
-    };
+    let plan = Plan { rehearse: true, ..watched(OnBreach::Rollback) };
     let check = |state: &State, change: fn(&mut Observation), expected: &str| {
         let mut seen = seen(&plan, 0);
         change(&mut seen);
@@ -363,18 +213,11 @@ fn the_primary_is_touched_only_after_the_copy_and_the_metrics() {
     check(&rehearsing, |_| {}, "Rehearse");
     let failed = |seen: &mut Observation| seen.rehearsal = Some(RehearsalVerdict::Failed(cause()));
     check(&rehearsing, failed, "Failed ApplyFailed");
-    check(
-        &rehearsing,
-        |seen| seen.rehearsal = Some(RehearsalVerdict::Passed),
-        "Baseline",
-    );
+    check(&rehearsing, |seen| seen.rehearsal = Some(RehearsalVerdict::Passed), "Baseline");
     let unhealthy = |seen: &mut Observation| {
         seen.rehearsal = Some(RehearsalVerdict::Passed);
         let unhealthy = Some(Cause::new(Reason::BaselineUnhealthy, "0.2 > 0.05"));
-        seen.baseline = Some(BaselineRecord {
-            unhealthy,
-            ..BaselineRecord::default()
-        });
+        seen.baseline = Some(BaselineRecord { unhealthy, ..BaselineRecord::default() });
     };
     check(&rehearsing, unhealthy, "Failed BaselineUnhealthy");
     let healthy = |seen: &mut Observation| {
@@ -387,14 +230,10 @@ fn the_primary_is_touched_only_after_the_copy_and_the_metrics() {
 #[test]
 fn a_rollback_that_fails_names_what_set_it_off() {
     let plan = plan();
-    let seen = Observation {
-        attempt: Some(attempt(Class::User, Reason::ApplyFailed, at(0))),
-        ..seen(&plan, 2)
-    };
-    let Decision::Move(State::Done {
-        outcome: Outcome::RollbackFailed(failure),
-        ..
-    }) = decide(&plan, &rolling_back(), &seen, at(1))
+    let seen =
+        Observation { attempt: Some(attempt(Class::User, Reason::ApplyFailed, at(0))), ..seen(&plan, 2) };
+    let Decision::Move(State::Done { outcome: Outcome::RollbackFailed(failure), .. }) =
+        decide(&plan, &rolling_back(), &seen, at(1))
     else {
         panic!("not failed");
     };

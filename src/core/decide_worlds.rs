@@ -20,25 +20,12 @@ const NOW: i64 = 100;
 
 impl World {
     fn new(plan: &Plan) -> Self {
-        let copy = if plan.rehearse {
-            CopyLevel::Before
-        } else {
-            CopyLevel::None
-        };
-        Self {
-            state: State::Planned,
-            seen: Observation {
-                copy,
-                ..seen(plan, 0)
-            },
-        }
+        let copy = if plan.rehearse { CopyLevel::Before } else { CopyLevel::None };
+        Self { state: State::Planned, seen: Observation { copy, ..seen(plan, 0) } }
     }
 
     fn decide(&self, plan: &Plan, wish: &Wish, assessment: Option<&Assessment>) -> Decision {
-        let mut seen = Observation {
-            wish: wish.clone(),
-            ..self.seen.clone()
-        };
+        let mut seen = Observation { wish: wish.clone(), ..self.seen.clone() };
         if plan.analysis.is_some() && matches!(self.state, State::Watching { .. }) {
             seen.watch = assessment.map(|assessment| watch(assessment.clone(), false));
         }
@@ -56,11 +43,7 @@ impl World {
             Effect::Revert { unit, block } => {
                 let blocks = plan.units[unit].way_back.as_ref().unwrap().len();
                 let reverting = UnitStatus::Reverting { blocks: block + 1 };
-                next.seen.units[unit] = if block + 1 == blocks {
-                    UnitStatus::Undone
-                } else {
-                    reverting
-                };
+                next.seen.units[unit] = if block + 1 == blocks { UnitStatus::Undone } else { reverting };
             }
             Effect::Follow { applied: true } => next.seen.copy = CopyLevel::After,
             Effect::Follow { applied: false } => next.seen.copy = CopyLevel::Before,
@@ -70,32 +53,16 @@ impl World {
     }
 
     fn moved(&self, state: State) -> Self {
-        Self {
-            state,
-            seen: Observation {
-                attempt: None,
-                ..self.seen.clone()
-            },
-        }
+        Self { state, seen: Observation { attempt: None, ..self.seen.clone() } }
     }
 
     /// Every world that may follow an effect: it took effect, it failed for good, it failed for now, or nobody knows.
     fn outcomes(&self, plan: &Plan, effect: Effect) -> Vec<Self> {
         let failed = |class| {
             let attempt = Some(attempt(class, Reason::ApplyFailed, at(0)));
-            Self {
-                seen: Observation {
-                    attempt,
-                    ..self.seen.clone()
-                },
-                ..self.clone()
-            }
+            Self { seen: Observation { attempt, ..self.seen.clone() }, ..self.clone() }
         };
-        let mut outcomes = vec![
-            self.after(plan, effect),
-            failed(Class::User),
-            failed(Class::Transient),
-        ];
+        let mut outcomes = vec![self.after(plan, effect), failed(Class::User), failed(Class::Transient)];
         match effect {
             Effect::Apply { unit } => {
                 let mut lost = failed(Class::Ambiguous);
@@ -117,17 +84,8 @@ impl World {
         let mut all = vec![Assessment::Passed];
         if matches!(self.state, State::Watching { .. }) {
             all.extend([Assessment::Continue { next: at(NOW) }, breach()]);
-            all.push(Assessment::Inconclusive {
-                message: String::new(),
-            });
-            all.extend(
-                [
-                    UnknownAction::Pause,
-                    UnknownAction::Rollback,
-                    UnknownAction::Continue,
-                ]
-                .map(unknown),
-            );
+            all.push(Assessment::Inconclusive { message: String::new() });
+            all.extend([UnknownAction::Pause, UnknownAction::Rollback, UnknownAction::Continue].map(unknown));
         }
         all
     }
@@ -141,10 +99,7 @@ fn plans() -> Vec<Plan> {
     let mut plans = Vec::new();
     for base in [plan(), forward_only()] {
         for rehearse in [false, true] {
-            plans.push(Plan {
-                rehearse,
-                ..base.clone()
-            });
+            plans.push(Plan { rehearse, ..base.clone() });
             for on_breach in [OnBreach::Rollback, OnBreach::Pause, OnBreach::Notify] {
                 plans.push(Plan {
                     rehearse,
@@ -200,29 +155,14 @@ fn check_effect(plan: &Plan, world: &World, wish: &Wish, effect: Effect) {
     match effect {
         Effect::Apply { unit } => {
             assert!(matches!(world.state, State::Applying { .. }), "{world:?}");
-            assert!(
-                !wish.suspend && !wish.abort && !wish.gone,
-                "forward against a wish: {world:?}"
-            );
-            assert!(
-                units[..unit].iter().all(|unit| *unit == UnitStatus::Done),
-                "out of order: {world:?}"
-            );
-            assert!(
-                !plan.rehearse || world.seen.rehearsal == Some(RehearsalVerdict::Passed),
-                "{world:?}"
-            );
-            assert!(
-                plan.analysis.is_none() || world.seen.baseline.is_some(),
-                "{world:?}"
-            );
+            assert!(!wish.suspend && !wish.abort && !wish.gone, "forward against a wish: {world:?}");
+            assert!(units[..unit].iter().all(|unit| *unit == UnitStatus::Done), "out of order: {world:?}");
+            assert!(!plan.rehearse || world.seen.rehearsal == Some(RehearsalVerdict::Passed), "{world:?}");
+            assert!(plan.analysis.is_none() || world.seen.baseline.is_some(), "{world:?}");
         }
         Effect::Revert { unit, .. } => {
             assert!(matches!(world.state, State::RollingBack { .. }), "{world:?}");
-            assert!(
-                units[unit + 1..].iter().all(|unit| !unit.in_force()),
-                "out of order: {world:?}"
-            );
+            assert!(units[unit + 1..].iter().all(|unit| !unit.in_force()), "out of order: {world:?}");
             assert!(plan.units[unit].way_back.is_some(), "{world:?}");
         }
         Effect::Rehearse | Effect::Baseline | Effect::Sample | Effect::Follow { .. } => {}
@@ -235,20 +175,12 @@ fn check_move(plan: &Plan, world: &World, wish: &Wish, next: &State) {
     let nothing = !units.iter().any(|unit| unit.in_force());
     let everything = units.iter().all(|unit| *unit == UnitStatus::Done);
     match next {
-        State::Watching { .. }
-        | State::Done {
-            outcome: Outcome::Succeeded,
-            ..
-        } => assert!(everything, "{world:?}"),
-        State::Done {
-            outcome: Outcome::RollbackFailed(_),
-            ..
-        } => assert!(!nothing, "{world:?}"),
+        State::Watching { .. } | State::Done { outcome: Outcome::Succeeded, .. } => {
+            assert!(everything, "{world:?}")
+        }
+        State::Done { outcome: Outcome::RollbackFailed(_), .. } => assert!(!nothing, "{world:?}"),
         // Nobody is there any more to decide what becomes of the rest.
-        State::Done {
-            outcome: Outcome::Failed(_),
-            ..
-        } if wish.gone => {}
+        State::Done { outcome: Outcome::Failed(_), .. } if wish.gone => {}
         State::Done { .. } => assert!(nothing, "{next:?} leaves something behind: {world:?}"),
         State::RollingBack { .. } => assert_eq!(plan.no_way_back(units), None, "{world:?}"),
         State::Planned | State::Rehearsing { .. } | State::Applying { .. } | State::Held { .. } => {}
@@ -264,11 +196,7 @@ fn settle(plan: &Plan, world: &World, wish: &Wish, assessment: Option<&Assessmen
             Decision::Move(next) => {
                 world = world.moved(next);
                 // One-shot tokens are answered by the move; a deletion stays.
-                wish = Wish {
-                    gone: wish.gone,
-                    suspend: wish.suspend,
-                    ..Wish::default()
-                };
+                wish = Wish { gone: wish.gone, suspend: wish.suspend, ..Wish::default() };
             }
             Decision::Wait { .. } | Decision::Stop => return world,
         }
@@ -290,15 +218,9 @@ fn every_world_comes_to_an_end_when_effects_succeed() {
         for world in explore(&plan) {
             let rest = settle(&plan, &world, &Wish::default(), Some(&Assessment::Passed));
             let waits_for_a_person = matches!(rest.state, State::Held { .. });
-            assert!(
-                rest.state.is_done() || waits_for_a_person,
-                "{world:?} rests in {rest:?}"
-            );
+            assert!(rest.state.is_done() || waits_for_a_person, "{world:?} rests in {rest:?}");
             if waits_for_a_person {
-                let retry = Wish {
-                    retry: true,
-                    ..Wish::default()
-                };
+                let retry = Wish { retry: true, ..Wish::default() };
                 let end = settle(&plan, &rest, &retry, Some(&Assessment::Passed));
                 assert!(end.state.is_done(), "{rest:?} rests in {end:?}");
             }
@@ -308,10 +230,7 @@ fn every_world_comes_to_an_end_when_effects_succeed() {
 
 #[test]
 fn every_world_ends_when_its_object_is_deleted() {
-    let gone = Wish {
-        gone: true,
-        ..Wish::default()
-    };
+    let gone = Wish { gone: true, ..Wish::default() };
     for plan in plans() {
         for world in explore(&plan) {
             for assessment in world.assessments() {
@@ -327,11 +246,7 @@ fn the_end_absorbs_everything_but_a_wish_for_the_way_back() {
     for plan in plans() {
         for world in explore(&plan).iter().filter(|world| world.state.is_done()) {
             for wish in wishes().iter().filter(|wish| !wish.rollback && !wish.retry) {
-                assert_eq!(
-                    world.decide(&plan, wish, None),
-                    Decision::Stop,
-                    "{world:?} {wish:?}"
-                );
+                assert_eq!(world.decide(&plan, wish, None), Decision::Stop, "{world:?} {wish:?}");
             }
         }
     }
@@ -341,20 +256,11 @@ fn the_end_absorbs_everything_but_a_wish_for_the_way_back() {
 fn a_breach_is_answered_in_the_decision_that_sees_it() {
     let plan = watched(OnBreach::Rollback);
     let worlds = explore(&plan);
-    let watching: Vec<_> = worlds
-        .iter()
-        .filter(|world| matches!(world.state, State::Watching { .. }))
-        .collect();
+    let watching: Vec<_> =
+        worlds.iter().filter(|world| matches!(world.state, State::Watching { .. })).collect();
     assert!(!watching.is_empty());
     for world in watching {
-        let decision = world.decide(
-            &plan,
-            &Wish {
-                suspend: true,
-                ..Wish::default()
-            },
-            Some(&breach()),
-        );
+        let decision = world.decide(&plan, &Wish { suspend: true, ..Wish::default() }, Some(&breach()));
         assert_eq!(word(&decision), "RollingBack MetricBreached false", "{world:?}");
     }
 }

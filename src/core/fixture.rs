@@ -23,20 +23,11 @@ pub fn at(seconds: i64) -> Timestamp {
 
 fn block(text: &str) -> Block {
     let statements = sql::parse(text).unwrap().statements;
-    Block {
-        transactional: statements.iter().all(|one| one.transactional),
-        statements,
-        aside: Vec::new(),
-    }
+    Block { transactional: statements.iter().all(|one| one.transactional), statements, aside: Vec::new() }
 }
 
 fn unit(step: usize, up: &str, down: &str) -> Unit {
-    Unit {
-        step,
-        max_stall: Duration::from_millis(250),
-        up: block(up),
-        way_back: Some(vec![block(down)]),
-    }
+    Unit { step, max_stall: Duration::from_millis(250), up: block(up), way_back: Some(vec![block(down)]) }
 }
 
 /// Two steps and three units: a column, and in the second step an index and a constraint. Neither rehearsed nor watched.
@@ -51,10 +42,7 @@ pub fn plan() -> Plan {
         stream: "default".to_owned(),
         version: "42".to_owned(),
         hash: format!("sha256:{}", "9f".repeat(32)),
-        database: DatabaseIdentity {
-            system_identifier: "7".to_owned(),
-            name: "shop".to_owned(),
-        },
+        database: DatabaseIdentity { system_identifier: "7".to_owned(), name: "shop".to_owned() },
         search_path: vec!["public".to_owned()],
         owner_role: None,
         guard: Guard::default(),
@@ -66,16 +54,8 @@ pub fn plan() -> Plan {
             step("index", "CREATE INDEX ..."),
         ],
         units: vec![
-            unit(
-                0,
-                "ALTER TABLE users ADD COLUMN tier text",
-                "ALTER TABLE users DROP COLUMN tier",
-            ),
-            unit(
-                1,
-                "CREATE INDEX CONCURRENTLY by_tier ON users (tier)",
-                "DROP INDEX CONCURRENTLY by_tier",
-            ),
+            unit(0, "ALTER TABLE users ADD COLUMN tier text", "ALTER TABLE users DROP COLUMN tier"),
+            unit(1, "CREATE INDEX CONCURRENTLY by_tier ON users (tier)", "DROP INDEX CONCURRENTLY by_tier"),
             unit(
                 1,
                 "ALTER TABLE users ADD CONSTRAINT c CHECK (tier <> '') NOT VALID",
@@ -100,11 +80,7 @@ pub fn forward_only() -> Plan {
 
 /// The same plan, watched for a quarter of an hour.
 pub fn watched(on_breach: OnBreach) -> Plan {
-    Plan {
-        analysis: Some(analysis()),
-        on_breach,
-        ..plan()
-    }
+    Plan { analysis: Some(analysis()), on_breach, ..plan() }
 }
 
 fn analysis() -> AnalysisPlan {
@@ -117,10 +93,7 @@ fn analysis() -> AnalysisPlan {
         max_extension: seconds(900),
         ingest_delay: seconds(5),
         breach: BreachRule { samples: 3, of: 5 },
-        on_unknown: OnUnknown {
-            action: UnknownAction::Pause,
-            after: seconds(300),
-        },
+        on_unknown: OnUnknown { action: UnknownAction::Pause, after: seconds(300) },
         args: BTreeMap::new(),
         metrics: vec![MetricPlan {
             name: "error-rate".to_owned(),
@@ -129,10 +102,7 @@ fn analysis() -> AnalysisPlan {
             range: None,
             reduce: Reduce::None,
             on_no_data: OnNoData::Unknown,
-            threshold: Threshold {
-                min: None,
-                max: Some("0.05".parse().unwrap()),
-            },
+            threshold: Threshold { min: None, max: Some("0.05".parse().unwrap()) },
             guard: None,
             mode: Mode::Enforce,
             breach: None,
@@ -142,13 +112,8 @@ fn analysis() -> AnalysisPlan {
 
 /// A run of a plan, in a state, with the first `done` units applied.
 pub fn run(plan: Plan, state: State, done: usize) -> RunView {
-    let units = (0..plan.units.len()).map(|unit| {
-        if unit < done {
-            UnitStatus::Done
-        } else {
-            UnitStatus::Open
-        }
-    });
+    let units =
+        (0..plan.units.len()).map(|unit| if unit < done { UnitStatus::Done } else { UnitStatus::Open });
     RunView {
         id: "8b0c6f3e".to_owned(),
         units: units.collect(),

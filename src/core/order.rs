@@ -72,22 +72,15 @@ pub struct InForce {
 impl InForce {
     /// Returns the highest version that is in force in a stream, the baseline included.
     pub fn current(&self, stream: &str) -> Option<&Version> {
-        let applied = self
-            .versions
-            .iter()
-            .filter(|(name, _)| name == stream)
-            .map(|(_, version)| version)
-            .max();
+        let applied =
+            self.versions.iter().filter(|(name, _)| name == stream).map(|(_, version)| version).max();
         applied.max(self.baseline.as_ref())
     }
 }
 
 /// Decides each candidate's place; the answers are in the order of the candidates.
 pub fn order(candidates: &[Candidate], in_force: &InForce) -> Vec<Place> {
-    candidates
-        .iter()
-        .map(|candidate| place(candidate, candidates, in_force))
-        .collect()
+    candidates.iter().map(|candidate| place(candidate, candidates, in_force)).collect()
 }
 
 fn place(me: &Candidate, all: &[Candidate], in_force: &InForce) -> Place {
@@ -106,11 +99,7 @@ fn place(me: &Candidate, all: &[Candidate], in_force: &InForce) -> Place {
     if me.wish.gone {
         return Place::Wait(Cause::new(Reason::Pending, "the Migration is being deleted"));
     }
-    if in_force
-        .baseline
-        .as_ref()
-        .is_some_and(|baseline| me.version <= *baseline)
-    {
+    if in_force.baseline.as_ref().is_some_and(|baseline| me.version <= *baseline) {
         let message = format!(
             "version {} is at or below the baseline of the database, and counts as applied",
             me.version
@@ -127,15 +116,10 @@ fn place(me: &Candidate, all: &[Candidate], in_force: &InForce) -> Place {
         );
         return Place::Refuse(Cause::new(Reason::OutOfOrder, message));
     }
-    if let Some(earlier) = all
-        .iter()
-        .filter(|other| goes_before(other, me, in_force))
-        .min_by_key(|other| &other.version)
+    if let Some(earlier) =
+        all.iter().filter(|other| goes_before(other, me, in_force)).min_by_key(|other| &other.version)
     {
-        let message = format!(
-            "waiting for Migration {} with version {}",
-            earlier.name, earlier.version
-        );
+        let message = format!("waiting for Migration {} with version {}", earlier.name, earlier.version);
         return Place::Wait(Cause::new(Reason::WaitingForEarlierVersion, message));
     }
     if me.wish.suspend {
@@ -188,12 +172,8 @@ fn has_older_claim(other: &Candidate, me: &Candidate) -> bool {
     if other.uid == me.uid || other.wish.gone || !same_version(other, me) {
         return false;
     }
-    let owns = |candidate: &Candidate| {
-        candidate
-            .latest
-            .as_ref()
-            .is_some_and(|latest| latest.uid == candidate.uid)
-    };
+    let owns =
+        |candidate: &Candidate| candidate.latest.as_ref().is_some_and(|latest| latest.uid == candidate.uid);
     match (owns(other), owns(me)) {
         (true, false) => true,
         (false, true) => false,
@@ -203,21 +183,14 @@ fn has_older_claim(other: &Candidate, me: &Candidate) -> bool {
 
 fn goes_before(other: &Candidate, me: &Candidate, in_force: &InForce) -> bool {
     // What comes too late itself holds nobody up.
-    let passed = in_force
-        .current(&other.stream)
-        .is_some_and(|current| other.version < *current);
+    let passed = in_force.current(&other.stream).is_some_and(|current| other.version < *current);
     if passed && !in_force.out_of_order {
         return false;
     }
-    let applied = other.latest.as_ref().is_some_and(|latest| {
-        matches!(
-            latest.state,
-            State::Done {
-                outcome: Outcome::Succeeded,
-                ..
-            }
-        )
-    });
+    let applied = other
+        .latest
+        .as_ref()
+        .is_some_and(|latest| matches!(latest.state, State::Done { outcome: Outcome::Succeeded, .. }));
     other.uid != me.uid
         && !other.wish.gone
         && other.stream == me.stream

@@ -152,19 +152,15 @@ pub struct Finding {
 impl Plan {
     /// Returns why the units in force cannot all be undone, or `None` if they can.
     pub fn no_way_back(&self, units: &[UnitStatus]) -> Option<String> {
-        self.units
-            .iter()
-            .zip(units)
-            .find(|(unit, status)| status.in_force() && unit.way_back.is_none())
-            .map(|(unit, _)| match self.steps.get(unit.step) {
-                Some(Step {
-                    name,
-                    irreversible: Some(reason),
-                    ..
-                }) => format!("step {name} is irreversible: {reason}"),
+        self.units.iter().zip(units).find(|(unit, status)| status.in_force() && unit.way_back.is_none()).map(
+            |(unit, _)| match self.steps.get(unit.step) {
+                Some(Step { name, irreversible: Some(reason), .. }) => {
+                    format!("step {name} is irreversible: {reason}")
+                }
                 Some(Step { name, .. }) => format!("step {name} has no way back"),
                 None => "a unit has no way back".to_owned(),
-            })
+            },
+        )
     }
 
     /// Says which statement failed, where it stands, and what the server said.

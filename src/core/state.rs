@@ -20,10 +20,7 @@ pub struct Cause {
 impl Cause {
     /// Makes a cause.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-        }
+        Self { reason, message: message.into() }
     }
 }
 

@@ -4,10 +4,7 @@ use super::*;
 use crate::core::fixture::at;
 
 fn cause() -> Cause {
-    Cause::new(
-        Reason::MetricBreached,
-        "error-rate 0.41 > 0.05 in 3 of the last 5 samples",
-    )
+    Cause::new(Reason::MetricBreached, "error-rate 0.41 > 0.05 in 3 of the last 5 samples")
 }
 
 /// Every state, each outcome of its own, under a short name.
@@ -17,28 +14,9 @@ fn all() -> Vec<(&'static str, State)> {
         ("Planned", State::Planned),
         ("Rehearsing", State::Rehearsing { since: at(1) }),
         ("Applying", State::Applying { since: at(2) }),
-        (
-            "Watching",
-            State::Watching {
-                applied_at: at(3),
-                since: at(3),
-            },
-        ),
-        (
-            "Held",
-            State::Held {
-                applied_at: at(3),
-                cause: cause(),
-            },
-        ),
-        (
-            "RollingBack",
-            State::RollingBack {
-                since: at(4),
-                cause: cause(),
-                aborted: false,
-            },
-        ),
+        ("Watching", State::Watching { applied_at: at(3), since: at(3) }),
+        ("Held", State::Held { applied_at: at(3), cause: cause() }),
+        ("RollingBack", State::RollingBack { since: at(4), cause: cause(), aborted: false }),
         ("Succeeded", done(Outcome::Succeeded)),
         ("RolledBack", done(Outcome::RolledBack(cause()))),
         ("Failed", done(Outcome::Failed(cause()))),
@@ -93,11 +71,7 @@ fn names_are_stable() {
 #[test]
 fn the_primary_has_the_change_in_these_states() {
     for (name, state) in all() {
-        assert_eq!(
-            state.applied(),
-            ["Watching", "Held", "Succeeded"].contains(&name),
-            "{name}"
-        );
+        assert_eq!(state.applied(), ["Watching", "Held", "Succeeded"].contains(&name), "{name}");
     }
 }
 

@@ -92,22 +92,12 @@ impl Runner {
         let Some(planned) = run.plan.units.get(unit) else {
             return Err(Error::Unexpected(format!("the plan has no unit {unit}")));
         };
-        let nothing = Block {
-            transactional: true,
-            statements: Vec::new(),
-            aside: Vec::new(),
-        };
+        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
         let (block, direction) = match back {
             None => (&planned.up, Direction::Up),
             Some(index) => {
                 let blocks = planned.way_back.as_deref().unwrap_or_default();
-                (
-                    blocks.get(index).unwrap_or(&nothing),
-                    Direction::Down {
-                        block: index,
-                        of: blocks.len(),
-                    },
-                )
+                (blocks.get(index).unwrap_or(&nothing), Direction::Down { block: index, of: blocks.len() })
             }
         };
         let tries = self.failures_so_far().map_or(0, |attempt| attempt.count);
@@ -179,10 +169,8 @@ impl Runner {
                 if attempt.cause.reason == Reason::DatabaseUnreachable {
                     attempt.cause.reason = Reason::ReplicaUnreachable;
                 }
-                let another_copy_is_needed = matches!(
-                    error,
-                    Error::CopyIsPrimary | Error::PoolerDetected { .. } | Error::Settings(_)
-                );
+                let another_copy_is_needed =
+                    matches!(error, Error::CopyIsPrimary | Error::PoolerDetected { .. } | Error::Settings(_));
                 if !another_copy_is_needed {
                     // The copy is not the primary: whatever happened there is looked up there again, and a login or a
                     // privilege may be corrected without any change of the Migration.
@@ -199,10 +187,7 @@ impl Runner {
                 session.conn(),
                 epoch,
                 run.id,
-                &RunChange {
-                    rehearsal: Some(record),
-                    ..RunChange::default()
-                },
+                &RunChange { rehearsal: Some(record), ..RunChange::default() },
             )
             .await?;
         }
@@ -228,9 +213,7 @@ impl Runner {
         let result = async {
             rehearsal::take(primary, &mut copy, &owner).await?;
             if rehearse {
-                rehearsal::rehearse(primary, &mut copy, run, &target.address(), clock::now)
-                    .await
-                    .map(Some)
+                rehearsal::rehearse(primary, &mut copy, run, &target.address(), clock::now).await.map(Some)
             } else {
                 rehearsal::align(primary, &mut copy).await.map(|()| None)
             }
@@ -258,11 +241,7 @@ impl Runner {
             session.conn(),
             epoch,
             run.id,
-            &RunChange {
-                copy: Some(level),
-                note,
-                ..RunChange::default()
-            },
+            &RunChange { copy: Some(level), note, ..RunChange::default() },
         )
         .await?;
         Ok(Next::Again)
@@ -285,10 +264,7 @@ impl Runner {
                     session.conn(),
                     epoch,
                     run.id,
-                    &RunChange {
-                        baseline: Some(&record),
-                        ..RunChange::default()
-                    },
+                    &RunChange { baseline: Some(&record), ..RunChange::default() },
                 )
                 .await?;
                 self.attempt = None;
@@ -313,10 +289,7 @@ impl Runner {
         else {
             return Ok(Next::Again);
         };
-        let before = run
-            .baseline
-            .as_ref()
-            .map_or_else(Baseline::default, |record| record.values.clone());
+        let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
         let fresh = watch::sample(analysis, &span, subject, taken, &before, clock::now()).await;
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
@@ -331,26 +304,14 @@ fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
     let now = clock::now();
     let pause = failure::pause(Class::Transient, false, count.min(4));
     let retry_at = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
-    Attempt {
-        at: now,
-        count,
-        class: Class::Transient,
-        cause,
-        retry_at,
-        blockers: Vec::new(),
-    }
+    Attempt { at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
 }
 
 /// The time limits of an attempt: the queue grows towards the stall budget only while attempts keep failing.
 fn limits(plan: &Plan, stall: Duration, failed: u32) -> Limits {
     let factor = 1.0 + f64::from(failed.saturating_sub(4)) * 0.25;
     let queue = FIRST_QUEUE.mul_f64(factor).min(stall.mul_f64(0.8));
-    Limits {
-        queue,
-        stall,
-        statement: plan.guard.statement_timeout,
-        alone: Duration::from_hours(24),
-    }
+    Limits { queue, stall, statement: plan.guard.statement_timeout, alone: Duration::from_hours(24) }
 }
 
 /// Resolves when the object asks to stop: it was deleted or has a new abort token. On the way back nothing stops.
@@ -358,18 +319,13 @@ async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>, uid: &str,
     if back {
         return std::future::pending().await;
     }
-    let abort = news
-        .borrow()
-        .subject(uid)
-        .and_then(|subject| subject.tokens.abort.clone());
+    let abort = news.borrow().subject(uid).and_then(|subject| subject.tokens.abort.clone());
     loop {
         if news.changed().await.is_err() {
             return std::future::pending().await;
         }
-        let asked = news
-            .borrow()
-            .subject(uid)
-            .is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
+        let asked =
+            news.borrow().subject(uid).is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
         if asked {
             return;
         }

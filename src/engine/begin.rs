@@ -34,21 +34,12 @@ impl From<Error> for NotBegun {
 /// Returns the identity of the database behind a session.
 pub fn identity(session: &Session) -> DatabaseIdentity {
     let server = session.server();
-    DatabaseIdentity {
-        system_identifier: server.system_identifier.clone(),
-        name: server.database.clone(),
-    }
+    DatabaseIdentity { system_identifier: server.system_identifier.clone(), name: server.database.clone() }
 }
 
 fn refused(problems: &[Problem]) -> NotBegun {
-    let reason = problems
-        .first()
-        .map_or(Reason::PlanInvalid, |problem| problem.reason);
-    let message = problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
+    let reason = problems.first().map_or(Reason::PlanInvalid, |problem| problem.reason);
+    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     NotBegun::Refused(Cause::new(reason, message))
 }
 
@@ -71,20 +62,15 @@ async fn plan(
     }
     let analysis = match &subject.spec.analysis {
         None => None,
-        Some(spec) => Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid("spec.analysis.", &problems))?),
+        Some(spec) => {
+            Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid("spec.analysis.", &problems))?)
+        }
     };
     let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
     let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;
-    let suffix = id
-        .simple()
-        .to_string()
-        .get(..8)
-        .and_then(|text| AsideSuffix::new(text.to_owned()));
+    let suffix = id.simple().to_string().get(..8).and_then(|text| AsideSuffix::new(text.to_owned()));
     let Some(suffix) = suffix else {
-        return Err(NotBegun::Refused(Cause::new(
-            Reason::Internal,
-            "a run identifier has no suffix",
-        )));
+        return Err(NotBegun::Refused(Cause::new(Reason::Internal, "a run identifier has no suffix")));
     };
     let around = Surroundings {
         database: &identity(session),
@@ -123,11 +109,7 @@ pub async fn begin(
     if let Some(analysis) = &plan.analysis
         && let Err((cause, transient)) = watch::check(analysis, subject, clock::now()).await
     {
-        return Err(if transient {
-            NotBegun::Later(cause)
-        } else {
-            NotBegun::Refused(cause)
-        });
+        return Err(if transient { NotBegun::Later(cause) } else { NotBegun::Refused(cause) });
     }
     session.ensure_ledger(Side::Primary).await?;
     if session.epoch() == 0 {

@@ -52,10 +52,7 @@ pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
         (_, true) => (50, 200, 2_000),
         _ => (100, 500, 30_000),
     };
-    let bound = u64::from(count.min(20))
-        .pow(2)
-        .saturating_mul(first)
-        .clamp(first, most);
+    let bound = u64::from(count.min(20)).pow(2).saturating_mul(first).clamp(first, most);
     Duration::from_millis(rand::rng().random_range(least..=bound.max(least)))
 }
 
@@ -87,27 +84,16 @@ pub fn attempt(
         message = format!("{message}; blocked by {}", named(&blockers));
     }
     let wait = SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1));
-    Attempt {
-        at: now,
-        count,
-        class,
-        cause: Cause::new(reason, message),
-        retry_at: now + wait,
-        blockers,
-    }
+    Attempt { at: now, count, class, cause: Cause::new(reason, message), retry_at: now + wait, blockers }
 }
 
 /// Names who is in the way, in one line.
 fn named(blockers: &[Blocker]) -> String {
     let one = |blocker: &Blocker| {
-        let application = if blocker.application.is_empty() {
-            "unknown application"
-        } else {
-            &blocker.application
-        };
-        let age = blocker
-            .age_seconds
-            .map_or_else(String::new, |age| format!(", transaction open for {age:.1} s"));
+        let application =
+            if blocker.application.is_empty() { "unknown application" } else { &blocker.application };
+        let age =
+            blocker.age_seconds.map_or_else(String::new, |age| format!(", transaction open for {age:.1} s"));
         format!("pid {} ({application}{age})", blocker.pid)
     };
     blockers.iter().take(3).map(one).collect::<Vec<_>>().join(", ")

@@ -15,11 +15,7 @@ pub fn run(run: &Run, attempt: Option<Attempt>, waiting: Option<Cause>) -> RunVi
     RunView {
         id: run.id.to_string(),
         plan: Arc::new(run.plan.clone()),
-        analysis_hash: run
-            .plan
-            .analysis
-            .as_ref()
-            .and_then(|analysis| analysis.hash().ok()),
+        analysis_hash: run.plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok()),
         state: run.state.clone(),
         units: run.units.clone(),
         rehearsal: run.rehearsal.clone(),
@@ -40,10 +36,7 @@ pub fn watch(run: &Run, taken: &[Sample]) -> Option<WatchView> {
     let analysis = run.plan.analysis.as_ref()?;
     let span = watching::span(&run.state).or_else(|| run.watched_since.map(Watch::completed))?;
     let taken: Vec<Sample> = taken.iter().filter(|sample| sample.at >= span.applied_at).cloned().collect();
-    let before = run
-        .baseline
-        .as_ref()
-        .map_or_else(Baseline::default, |record| record.values.clone());
+    let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
     let now = run.finished_at.unwrap_or_else(clock::now);
     Some(watching::view(analysis, &span, &before, &taken, now))
 }

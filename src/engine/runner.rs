@@ -117,9 +117,7 @@ impl Runner {
         {
             session.close().await;
         }
-        let pause = pause.map_or(Duration::from_hours(1), |pause| {
-            pause.try_into().unwrap_or_default()
-        });
+        let pause = pause.map_or(Duration::from_hours(1), |pause| pause.try_into().unwrap_or_default());
         tokio::select! {
             () = tokio::time::sleep(pause) => true,
             changed = self.start.desired.changed() => {
@@ -165,10 +163,7 @@ impl Runner {
     pub(super) async fn open(&mut self, database: &Database) -> Result<&mut Session, Error> {
         if self.session.is_none() {
             let mut session = Session::open(&database.primary, &self.start.application()).await?;
-            if session
-                .head()
-                .is_some_and(|head| head.side != Side::Primary.as_str())
-            {
+            if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
                 return Err(Error::IsACopy);
             }
             if let Some(epoch) = self.epoch {
@@ -176,9 +171,7 @@ impl Runner {
             }
             self.session = Some(session);
         }
-        self.session
-            .as_mut()
-            .ok_or_else(|| Error::Unexpected("no session".to_owned()))
+        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
 
     /// Makes sure that this runner owns the database.
@@ -189,9 +182,7 @@ impl Runner {
             session.own(&owner, None).await?;
         }
         self.epoch = Some(session.epoch());
-        self.session
-            .as_mut()
-            .ok_or_else(|| Error::Unexpected("no session".to_owned()))
+        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
 
     /// The database could not be used: everybody who waits for it is told, and it is tried again.
@@ -205,12 +196,7 @@ impl Runner {
             self.session = None;
         }
         let cause = Cause::new(failure::reason(error), error.to_string());
-        warn!(
-            database = desired.database.name,
-            reason = cause.reason.as_str(),
-            "{}",
-            cause.message
-        );
+        warn!(database = desired.database.name, reason = cause.reason.as_str(), "{}", cause.message);
         let stuck = matches!(
             error,
             Error::PoolerDetected { .. }
@@ -236,11 +222,7 @@ impl Runner {
         } else {
             failure::pause(Class::Transient, false, self.failures)
         };
-        let pause = if stuck {
-            pause.max(Duration::from_secs(15))
-        } else {
-            pause
-        };
+        let pause = if stuck { pause.max(Duration::from_secs(15)) } else { pause };
         Next::Wait(Some(
             clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(5)),
         ))
@@ -253,12 +235,7 @@ impl Runner {
         answered: Tokens,
         past: Vec<crate::core::view::PastRun>,
     ) {
-        let view = View {
-            generation: subject.generation,
-            standing,
-            answered,
-            past,
-        };
+        let view = View { generation: subject.generation, standing, answered, past };
         self.start.views.publish(&subject.key, view);
     }
 
@@ -340,7 +317,10 @@ impl Runner {
                 Place::Begin if turn.is_none() => turn = Some((subject, None)),
                 Place::Resume if turn.is_none() => turn = Some((subject, latest)),
                 Place::Begin | Place::Resume => {
-                    let cause = Cause::new(Reason::WaitingForDatabase, "another Migration of this database goes first");
+                    let cause = Cause::new(
+                        Reason::WaitingForDatabase,
+                        "another Migration of this database goes first",
+                    );
                     self.tell(&subject, Standing::Waiting(cause));
                 }
                 Place::Show => self.show(desired, &subject, latest).await?,
@@ -373,11 +353,7 @@ impl Runner {
         match begun {
             Ok(()) => {
                 self.postponed.remove(&subject.key.uid);
-                info!(
-                    database = desired.database.name,
-                    migration = subject.key.name,
-                    "run begun"
-                );
+                info!(database = desired.database.name, migration = subject.key.name, "run begun");
                 Ok(Next::Again)
             }
             Err(NotBegun::Failed(error)) => Err(error),
@@ -444,20 +420,13 @@ impl Runner {
             view.watch = project::watch(&run, &samples);
             let past = match &decision {
                 Decision::Stop => {
-                    Run::past(
-                        self.open(&desired.database).await?.conn(),
-                        &run.plan.stream,
-                        &run.plan.version,
-                    )
-                    .await?
+                    Run::past(self.open(&desired.database).await?.conn(), &run.plan.stream, &run.plan.version)
+                        .await?
                 }
                 _ => Vec::new(),
             };
-            let answered = if decision == Decision::Stop {
-                subject.tokens.clone()
-            } else {
-                run.tokens.clone()
-            };
+            let answered =
+                if decision == Decision::Stop { subject.tokens.clone() } else { run.tokens.clone() };
             self.publish(subject, Standing::Run(Box::new(view)), answered, past);
         }
         match decision {
@@ -476,20 +445,12 @@ impl Runner {
         state: State,
     ) -> Result<Next, Error> {
         if !run.state.may_become(&state) {
-            error!(
-                from = run.state.phase(),
-                to = state.phase(),
-                "illegal transition; nothing is done"
-            );
+            error!(from = run.state.phase(), to = state.phase(), "illegal transition; nothing is done");
             return Ok(Next::Wait(Some(clock::now() + SignedDuration::from_mins(5))));
         }
         info!(migration = run.key.name, run = %run.id, from = run.state.phase(), to = state.phase(), "run moves on");
         let tokens = subject.map(|subject| subject.tokens.clone());
-        let change = RunChange {
-            state: Some(&state),
-            tokens: tokens.as_ref(),
-            ..RunChange::default()
-        };
+        let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
         self.attempt = None;
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
@@ -509,29 +470,17 @@ impl Runner {
         {
             let session = self.own(&desired.database).await?;
             let epoch = session.epoch();
-            let change = RunChange {
-                tokens: Some(&subject.tokens),
-                ..RunChange::default()
-            };
+            let change = RunChange { tokens: Some(&subject.tokens), ..RunChange::default() };
             Run::change(session.conn(), epoch, run.id, &change).await?;
         }
-        if run.state.is_done() {
-            Ok(Next::Again)
-        } else {
-            Ok(Next::Idle)
-        }
+        if run.state.is_done() { Ok(Next::Again) } else { Ok(Next::Idle) }
     }
 }
 
 impl Start {
     /// `application_name` of the runner's sessions; a taker-over finds them by its first word.
     fn application(&self) -> String {
-        let owner: String = self
-            .owner
-            .chars()
-            .filter(char::is_ascii_graphic)
-            .take(36)
-            .collect();
+        let owner: String = self.owner.chars().filter(char::is_ascii_graphic).take(36).collect();
         format!("whimbrel/{owner}")
     }
 }
@@ -539,18 +488,11 @@ impl Start {
 /// Compares an object's tokens with those that were answered.
 fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
     let Some(subject) = subject else {
-        return Wish {
-            gone,
-            ..Wish::default()
-        };
+        return Wish { gone, ..Wish::default() };
     };
     let Some(answered) = answered else {
         // Without a run there is nothing that a token could ask for.
-        return Wish {
-            suspend: subject.spec.suspend,
-            gone: gone || subject.gone,
-            ..Wish::default()
-        };
+        return Wish { suspend: subject.spec.suspend, gone: gone || subject.gone, ..Wish::default() };
     };
     let new = |asked: &Option<String>, answered: &Option<String>| asked.is_some() && asked != answered;
     Wish {

@@ -28,12 +28,8 @@ pub async fn survey(database: &Database, busy: bool) -> Result<Surveyed, Cause> 
 }
 
 async fn look(primary: &mut Session, database: &Database, busy: bool) -> Result<Surveyed, Error> {
-    let missing = grants::missing(
-        primary.conn(),
-        database.owner_role.as_deref(),
-        &["public".to_owned()],
-    )
-    .await?;
+    let missing =
+        grants::missing(primary.conn(), database.owner_role.as_deref(), &["public".to_owned()]).await?;
     let mut versions: BTreeMap<String, Version> = BTreeMap::new();
     let ledger_version = primary.head().map(|head| head.version);
     if ledger_version.is_some() {
@@ -67,16 +63,10 @@ async fn look(primary: &mut Session, database: &Database, busy: bool) -> Result<
             timeline: i64::from(server.timeline_number()),
             in_recovery: server.in_recovery,
         },
-        blocking: missing
-            .iter()
-            .find(|missing| missing.blocking)
-            .map(ToString::to_string),
+        blocking: missing.iter().find(|missing| missing.blocking).map(ToString::to_string),
         missing: missing.iter().map(ToString::to_string).collect(),
         copy,
-        versions: versions
-            .into_iter()
-            .map(|(stream, version)| (stream, version.canonical()))
-            .collect(),
+        versions: versions.into_iter().map(|(stream, version)| (stream, version.canonical())).collect(),
         ledger_version,
     })
 }
@@ -99,9 +89,8 @@ async fn compare(primary: &mut Session, copy: &mut Session) -> Result<(), Cause>
     match rehearsal::drift(primary.conn(), copy.conn()).await {
         Err(error) => Err(unusable(&error)),
         Ok(None) => Ok(()),
-        Ok(Some(differences)) => Err(Cause::new(
-            Reason::Drifted,
-            format!("the copy differs from the primary: {differences}"),
-        )),
+        Ok(Some(differences)) => {
+            Err(Cause::new(Reason::Drifted, format!("the copy differs from the primary: {differences}")))
+        }
     }
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use super::subject::Subject;
 use crate::api::Reason;
 use crate::core::analysis::{
-    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, Reading, Sample,
-    Scope, Tick, Watch, assess, baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
+    AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, Reading, Sample, Scope, Tick,
+    Watch, assess, baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
 };
 use crate::core::observation::{BaselineRecord, WatchFacts};
 use crate::core::state::{Cause, State};
@@ -27,21 +27,13 @@ async fn read_metric(
     phase: &str,
     tick: &Tick,
 ) -> MetricReading {
-    let scope = Scope {
-        namespace: &subject.key.namespace,
-        name: &subject.key.name,
-        phase,
-    };
+    let scope = Scope { namespace: &subject.key.namespace, name: &subject.key.name, phase };
     let name = metric.name.clone();
     let queries = match plan.queries(metric, scope, tick) {
         Ok(queries) => queries,
         Err(error) => {
             let value = Reading::Error(Failure::QueryInvalid, error.to_string());
-            return MetricReading {
-                metric: name,
-                value,
-                guard: None,
-            };
+            return MetricReading { metric: name, value, guard: None };
         }
     };
     let guard = async {
@@ -51,21 +43,12 @@ async fn read_metric(
         }
     };
     let (value, guard) = tokio::join!(ask(subject, &metric.provider, &queries.query, tick.at), guard);
-    MetricReading {
-        metric: name,
-        value,
-        guard,
-    }
+    MetricReading { metric: name, value, guard }
 }
 
 /// Asks for all metrics at once.
 async fn read_all(plan: &AnalysisPlan, subject: &Subject, phase: &str, tick: &Tick) -> Vec<MetricReading> {
-    join_all(
-        plan.metrics
-            .iter()
-            .map(|metric| read_metric(plan, metric, subject, phase, tick)),
-    )
-    .await
+    join_all(plan.metrics.iter().map(|metric| read_metric(plan, metric, subject, phase, tick))).await
 }
 
 /// Asks everything once before any SQL.
@@ -83,16 +66,8 @@ pub async fn check(plan: &AnalysisPlan, subject: &Subject, now: Timestamp) -> Re
         return Ok(());
     }
     let transient = problems.iter().all(|problem| problem.kind.is_transient());
-    let reason = if transient {
-        Reason::ProviderUnreachable
-    } else {
-        Reason::QueryInvalid
-    };
-    let message = problems
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ");
+    let reason = if transient { Reason::ProviderUnreachable } else { Reason::QueryInvalid };
+    let message = problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Err((Cause::new(reason, message), transient))
 }
 
@@ -119,10 +94,7 @@ pub async fn baseline(
             format!("breaching before anything was applied, so nothing was: {text}"),
         )
     });
-    Ok(BaselineRecord {
-        values: Baseline::capture(plan, &readings),
-        unhealthy,
-    })
+    Ok(BaselineRecord { values: Baseline::capture(plan, &readings), unhealthy })
 }
 
 /// The span that samples are counted in, for the states that have one.
@@ -150,8 +122,7 @@ pub async fn sample(
     for tick in due_samples(plan, watch, last(taken), now) {
         let readings = read_all(plan, subject, "Watching", &tick).await;
         samples.extend(readings.iter().filter_map(|reading| {
-            plan.metric(&reading.metric)
-                .map(|metric| judge(metric, &tick, reading, before))
+            plan.metric(&reading.metric).map(|metric| judge(metric, &tick, reading, before))
         }));
     }
     samples
@@ -161,11 +132,7 @@ pub async fn sample(
 pub fn facts(plan: &AnalysisPlan, watch: &Watch, samples: &[Sample], now: Timestamp) -> WatchFacts {
     let next = next_due(plan, watch, last(samples));
     let due = !due_samples(plan, watch, last(samples), now).is_empty();
-    WatchFacts {
-        assessment: assess(plan, watch, samples, now),
-        due,
-        next,
-    }
+    WatchFacts { assessment: assess(plan, watch, samples, now), due, next }
 }
 
 /// What the samples say, for the status.
@@ -181,9 +148,5 @@ pub fn view(
         Assessment::Extend { until, .. } => Some(*until),
         _ => watch.window_end(plan),
     };
-    WatchView {
-        assessment,
-        until,
-        metrics: summarize(plan, watch, before, samples),
-    }
+    WatchView { assessment, until, metrics: summarize(plan, watch, before, samples) }
 }

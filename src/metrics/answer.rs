@@ -17,10 +17,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub fn new(failure: Failure, message: impl Into<String>) -> Self {
-        Self {
-            failure,
-            message: message.into(),
-        }
+        Self { failure, message: message.into() }
     }
 }
 
@@ -71,12 +68,8 @@ pub(super) fn interpret(status: u16, body: &[u8]) -> Result<Reading, Refusal> {
         // Of a body that is not Prometheus' own, such as a proxy's page, nothing is passed on.
         return Err(refused(status, answer.ok().and_then(|answer| answer.error)));
     }
-    let unreadable = |_| {
-        Refusal::new(
-            Failure::BadAnswer,
-            "the answer is not that of the Prometheus HTTP API",
-        )
-    };
+    let unreadable =
+        |_| Refusal::new(Failure::BadAnswer, "the answer is not that of the Prometheus HTTP API");
     let answer = answer.map_err(unreadable)?;
     if answer.status == Status::Error {
         let error = answer.error.unwrap_or_default();
@@ -93,9 +86,7 @@ pub(super) fn interpret(status: u16, body: &[u8]) -> Result<Reading, Refusal> {
     };
     match result_type {
         ResultType::Vector => of_series(&serde_json::from_value::<Vec<Series>>(result).map_err(unreadable)?),
-        ResultType::Scalar => Ok(of_values(&[number(
-            &serde_json::from_value(result).map_err(unreadable)?,
-        )?])),
+        ResultType::Scalar => Ok(of_values(&[number(&serde_json::from_value(result).map_err(unreadable)?)?])),
         ResultType::Matrix => Err(no_number("a range vector")),
         ResultType::String => Err(no_number("a string")),
     }
@@ -104,10 +95,7 @@ pub(super) fn interpret(status: u16, body: &[u8]) -> Result<Reading, Refusal> {
 fn refused(status: u16, error: Option<String>) -> Refusal {
     let (failure, what) = match status {
         400 | 422 => (Failure::QueryInvalid, "the provider refuses the query"),
-        401 | 403 => (
-            Failure::Unauthorized,
-            "the provider does not accept the credentials",
-        ),
+        401 | 403 => (Failure::Unauthorized, "the provider does not accept the credentials"),
         404 | 405 => (Failure::BadAnswer, "there is no Prometheus HTTP API at the url"),
         408 | 429 | 500..=599 => (Failure::Unreachable, "the provider is not able to answer"),
         _ => (Failure::BadAnswer, "the provider answered unexpectedly"),
@@ -120,10 +108,7 @@ fn refused(status: u16, error: Option<String>) -> Refusal {
 }
 
 fn no_number(what: &str) -> Refusal {
-    Refusal::new(
-        Failure::QueryInvalid,
-        format!("the query gives {what} instead of a number"),
-    )
+    Refusal::new(Failure::QueryInvalid, format!("the query gives {what} instead of a number"))
 }
 
 fn of_series(series: &[Series]) -> Result<Reading, Refusal> {
@@ -145,8 +130,7 @@ fn of_values(values: &[f64]) -> Reading {
 }
 
 fn number((_, text): &Point) -> Result<f64, Refusal> {
-    text.parse()
-        .map_err(|_| Refusal::new(Failure::BadAnswer, "the answer has a value that is not a number"))
+    text.parse().map_err(|_| Refusal::new(Failure::BadAnswer, "the answer has a value that is not a number"))
 }
 
 #[cfg(test)]
@@ -156,15 +140,11 @@ mod tests {
     use super::*;
 
     fn success(kind: &str, result: &Value) -> Vec<u8> {
-        json!({"status": "success", "data": {"resultType": kind, "result": result}})
-            .to_string()
-            .into_bytes()
+        json!({"status": "success", "data": {"resultType": kind, "result": result}}).to_string().into_bytes()
     }
 
     fn vector(values: &[&str]) -> Vec<u8> {
-        let series = values
-            .iter()
-            .map(|value| json!({"metric": {"a": "b"}, "value": [1.5, value]}));
+        let series = values.iter().map(|value| json!({"metric": {"a": "b"}, "value": [1.5, value]}));
         success("vector", &series.collect())
     }
 
@@ -192,10 +172,7 @@ mod tests {
             body[key] = value;
             interpret(200, body.to_string().as_bytes())
         };
-        assert_eq!(
-            with("warnings", json!(["one", "two"])),
-            Ok(Reading::Partial("one; two".to_owned()))
-        );
+        assert_eq!(with("warnings", json!(["one", "two"])), Ok(Reading::Partial("one; two".to_owned())));
         assert_eq!(with("warnings", json!([])), Ok(Reading::Value(1.0)));
         assert_eq!(with("warnings", Value::Null), Ok(Reading::Value(1.0)));
         assert_eq!(with("infos", json!(["harmless"])), Ok(Reading::Value(1.0)));
@@ -206,48 +183,22 @@ mod tests {
         let refusal = interpret(status, body).unwrap_err();
         let text = String::from_utf8_lossy(body);
         assert_eq!(refusal.failure, failure, "{status} {text}");
-        assert!(
-            refusal.message.contains(expected),
-            "{status} {text}: {}",
-            refusal.message
-        );
+        assert!(refusal.message.contains(expected), "{status} {text}: {}", refusal.message);
     }
 
     fn error(message: &str) -> Vec<u8> {
-        json!({"status": "error", "errorType": "bad_data", "error": message})
-            .to_string()
-            .into_bytes()
+        json!({"status": "error", "errorType": "bad_data", "error": message}).to_string().into_bytes()
     }
 
     #[test]
     fn each_http_status_has_its_failure() {
-        check(
-            400,
-            &error("parse error at char 3"),
-            Failure::QueryInvalid,
-            "400): parse error at char 3",
-        );
-        check(
-            422,
-            &error("too many samples"),
-            Failure::QueryInvalid,
-            "too many samples",
-        );
-        check(
-            401,
-            b"Unauthorized",
-            Failure::Unauthorized,
-            "credentials (HTTP status 401)",
-        );
+        check(400, &error("parse error at char 3"), Failure::QueryInvalid, "400): parse error at char 3");
+        check(422, &error("too many samples"), Failure::QueryInvalid, "too many samples");
+        check(401, b"Unauthorized", Failure::Unauthorized, "credentials (HTTP status 401)");
         check(403, b"", Failure::Unauthorized, "HTTP status 403");
         check(404, b"<html>", Failure::BadAnswer, "no Prometheus HTTP API");
         check(429, b"", Failure::Unreachable, "HTTP status 429");
-        check(
-            503,
-            &error("query timed out"),
-            Failure::Unreachable,
-            "query timed out",
-        );
+        check(503, &error("query timed out"), Failure::Unreachable, "query timed out");
         check(418, b"", Failure::BadAnswer, "HTTP status 418");
     }
 

@@ -130,20 +130,8 @@ impl PrometheusProvider {
             Auth::Bearer(token) => token.clone(),
             Auth::Basic { password, .. } => password.clone(),
         });
-        let secrets = config
-            .headers
-            .into_iter()
-            .map(|(_, value)| value)
-            .chain(credential)
-            .collect();
-        Ok(Self {
-            client,
-            endpoint,
-            auth: config.auth,
-            headers,
-            timeout: config.timeout,
-            secrets,
-        })
+        let secrets = config.headers.into_iter().map(|(_, value)| value).chain(credential).collect();
+        Ok(Self { client, endpoint, auth: config.auth, headers, timeout: config.timeout, secrets })
     }
 
     /// Evaluates an instant query at a time.
@@ -158,16 +146,8 @@ impl PrometheusProvider {
     async fn ask(&self, promql: &str, at: Timestamp) -> Result<Reading, Refusal> {
         let time = format!("{}.{:03}", at.as_second(), at.subsec_millisecond());
         let timeout = format!("{}ms", self.timeout.as_millis());
-        let form = [
-            ("query", promql),
-            ("time", time.as_str()),
-            ("timeout", timeout.as_str()),
-        ];
-        let request = self
-            .client
-            .post(self.endpoint.clone())
-            .headers(self.headers.clone())
-            .form(&form);
+        let form = [("query", promql), ("time", time.as_str()), ("timeout", timeout.as_str())];
+        let request = self.client.post(self.endpoint.clone()).headers(self.headers.clone()).form(&form);
         let request = match &self.auth {
             Some(Auth::Bearer(token)) => request.bearer_auth(token.expose()),
             Some(Auth::Basic { username, password }) => request.basic_auth(username, Some(password.expose())),
@@ -206,20 +186,15 @@ impl PrometheusProvider {
     }
 
     fn redirected(&self, response: &Response) -> Refusal {
-        let location = response
-            .headers()
-            .get(header::LOCATION)
-            .and_then(|location| location.to_str().ok());
-        let target = location
-            .and_then(|location| self.endpoint.join(location).ok())
-            .map(|mut target| {
-                // A login page may be handed a token in either place.
-                target.set_query(None);
-                target.set_fragment(None);
-                let _ = target.set_username("");
-                let _ = target.set_password(None);
-                target
-            });
+        let location = response.headers().get(header::LOCATION).and_then(|location| location.to_str().ok());
+        let target = location.and_then(|location| self.endpoint.join(location).ok()).map(|mut target| {
+            // A login page may be handed a token in either place.
+            target.set_query(None);
+            target.set_fragment(None);
+            let _ = target.set_username("");
+            let _ = target.set_password(None);
+            target
+        });
         let target = target.map_or_else(|| "somewhere else".to_owned(), String::from);
         let status = response.status().as_u16();
         let message = format!("the provider redirects to {target} (HTTP status {status}); set the final url");
@@ -228,13 +203,8 @@ impl PrometheusProvider {
 
     /// Returns a message without credentials, on one line, and not too long.
     fn presentable(&self, message: &str) -> String {
-        let message = self
-            .secrets
-            .iter()
-            .fold(message.to_owned(), |message, secret| secret.redact(&message));
-        let printable = message
-            .chars()
-            .map(|char| if char.is_control() { ' ' } else { char });
+        let message = self.secrets.iter().fold(message.to_owned(), |message, secret| secret.redact(&message));
+        let printable = message.chars().map(|char| if char.is_control() { ' ' } else { char });
         let mut bounded: String = printable.take(MESSAGE_LIMIT).collect();
         if message.chars().nth(MESSAGE_LIMIT).is_some() {
             bounded.pop();
@@ -267,10 +237,7 @@ fn endpoint(text: &str) -> Result<Url, Error> {
 fn headers(config: &PrometheusConfig) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     for (name, value) in &config.headers {
-        let refused = |problem| Error::Header {
-            name: name.clone(),
-            problem,
-        };
+        let refused = |problem| Error::Header { name: name.clone(), problem };
         let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| refused("not the name of a header"))?;
         let mut value = HeaderValue::from_str(value.expose())
             .map_err(|_| refused("the value has characters that no header has"))?;

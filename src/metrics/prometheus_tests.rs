@@ -35,10 +35,7 @@ fn config(address: SocketAddr) -> PrometheusConfig {
 
 async fn read(config: PrometheusConfig) -> Reading {
     let at = Timestamp::from_millisecond(1_800_000_000_250).unwrap();
-    PrometheusProvider::new(config)
-        .unwrap()
-        .query("up == 1", at)
-        .await
+    PrometheusProvider::new(config).unwrap().query("up == 1", at).await
 }
 
 async fn serve(router: Router) -> SocketAddr {
@@ -84,40 +81,17 @@ async fn record(State(seen): State<Seen>, uri: Uri, headers: Received, body: Byt
 #[tokio::test]
 async fn a_query_is_posted_with_its_time_and_credentials() {
     let seen = Seen::default();
-    let address = serve(
-        Router::new()
-            .route("/{*path}", post(record))
-            .with_state(seen.clone()),
-    )
-    .await;
+    let address = serve(Router::new().route("/{*path}", post(record)).with_state(seen.clone())).await;
     let org = vec![("X-Scope-OrgID".to_owned(), Secret::new("tenant-7"))];
-    let basic = Auth::Basic {
-        username: "user".to_owned(),
-        password: Secret::new("pass"),
-    };
+    let basic = Auth::Basic { username: "user".to_owned(), password: Secret::new("pass") };
     let url = format!("http://{address}/prefix/");
-    read(PrometheusConfig {
-        url,
-        headers: org,
-        auth: Some(basic),
-        ..config(address)
-    })
-    .await;
+    read(PrometheusConfig { url, headers: org, auth: Some(basic), ..config(address) }).await;
     let bearer = Some(Auth::Bearer(Secret::new("token")));
-    let reading = read(PrometheusConfig {
-        auth: bearer,
-        ..config(address)
-    })
-    .await;
+    let reading = read(PrometheusConfig { auth: bearer, ..config(address) }).await;
     assert_eq!(reading, Reading::Value(0.5));
     let seen = seen.lock().await;
-    let [(first_path, first, body), (path, second, _)] = seen.as_slice() else {
-        panic!("{seen:?}")
-    };
-    assert_eq!(
-        (first_path.as_str(), path.as_str()),
-        ("/prefix/api/v1/query", "/api/v1/query")
-    );
+    let [(first_path, first, body), (path, second, _)] = seen.as_slice() else { panic!("{seen:?}") };
+    assert_eq!((first_path.as_str(), path.as_str()), ("/prefix/api/v1/query", "/api/v1/query"));
     assert_eq!(body, "query=up+%3D%3D+1&time=1800000000.250&timeout=5000ms");
     assert_eq!(first["x-scope-orgid"], "tenant-7");
     assert_eq!(first["authorization"], "Basic dXNlcjpwYXNz");
@@ -133,9 +107,7 @@ async fn a_redirect_is_named_and_not_followed() {
     let (failure, message) = error(read(config(address)).await);
     assert_eq!(failure, Failure::BadAnswer);
     assert!(
-        message.contains(&format!(
-            "redirects to http://{elsewhere}/login (HTTP status 307)"
-        )),
+        message.contains(&format!("redirects to http://{elsewhere}/login (HTTP status 307)")),
         "{message}"
     );
     assert!(seen.lock().await.is_empty());
@@ -170,37 +142,21 @@ async fn the_deadline_covers_everything() {
     let dripping = serve(Router::new().fallback(any(drip))).await;
     for address in [silent, stuck, dripping] {
         let begun = Instant::now();
-        let (failure, message) = error(
-            read(PrometheusConfig {
-                timeout,
-                ..config(address)
-            })
-            .await,
-        );
-        assert_eq!(
-            (failure, message.as_str()),
-            (Failure::Unreachable, "no answer within 200ms")
-        );
+        let (failure, message) = error(read(PrometheusConfig { timeout, ..config(address) }).await);
+        assert_eq!((failure, message.as_str()), (Failure::Unreachable, "no answer within 200ms"));
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
     }
 }
 
 #[tokio::test]
 async fn a_broken_connection_is_no_answer() {
-    let truncated = answer_raw(
-        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"status\"",
-        Duration::ZERO,
-    )
-    .await;
+    let truncated =
+        answer_raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"status\"", Duration::ZERO).await;
     let garbage = answer_raw(b"SSH-2.0-OpenSSH_9.2\r\n", Duration::ZERO).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let closed = listener.local_addr().unwrap();
     drop(listener);
-    for (address, expected) in [
-        (truncated, "broke off"),
-        (garbage, "broke off"),
-        (closed, "no connection"),
-    ] {
+    for (address, expected) in [(truncated, "broke off"), (garbage, "broke off"), (closed, "no connection")] {
         let (failure, message) = error(read(config(address)).await);
         assert_eq!(failure, Failure::Unreachable, "{message}");
         assert!(message.contains(expected), "{message}");
@@ -211,20 +167,13 @@ async fn a_broken_connection_is_no_answer() {
 #[tokio::test]
 async fn messages_are_bounded_and_hold_no_credentials() {
     let gossip = async |headers: Received| {
-        let error = format!(
-            "{}\n{}",
-            headers["authorization"].to_str().unwrap(),
-            "x".repeat(5000)
-        );
+        let error = format!("{}\n{}", headers["authorization"].to_str().unwrap(), "x".repeat(5000));
         let body = serde_json::json!({"status": "error", "errorType": "bad_data", "error": error});
         (StatusCode::BAD_REQUEST, body.to_string()).into_response()
     };
     let address = serve(Router::new().fallback(any(gossip))).await;
     let auth = Some(Auth::Bearer(Secret::new("S3ntinel")));
-    let config = PrometheusConfig {
-        auth,
-        ..config(address)
-    };
+    let config = PrometheusConfig { auth, ..config(address) };
     assert!(!format!("{config:?}").contains("S3ntinel"));
     assert!(!format!("{:?}", PrometheusProvider::new(config.clone()).unwrap()).contains("S3ntinel"));
     let (failure, message) = error(read(config).await);
@@ -242,42 +191,20 @@ fn bad_configuration_is_named() {
         assert!(error.contains(expected), "{error}");
         assert!(!error.contains("hunter2"), "{error}");
     };
-    let url = |url: &str| PrometheusConfig {
-        url: url.to_owned(),
-        ..good()
-    };
+    let url = |url: &str| PrometheusConfig { url: url.to_owned(), ..good() };
     check(url("prometheus:hunter2"), "must begin with http:// or https://");
     check(url("http://"), "url of the metrics provider: empty host");
     check(url("http://user:hunter2@host"), "must not hold a user");
     check(url("http://host/?a=hunter2"), "must not have a query");
     let pem = "no certificate".to_owned();
-    check(
-        PrometheusConfig {
-            ca_pem: Some(pem),
-            ..good()
-        },
-        "ca certificates of the metrics provider",
-    );
+    check(PrometheusConfig { ca_pem: Some(pem), ..good() }, "ca certificates of the metrics provider");
     let pem = Some(Secret::new("hunter2"));
-    check(
-        PrometheusConfig {
-            identity_pem: pem,
-            ..good()
-        },
-        "client certificate of the metrics provider",
-    );
+    check(PrometheusConfig { identity_pem: pem, ..good() }, "client certificate of the metrics provider");
     let header = |name: &str, value: &str| {
         let auth = Some(Auth::Bearer(Secret::new("hunter2")));
-        PrometheusConfig {
-            headers: vec![(name.to_owned(), Secret::new(value))],
-            auth,
-            ..good()
-        }
+        PrometheusConfig { headers: vec![(name.to_owned(), Secret::new(value))], auth, ..good() }
     };
-    check(
-        header("X Y", "z"),
-        "header X Y of the metrics provider: not the name",
-    );
+    check(header("X Y", "z"), "header X Y of the metrics provider: not the name");
     check(header("X-Y", "hunter2\r\nX-Z: 1"), "the value has characters");
     check(header("Host", "hunter2"), "is set by the client itself");
     check(header("authorization", "hunter2"), "is set by auth already");

@@ -22,11 +22,7 @@ impl Secret {
 
     /// Returns `message` without the text.
     pub(super) fn redact(&self, message: &str) -> String {
-        if self.0.len() < SHORTEST_FOUND {
-            message.to_owned()
-        } else {
-            message.replace(&self.0, "***")
-        }
+        if self.0.len() < SHORTEST_FOUND { message.to_owned() } else { message.replace(&self.0, "***") }
     }
 }
 

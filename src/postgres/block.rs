@@ -122,10 +122,7 @@ pub struct Failed {
 
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
-        Self {
-            statement: None,
-            error,
-        }
+        Self { statement: None, error }
     }
 }
 
@@ -134,11 +131,7 @@ pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     if job.block.statements.is_empty() {
         return record_only(session, job).await;
     }
-    if job.block.transactional {
-        in_transaction(session, job).await
-    } else {
-        alone(session, job).await
-    }
+    if job.block.transactional { in_transaction(session, job).await } else { alone(session, job).await }
 }
 
 /// A way back without statements (of `VALIDATE CONSTRAINT`, of `VACUUM`): only the ledger changes.
@@ -159,9 +152,7 @@ async fn record(
 ) -> Result<(), Error> {
     let mut tx = ledger::begin_fenced(session.conn(), marks.epoch).await?;
     let xid = current_xid(&mut tx).await?;
-    unit_record(job, status, marks)
-        .write(&mut tx, &xid, statements, aside)
-        .await?;
+    unit_record(job, status, marks).write(&mut tx, &xid, statements, aside).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -180,9 +171,7 @@ fn unit_record<'a>(job: &Job<'_>, status: UnitStatus, marks: &'a Marks) -> UnitR
 }
 
 async fn current_xid(conn: &mut PgConnection) -> Result<String, Error> {
-    Ok(sqlx::query_scalar("SELECT pg_current_xact_id()::text")
-        .fetch_one(conn)
-        .await?)
+    Ok(sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(conn).await?)
 }
 
 fn millis(duration: Duration) -> u128 {
@@ -191,9 +180,9 @@ fn millis(duration: Duration) -> u128 {
 }
 
 fn role(plan: &Plan) -> String {
-    plan.owner_role.as_deref().map_or_else(String::new, |role| {
-        format!("SET LOCAL ROLE {};", quote_ident(role))
-    })
+    plan.owner_role
+        .as_deref()
+        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)))
 }
 
 async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
@@ -204,11 +193,7 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
     match transaction_body(conn, job, &marks).await {
         Ok((mut ran, started, first_block)) => {
             // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
-            send_ours(
-                conn,
-                if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned(),
-            )
-            .await?;
+            send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned()).await?;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
             Ok(ran)
@@ -226,35 +211,17 @@ type Body = (Ran, Instant, Option<Instant>);
 async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks) -> Result<Body, Failed> {
     ledger::fence(conn, marks.epoch).await?;
     let xid = current_xid(conn).await?;
-    send_ours(
-        conn,
-        format!(
-            "{} SET LOCAL search_path TO {}",
-            role(job.plan),
-            path(&job.plan.search_path)
-        ),
-    )
-    .await?;
+    send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), path(&job.plan.search_path)))
+        .await?;
     let started = Instant::now();
     let mut first_block: Option<Instant> = None;
     let mut ran = Ran::default();
     let mut seen = Vec::new();
     for (ordinal, statement) in job.block.statements.iter().enumerate() {
         let sent = limits_then_send(conn, job, statement, &mut first_block).await;
-        let duration = sent.map_err(|error| Failed {
-            statement: Some(ordinal),
-            error,
-        })?;
-        let locks = if job.measure {
-            locks::added(conn, &mut seen).await?
-        } else {
-            Vec::new()
-        };
-        ran.statements.push(StatementFacts {
-            summary: statement.summary(),
-            duration,
-            locks,
-        });
+        let duration = sent.map_err(|error| Failed { statement: Some(ordinal), error })?;
+        let locks = if job.measure { locks::added(conn, &mut seen).await? } else { Vec::new() };
+        ran.statements.push(StatementFacts { summary: statement.summary(), duration, locks });
     }
     send_ours(conn, AFTER_USER_SQL.to_owned()).await?;
     still_ours(conn, &xid).await?;
@@ -269,9 +236,7 @@ async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks)
             duration: Some(facts.duration),
         })
         .collect();
-    unit_record(job, job.direction.after(), marks)
-        .write(conn, &xid, &rows, &job.block.aside)
-        .await?;
+    unit_record(job, job.direction.after(), marks).write(conn, &xid, &rows, &job.block.aside).await?;
     Ok((ran, started, first_block))
 }
 
@@ -299,9 +264,7 @@ async fn limits_then_send(
     );
     send_ours(conn, text).await?;
     let at = Instant::now();
-    send(conn, statement)
-        .await
-        .map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
+    send(conn, statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
     Ok(at.elapsed())
 }
 
@@ -323,17 +286,10 @@ async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let Some(statement) = job.block.statements.first() else {
         return Ok(Ran::default());
     };
-    let failed = |error| Failed {
-        statement: Some(0),
-        error,
-    };
+    let failed = |error| Failed { statement: Some(0), error };
     session.label(job.unit).await?;
     let before = units::status(session.conn(), job.run, job.unit).await?;
-    let row = StatementRecord {
-        sql: &statement.sql,
-        outcome: "intent",
-        duration: None,
-    };
+    let row = StatementRecord { sql: &statement.sql, outcome: "intent", duration: None };
     record(session, job, &marks, job.direction.before(), &[row], &[]).await?;
     let started = Instant::now();
     // Forward, only an attempt of ours that went missing may have made it so; else the statement itself must say.
@@ -341,50 +297,22 @@ async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
         Direction::Up => before == UnitStatus::Intent && !probe::repeatable(statement),
         Direction::Down { .. } => !probe::repeatable(statement),
     };
-    let outcome = if look
-        && probe::holds(session, job.plan, statement, job.limits.alone)
-            .await
-            .map_err(failed)?
-    {
-        "found"
-    } else {
-        probe::repair(session, job.plan, statement)
-            .await
-            .map_err(failed)?;
-        send_alone(session, job, statement).await.map_err(failed)?;
-        if !probe::holds(session, job.plan, statement, job.limits.alone)
-            .await
-            .map_err(failed)?
-        {
-            return Err(failed(Error::PostconditionMissing(statement.summary())));
-        }
-        "done"
-    };
+    let outcome =
+        if look && probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+            "found"
+        } else {
+            probe::repair(session, job.plan, statement).await.map_err(failed)?;
+            send_alone(session, job, statement).await.map_err(failed)?;
+            if !probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
+                return Err(failed(Error::PostconditionMissing(statement.summary())));
+            }
+            "done"
+        };
     let duration = started.elapsed();
-    let row = StatementRecord {
-        sql: &statement.sql,
-        outcome,
-        duration: Some(duration),
-    };
-    record(
-        session,
-        job,
-        &marks,
-        job.direction.after(),
-        &[row],
-        &job.block.aside,
-    )
-    .await?;
-    let facts = StatementFacts {
-        summary: statement.summary(),
-        duration,
-        locks: Vec::new(),
-    };
-    Ok(Ran {
-        duration,
-        held: Duration::ZERO,
-        statements: vec![facts],
-    })
+    let row = StatementRecord { sql: &statement.sql, outcome, duration: Some(duration) };
+    record(session, job, &marks, job.direction.after(), &[row], &job.block.aside).await?;
+    let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
+    Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
 }
 
 /// Runs the statement as the owner, without lock or statement timeout: a lock timeout would leave an invalid index. The

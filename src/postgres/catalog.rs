@@ -13,11 +13,7 @@ pub fn path(schemas: &[String]) -> String {
     if schemas.is_empty() {
         return "public".to_owned();
     }
-    schemas
-        .iter()
-        .map(|schema| quote_ident(schema))
-        .collect::<Vec<_>>()
-        .join(", ")
+    schemas.iter().map(|schema| quote_ident(schema)).collect::<Vec<_>>().join(", ")
 }
 
 /// Composes a name as `to_regclass` reads it.
@@ -45,11 +41,7 @@ pub async fn answer(
                 let schema = relation.schema.clone();
                 Some((
                     key.clone(),
-                    ColumnKey {
-                        schema,
-                        relation: relation.name.clone(),
-                        column: column.clone(),
-                    },
+                    ColumnKey { schema, relation: relation.name.clone(), column: column.clone() },
                 ))
             }
             FactKey::Name { .. } | FactKey::Comment { .. } => None,
@@ -79,12 +71,7 @@ pub async fn answer(
         match key {
             FactKey::Column { .. } => {}
             FactKey::Name { relation, name } => {
-                facts.insert(
-                    key.clone(),
-                    FactValue::Name {
-                        taken: taken(&mut tx, relation, name).await?,
-                    },
-                );
+                facts.insert(key.clone(), FactValue::Name { taken: taken(&mut tx, relation, name).await? });
             }
             FactKey::Comment { relation, column } => {
                 facts.insert(key.clone(), comment(&mut tx, relation, column.as_deref()).await?);
@@ -125,8 +112,5 @@ async fn comment(
     .bind(column)
     .fetch_one(conn)
     .await?;
-    Ok(FactValue::Comment {
-        exists: row.try_get(0)?,
-        text: row.try_get(1)?,
-    })
+    Ok(FactValue::Comment { exists: row.try_get(0)?, text: row.try_get(1)? })
 }

@@ -42,10 +42,7 @@ impl Purpose {
             ("client_min_messages", "error"),
         ];
         let settings = defaults.map(|(name, value)| (name, value.to_owned())).into();
-        Self {
-            application_name: application_name.into(),
-            settings,
-        }
+        Self { application_name: application_name.into(), settings }
     }
 
     /// Sets a server setting for the whole session, in the words of `postgresql.conf`.
@@ -108,9 +105,7 @@ pub async fn within<T>(
 }
 
 async fn open(target: &Target, options: PgConnectOptions) -> Result<PgConnection, Error> {
-    PgConnection::connect_with(&options)
-        .await
-        .map_err(|error| Error::connecting(&target.address(), error))
+    PgConnection::connect_with(&options).await.map_err(|error| Error::connecting(&target.address(), error))
 }
 
 /// Connects without start-up settings, which `PgBouncer` refuses, and sets them once it is proven that the backend behind
@@ -122,11 +117,8 @@ async fn through_pooler(target: &Target, purpose: &Purpose) -> Result<PgConnecti
     pooler::ensure_direct(&target.address(), &mut session, &mut second).await?;
     // A proof that succeeded does not depend on how its second session ends.
     let _ = second.close().await;
-    let (names, values): (Vec<&str>, Vec<&str>) = purpose
-        .settings
-        .iter()
-        .map(|(name, value)| (*name, value.as_str()))
-        .unzip();
+    let (names, values): (Vec<&str>, Vec<&str>) =
+        purpose.settings.iter().map(|(name, value)| (*name, value.as_str())).unzip();
     sqlx::query(
         "SELECT set_config(s.name, s.value, false) FROM unnest($1::text[], $2::text[]) AS s (name, value)",
     )
@@ -164,9 +156,7 @@ fn base_options(target: &Target, purpose: &Purpose) -> PgConnectOptions {
         .extra_float_digits(None)
         .disable_statement_logging();
     if let (Some(cert), Some(key)) = (&tls.client_cert_pem, &tls.client_key_pem) {
-        options = options
-            .ssl_client_cert_from_pem(cert)
-            .ssl_client_key_from_pem(key);
+        options = options.ssl_client_cert_from_pem(cert).ssl_client_key_from_pem(key);
     }
     options
 }
@@ -187,14 +177,7 @@ mod tests {
     use crate::postgres::target::{Secret, Tls};
 
     fn target(tls: Tls) -> Target {
-        let plain = Target::new(
-            ("db", 5432),
-            "shop",
-            "ann",
-            Secret::new("hunter2"),
-            Tls::default(),
-        )
-        .unwrap();
+        let plain = Target::new(("db", 5432), "shop", "ann", Secret::new("hunter2"), Tls::default()).unwrap();
         Target { tls, ..plain }
     }
 
@@ -205,11 +188,9 @@ mod tests {
             .stop_when_abandoned(Duration::from_millis(500));
         let options = options(&target(Tls::default()), &purpose);
         let text = options.get_options().unwrap();
-        for expected in [
-            "lock_timeout=2s",
-            r#"search_path=public,\ "my\ app""#,
-            "client_connection_check_interval=500",
-        ] {
+        for expected in
+            ["lock_timeout=2s", r#"search_path=public,\ "my\ app""#, "client_connection_check_interval=500"]
+        {
             assert!(text.contains(expected), "{expected}: {text}");
         }
         assert_eq!(options.get_application_name(), Some("whimbrel/test"));
@@ -217,17 +198,10 @@ mod tests {
 
     #[test]
     fn variables_that_cannot_be_overridden_are_refused() {
-        let client = Tls {
-            client_cert_pem: Some(Vec::new()),
-            client_key_pem: Some(Vec::new()),
-            ..Tls::default()
-        };
+        let client =
+            Tls { client_cert_pem: Some(Vec::new()), client_key_pem: Some(Vec::new()), ..Tls::default() };
         let check = |tls: &Tls, set: &str, refused: Option<&str>| {
-            assert_eq!(
-                disturbing(&target(tls.clone()), |name| name == set),
-                refused,
-                "{set}"
-            );
+            assert_eq!(disturbing(&target(tls.clone()), |name| name == set), refused, "{set}");
         };
         check(&Tls::default(), "PGOPTIONS", Some("PGOPTIONS"));
         check(&Tls::default(), "PGSSLKEY", Some("PGSSLKEY"));

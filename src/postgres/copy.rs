@@ -23,21 +23,13 @@ pub enum Overlap {
 /// What either server said, or [`Error::Unexpected`] when no lock could be had.
 pub async fn overlap(primary: &mut PgConnection, copy: &mut PgConnection) -> Result<Overlap, Error> {
     let key: i64 = rand::random();
-    let locked = sqlx::query("SELECT pg_try_advisory_lock($1)")
-        .bind(key)
-        .fetch_one(&mut *primary)
-        .await?;
+    let locked = sqlx::query("SELECT pg_try_advisory_lock($1)").bind(key).fetch_one(&mut *primary).await?;
     if !locked.try_get::<bool, _>(0)? {
-        return Err(Error::Unexpected(
-            "a random advisory lock was taken by somebody else".to_owned(),
-        ));
+        return Err(Error::Unexpected("a random advisory lock was taken by somebody else".to_owned()));
     }
     let seen = look(copy, key).await;
     // Released whatever the copy said; a failure here means that the primary's session is gone, and the lock with it.
-    sqlx::query("SELECT pg_advisory_unlock($1)")
-        .bind(key)
-        .execute(primary)
-        .await?;
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(key).execute(primary).await?;
     seen
 }
 

@@ -192,27 +192,16 @@ impl Error {
     pub(super) fn connecting(target: &str, error: sqlx::Error) -> Self {
         let target = target.to_owned();
         match error {
-            sqlx::Error::Tls(cause) => Self::Tls {
-                target,
-                cause: bounded(&cause.to_string()),
-            },
+            sqlx::Error::Tls(cause) => Self::Tls { target, cause: bounded(&cause.to_string()) },
             sqlx::Error::Io(io) => {
                 let cause = bounded(&io.to_string());
-                let is_tls = io
-                    .get_ref()
-                    .and_then(|inner| inner.downcast_ref::<rustls::Error>())
-                    .is_some();
-                if is_tls {
-                    Self::Tls { target, cause }
-                } else {
-                    Self::Unreachable { target, cause }
-                }
+                let is_tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some();
+                if is_tls { Self::Tls { target, cause } } else { Self::Unreachable { target, cause } }
             }
             sqlx::Error::Configuration(cause) => Self::Settings(bounded(&cause.to_string())),
-            sqlx::Error::Protocol(cause) if cause.contains("authentication") => Self::Authentication {
-                target,
-                cause: bounded(&cause),
-            },
+            sqlx::Error::Protocol(cause) if cause.contains("authentication") => {
+                Self::Authentication { target, cause: bounded(&cause) }
+            }
             other => match Self::from(other) {
                 Self::Server(server) => server.while_connecting(target),
                 Self::ConnectionLost(cause) => Self::Unreachable { target, cause },
@@ -287,10 +276,9 @@ impl ServerError {
         match self.sqlstate.as_str() {
             "3D000" => Error::DatabaseMissing { target, cause },
             code if code.starts_with("28") => Error::Authentication { target, cause },
-            _ if self.message.contains("unsupported startup parameter") => Error::PoolerDetected {
-                target,
-                evidence: self.message,
-            },
+            _ if self.message.contains("unsupported startup parameter") => {
+                Error::PoolerDetected { target, evidence: self.message }
+            }
             code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
                 Error::Unreachable { target, cause }
             }
@@ -368,21 +356,13 @@ mod tests {
         check(&retry, false, Class::Transient);
         check(&["57014"], true, Class::Transient);
         check(
-            &[
-                "57014", "53100", "53400", "55000", "P0001", "0A000", "58030", "25P02", "", "é",
-            ],
+            &["57014", "53100", "53400", "55000", "P0001", "0A000", "58030", "25P02", "", "é"],
             false,
             Class::Terminal,
         );
+        check(&["08000", "08006", "08P01", "57P01", "57P02", "57P03", "57P05"], true, Class::Ambiguous);
         check(
-            &["08000", "08006", "08P01", "57P01", "57P02", "57P03", "57P05"],
-            true,
-            Class::Ambiguous,
-        );
-        check(
-            &[
-                "42601", "42P07", "42501", "22P02", "23505", "28P01", "2BP01", "3D000", "25001",
-            ],
+            &["42601", "42P07", "42501", "22P02", "23505", "28P01", "2BP01", "3D000", "25001"],
             false,
             Class::User,
         );
@@ -395,29 +375,15 @@ mod tests {
             assert_eq!(shown(sqlstate, message, in_statement), expected);
         };
         let syntax = "invalid input syntax for type integer: \"ann@example.com\"";
-        check(
-            "22P02",
-            syntax,
-            false,
-            "invalid input syntax for type integer (value not shown)",
-        );
+        check("22P02", syntax, false, "invalid input syntax for type integer (value not shown)");
         check("22P02", syntax, true, syntax);
-        check(
-            "42703",
-            "column \"tier\" does not exist",
-            false,
-            "column \"tier\" does not exist",
-        );
+        check("42703", "column \"tier\" does not exist", false, "column \"tier\" does not exist");
     }
 
     #[test]
     fn long_texts_are_cut_on_a_character_boundary() {
         let text = bounded(&"é".repeat(MAX_TEXT));
-        assert!(
-            text.len() <= MAX_TEXT && text.ends_with('…'),
-            "{} bytes",
-            text.len()
-        );
+        assert!(text.len() <= MAX_TEXT && text.ends_with('…'), "{} bytes", text.len());
         assert_eq!(bounded("short"), "short");
     }
 }

@@ -64,16 +64,10 @@ pub async fn columns(
             ));
         }
         let ordinal: i64 = row.try_get("ordinal")?;
-        let key = usize::try_from(ordinal - 1)
-            .ok()
-            .and_then(|index| keys.get(index));
+        let key = usize::try_from(ordinal - 1).ok().and_then(|index| keys.get(index));
         let expression: Option<String> = row.try_get("expression")?;
         let is_generated: bool = row.try_get("is_generated")?;
-        let (generated, default) = if is_generated {
-            (expression, None)
-        } else {
-            (None, expression)
-        };
+        let (generated, default) = if is_generated { (expression, None) } else { (None, expression) };
         let fact = ColumnFact {
             schema: row.try_get("schema")?,
             data_type: row.try_get("data_type")?,

@@ -50,11 +50,7 @@ pub struct Differences {
 pub async fn read(session: &mut PgConnection) -> Result<Fingerprint, Error> {
     let major = session.server_version_num().unwrap_or_default() / 10_000;
     let query = if major < 15 { QUERY_14 } else { QUERY_15 };
-    let rows = match sqlx::raw_sql(query)
-        .fetch_all(&mut *session)
-        .await
-        .map_err(Error::from)
-    {
+    let rows = match sqlx::raw_sql(query).fetch_all(&mut *session).await.map_err(Error::from) {
         // An object that was dropped while it was being described: the next look does not see it.
         Err(error) if error.sqlstate() == Some("XX000") => {
             sqlx::raw_sql(query).fetch_all(session).await.map_err(|_| error)?
@@ -73,10 +69,7 @@ impl Fingerprint {
     /// Computes the hash over items.
     pub fn from_items(items: BTreeMap<String, String>) -> Self {
         let mut hasher = Sha256::new();
-        for text in items
-            .iter()
-            .flat_map(|(identity, definition)| [identity, definition])
-        {
+        for text in items.iter().flat_map(|(identity, definition)| [identity, definition]) {
             // Lengths keep the boundaries: ("ab", "c") is not ("a", "bc").
             hasher.update(text.len().to_be_bytes());
             hasher.update(text);
@@ -103,11 +96,7 @@ impl fmt::Display for Differences {
 pub fn diff(primary: &Fingerprint, copy: &Fingerprint) -> Differences {
     compare(primary, copy, |identity, pair| match pair {
         (Some(a), Some(b)) => {
-            format!(
-                "{identity} is {} on the primary, {} on the copy",
-                quoted(a),
-                quoted(b)
-            )
+            format!("{identity} is {} on the primary, {} on the copy", quoted(a), quoted(b))
         }
         (Some(_), None) => format!("{identity} exists only on the primary"),
         (None, _) => format!("{identity} exists only on the copy"),
@@ -132,15 +121,10 @@ fn compare(
     // Tables first, so that the few sentences that are shown are the telling ones.
     identities.sort_by_key(|identity| (!identity.starts_with("table "), *identity));
     identities.dedup();
-    let mut differences = Differences {
-        first: Vec::new(),
-        total: 0,
-    };
+    let mut differences = Differences { first: Vec::new(), total: 0 };
     for identity in identities {
-        let pair = (
-            left.items.get(identity).map(String::as_str),
-            right.items.get(identity).map(String::as_str),
-        );
+        let pair =
+            (left.items.get(identity).map(String::as_str), right.items.get(identity).map(String::as_str));
         let belongs_to_missing = || {
             parents(identity)
                 .any(|parent| left.items.contains_key(&parent) != right.items.contains_key(&parent))
@@ -166,15 +150,8 @@ fn parents(identity: &str) -> impl Iterator<Item = String> + '_ {
     });
     let owned_by = identity.rsplit_once(" on ").map(|(_, owner)| owner);
     of_column.into_iter().flatten().chain(owned_by).flat_map(|owner| {
-        [
-            "table",
-            "view",
-            "materialized view",
-            "foreign table",
-            "composite type",
-            "domain",
-        ]
-        .map(|kind| format!("{kind} {owner}"))
+        ["table", "view", "materialized view", "foreign table", "composite type", "domain"]
+            .map(|kind| format!("{kind} {owner}"))
     })
 }
 
@@ -192,11 +169,7 @@ fn item(row: &PgRow) -> Result<(String, String), Error> {
     let definition = definition.unwrap_or_default();
     // Bodies of functions are text as it was written, and the bounds of a partition are what they are.
     let verbatim = identity.starts_with("function ") || identity.starts_with("partition bound ");
-    let definition = if verbatim {
-        definition
-    } else {
-        clock::without_clock_constants(&definition)
-    };
+    let definition = if verbatim { definition } else { clock::without_clock_constants(&definition) };
     Ok((identity, definition))
 }
 
@@ -231,12 +204,7 @@ mod tests {
     use super::*;
 
     fn fingerprint(items: &[(&str, &str)]) -> Fingerprint {
-        Fingerprint::from_items(
-            items
-                .iter()
-                .map(|(i, d)| ((*i).to_owned(), (*d).to_owned()))
-                .collect(),
-        )
+        Fingerprint::from_items(items.iter().map(|(i, d)| ((*i).to_owned(), (*d).to_owned())).collect())
     }
 
     #[test]
@@ -245,17 +213,10 @@ mod tests {
         let check = |copy: &[(&str, &str)], total: usize, first: &[&str]| {
             let copy: Vec<_> = base.iter().chain(copy).copied().collect();
             let found = diff(&fingerprint(&base), &fingerprint(&copy));
-            assert_eq!(
-                (found.total, found.first),
-                (total, first.iter().map(ToString::to_string).collect())
-            );
+            assert_eq!((found.total, found.first), (total, first.iter().map(ToString::to_string).collect()));
         };
         check(&[], 0, &[]);
-        check(
-            &[("column s.t.tier", "text")],
-            1,
-            &["column s.t.tier exists only on the copy"],
-        );
+        check(&[("column s.t.tier", "text")], 1, &["column s.t.tier exists only on the copy"]);
         check(
             &[("column s.t.a", "bigint")],
             1,
@@ -279,22 +240,14 @@ mod tests {
 
     #[test]
     fn changes_say_what_was() {
-        let (before, now) = (
-            fingerprint(&[("index i", "a"), ("view v", "x")]),
-            fingerprint(&[("view v", "y")]),
-        );
-        assert_eq!(
-            changes(&before, &now).to_string(),
-            "index i is gone; view v was `x`, and is now `y`"
-        );
+        let (before, now) =
+            (fingerprint(&[("index i", "a"), ("view v", "x")]), fingerprint(&[("view v", "y")]));
+        assert_eq!(changes(&before, &now).to_string(), "index i is gone; view v was `x`, and is now `y`");
         assert_eq!(
             changes(&now, &before).first.first().map(String::as_str),
             Some("index i was not there before")
         );
-        let differences = Differences {
-            first: vec!["a".to_owned()],
-            total: 3,
-        };
+        let differences = Differences { first: vec!["a".to_owned()], total: 3 };
         assert_eq!(differences.to_string(), "a; and 2 more");
     }
 

@@ -37,12 +37,8 @@ pub fn grants_sql(login: &str, owner_role: Option<&str>, database: &str, schemas
             "-- Without an owner role, the tables that migrations alter must belong to the login.".to_owned()
         }
     };
-    let on_schema = |name: &String| {
-        format!(
-            "GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n",
-            quote_ident(name)
-        )
-    };
+    let on_schema =
+        |name: &String| format!("GRANT USAGE, CREATE ON SCHEMA {} TO {creator};\n", quote_ident(name));
     format!(
         "-- Run as an administrator, connected to database {database}.\n\
          -- The password is not part of this: set it with \\password {who} in psql.\n\
@@ -76,21 +72,14 @@ pub async fn missing(
     owner_role: Option<&str>,
     schemas: &[String],
 ) -> Result<Vec<Missing>, Error> {
-    let row = sqlx::query(ROLE)
-        .bind(owner_role)
-        .fetch_one(&mut *session)
-        .await?;
+    let row = sqlx::query(ROLE).bind(owner_role).fetch_one(&mut *session).await?;
     let login: String = row.try_get("login")?;
     let role_exists = row.try_get("role_exists")?;
     let mut missing = of_login(&row, &quote_ident(&login), owner_role)?;
     // A role that does not exist has no privileges to look up.
     let acts_as = owner_role.filter(|_| role_exists).unwrap_or(&login);
     let creator = quote_ident(owner_role.unwrap_or(&login));
-    let rows = sqlx::query(SCHEMAS)
-        .bind(schemas)
-        .bind(acts_as)
-        .fetch_all(session)
-        .await?;
+    let rows = sqlx::query(SCHEMAS).bind(schemas).bind(acts_as).fetch_all(session).await?;
     for row in rows {
         missing.extend(on_schema(&row, &creator)?);
     }
@@ -113,39 +102,15 @@ fn of_login(row: &PgRow, who: &str, owner_role: Option<&str>) -> Result<Vec<Miss
     let control = format!("GRANT EXECUTE ON FUNCTION pg_catalog.pg_control_system() TO {who}");
     let stats = format!("GRANT pg_read_all_stats TO {who}");
     let needs = [
-        (
-            "has_ledger",
-            ledger,
-            true,
-            "every migration: the history needs a place",
-        ),
-        (
-            "is_member",
-            role,
-            true,
-            "every migration: statements run as the owner role",
-        ),
-        (
-            "knows_server",
-            control,
-            true,
-            "every migration: this server must be told from another one",
-        ),
-        (
-            "sees_activity",
-            stats,
-            false,
-            "naming what the sessions that block a migration run",
-        ),
+        ("has_ledger", ledger, true, "every migration: the history needs a place"),
+        ("is_member", role, true, "every migration: statements run as the owner role"),
+        ("knows_server", control, true, "every migration: this server must be told from another one"),
+        ("sees_activity", stats, false, "naming what the sessions that block a migration run"),
     ];
     let mut missing = Vec::new();
     for (column, grant, blocking, feature) in needs {
         if !row.try_get::<bool, _>(column)? {
-            missing.push(Missing {
-                grant,
-                feature: feature.to_owned(),
-                blocking,
-            });
+            missing.push(Missing { grant, feature: feature.to_owned(), blocking });
         }
     }
     Ok(missing)
@@ -208,12 +173,8 @@ mod tests {
 
     #[test]
     fn the_printed_sql_quotes_and_names_no_password() {
-        let sql = grants_sql(
-            "whim\"brel",
-            Some("shop owner"),
-            "Shop",
-            &["public".to_owned(), "My App".to_owned()],
-        );
+        let sql =
+            grants_sql("whim\"brel", Some("shop owner"), "Shop", &["public".to_owned(), "My App".to_owned()]);
         for expected in [
             "rolname = 'whim\"brel'",
             "CREATE ROLE \"whim\"\"brel\" LOGIN;",

@@ -86,16 +86,12 @@ impl ServerIdentity {
     /// What the server said; 42501 where EXECUTE on `pg_control_system()` was revoked from PUBLIC (`whimbrel grants`
     /// prints the grant).
     pub async fn read(session: &mut PgConnection) -> Result<Self, Error> {
-        Ok(Self::from_row(
-            &sqlx::raw_sql(IDENTITY).fetch_one(session).await?,
-        )?)
+        Ok(Self::from_row(&sqlx::raw_sql(IDENTITY).fetch_one(session).await?)?)
     }
 
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let number = |column: &str| {
-            row.try_get::<i64, _>(column)
-                .map(|n| u32::try_from(n).unwrap_or_default())
-        };
+        let number =
+            |column: &str| row.try_get::<i64, _>(column).map(|n| u32::try_from(n).unwrap_or_default());
         Ok(Self {
             system_identifier: row.try_get("system_identifier")?,
             timeline: row
@@ -115,9 +111,7 @@ impl ServerIdentity {
 
     /// Returns the timeline as the ledger stores it; 0 while it is unknown.
     pub fn timeline_number(&self) -> i32 {
-        self.timeline
-            .and_then(|timeline| i32::try_from(timeline).ok())
-            .unwrap_or_default()
+        self.timeline.and_then(|timeline| i32::try_from(timeline).ok()).unwrap_or_default()
     }
 
     /// Returns the major version.
@@ -191,25 +185,13 @@ mod tests {
         let check = |now: ServerIdentity, expected: Comparison| assert_eq!(now.against(&pinned), expected);
         check(identity("1", Some(2), "shop"), Comparison::Same);
         check(identity("1", None, "shop"), Comparison::Same);
-        check(
-            identity("1", Some(4), "shop"),
-            Comparison::Failover { from: 2, to: 4 },
-        );
+        check(identity("1", Some(4), "shop"), Comparison::Failover { from: 2, to: 4 });
         let wrong = Comparison::WrongServer;
-        check(
-            identity("1", Some(1), "shop"),
-            wrong(Mismatch::OlderTimeline { pinned: 2, found: 1 }),
-        );
+        check(identity("1", Some(1), "shop"), wrong(Mismatch::OlderTimeline { pinned: 2, found: 1 }));
         let (expected, found) = ("1".to_owned(), "9".to_owned());
-        check(
-            identity("9", Some(2), "shop"),
-            wrong(Mismatch::SystemIdentifier { expected, found }),
-        );
+        check(identity("9", Some(2), "shop"), wrong(Mismatch::SystemIdentifier { expected, found }));
         let (expected, found) = ("shop".to_owned(), "other".to_owned());
-        check(
-            identity("1", Some(3), "other"),
-            wrong(Mismatch::Database { expected, found }),
-        );
+        check(identity("1", Some(3), "other"), wrong(Mismatch::Database { expected, found }));
         assert_eq!(pinned.major(), 15);
     }
 }

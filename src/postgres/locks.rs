@@ -34,10 +34,7 @@ pub async fn added(conn: &mut PgConnection, seen: &mut Vec<Lock>) -> Result<Vec<
     let mut fresh = Vec::new();
     for row in rows {
         let mode: String = row.try_get(1)?;
-        let lock = Lock {
-            relation: row.try_get(0)?,
-            mode: spell(&mode),
-        };
+        let lock = Lock { relation: row.try_get(0)?, mode: spell(&mode) };
         if !seen.contains(&lock) {
             seen.push(lock.clone());
             fresh.push(lock);
@@ -70,10 +67,7 @@ pub async fn blockers(conn: &mut PgConnection, pid: i32) -> Result<Vec<Blocker>,
 
 /// Cancels what the backend `pid` runs now.
 pub async fn cancel(conn: &mut PgConnection, pid: i32) -> Result<(), Error> {
-    sqlx::query("SELECT pg_cancel_backend($1)")
-        .bind(pid)
-        .execute(conn)
-        .await?;
+    sqlx::query("SELECT pg_cancel_backend($1)").bind(pid).execute(conn).await?;
     Ok(())
 }
 

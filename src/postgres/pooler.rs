@@ -13,10 +13,7 @@ use super::error::Error;
 /// [`Error::PoolerDetected`] with what gave it away; else what the server said.
 pub async fn ensure_direct(address: &str, a: &mut PgConnection, b: &mut PgConnection) -> Result<(), Error> {
     let detected = |evidence: &str| {
-        Err(Error::PoolerDetected {
-            target: address.to_owned(),
-            evidence: evidence.to_owned(),
-        })
+        Err(Error::PoolerDetected { target: address.to_owned(), evidence: evidence.to_owned() })
     };
     let (first_a, first_b) = (backend_pid(a).await?, backend_pid(b).await?);
     if first_a == first_b {
@@ -40,23 +37,15 @@ pub async fn ensure_direct(address: &str, a: &mut PgConnection, b: &mut PgConnec
 }
 
 async fn backend_pid(session: &mut PgConnection) -> Result<i32, Error> {
-    Ok(sqlx::raw_sql("SELECT pg_backend_pid()")
-        .fetch_one(session)
-        .await?
-        .try_get(0)?)
+    Ok(sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(session).await?.try_get(0)?)
 }
 
 // The key is fixed: a third party that holds it at this moment only takes one piece of evidence away.
 async fn try_lock(session: &mut PgConnection) -> Result<bool, Error> {
-    Ok(sqlx::raw_sql("SELECT pg_try_advisory_lock(8605123980112387)")
-        .fetch_one(session)
-        .await?
-        .try_get(0)?)
+    Ok(sqlx::raw_sql("SELECT pg_try_advisory_lock(8605123980112387)").fetch_one(session).await?.try_get(0)?)
 }
 
 async fn unlock(session: &mut PgConnection) -> Result<(), Error> {
-    sqlx::raw_sql("SELECT pg_advisory_unlock(8605123980112387)")
-        .execute(session)
-        .await?;
+    sqlx::raw_sql("SELECT pg_advisory_unlock(8605123980112387)").execute(session).await?;
     Ok(())
 }

@@ -92,17 +92,9 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
             .owner_role
             .as_deref()
             .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
-        send_ours(
-            conn,
-            format!("{role} SET lock_timeout TO 0; SET statement_timeout TO 0"),
-        )
-        .await?;
+        send_ours(conn, format!("{role} SET lock_timeout TO 0; SET statement_timeout TO 0")).await?;
         let dropped = send_ours(conn, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await;
-        send_ours(
-            conn,
-            "RESET ROLE; RESET lock_timeout; RESET statement_timeout".to_owned(),
-        )
-        .await?;
+        send_ours(conn, "RESET ROLE; RESET lock_timeout; RESET statement_timeout".to_owned()).await?;
         dropped?;
     }
     Ok(())

@@ -62,13 +62,7 @@ pub async fn rehearse(
     clock: fn() -> Timestamp,
 ) -> Result<Rehearsal, Error> {
     let started_at = clock();
-    let mut trip = Trip {
-        copy,
-        run: run.id,
-        plan: &run.plan,
-        units: Vec::new(),
-        fingerprint: String::new(),
-    };
+    let mut trip = Trip { copy, run: run.id, plan: &run.plan, units: Vec::new(), fingerprint: String::new() };
     let ended = trip.whole(primary, run).await;
     let (round_trip, verdict) = match ended {
         Ok(round_trip) => (round_trip, RehearsalVerdict::Passed),
@@ -109,11 +103,7 @@ impl Trip<'_> {
             return verdict(Reason::Drifted, message);
         }
         register(self.copy, run).await?;
-        if self
-            .plan
-            .no_way_back(&vec![UnitStatus::Done; self.plan.units.len()])
-            .is_some()
-        {
+        if self.plan.no_way_back(&vec![UnitStatus::Done; self.plan.units.len()]).is_some() {
             return self.forward_only().await;
         }
         trial::run(self.copy, self.plan, &zero).await?;
@@ -140,22 +130,10 @@ impl Trip<'_> {
             self.up(true).await?;
             return Ok(RoundTrip::UpOnly);
         }
-        let statements = self
-            .plan
-            .units
-            .iter()
-            .flat_map(|unit| unit.up.statements.iter().cloned())
-            .collect();
-        let all = Block {
-            transactional: true,
-            statements,
-            aside: Vec::new(),
-        };
-        let job = Job {
-            rehearse_only: true,
-            measure: true,
-            ..job(self.run, self.plan, 0, Direction::Up, &all)
-        };
+        let statements = self.plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
+        let all = Block { transactional: true, statements, aside: Vec::new() };
+        let job =
+            Job { rehearse_only: true, measure: true, ..job(self.run, self.plan, 0, Direction::Up, &all) };
         match block::run(self.copy, &job).await {
             Ok(ran) => self.units.push(facts(0, ran)),
             Err(failed) => return Err(judge(self.plan, 0, &all, failed, "on the copy")),
@@ -168,10 +146,7 @@ impl Trip<'_> {
         let mut reached = Vec::new();
         let plan = self.plan;
         for (index, unit) in plan.units.iter().enumerate() {
-            let job = Job {
-                measure,
-                ..job(self.run, plan, index, Direction::Up, &unit.up)
-            };
+            let job = Job { measure, ..job(self.run, plan, index, Direction::Up, &unit.up) };
             match block::run(self.copy, &job).await {
                 Ok(ran) if measure => self.units.push(facts(index, ran)),
                 Ok(_) => {}
@@ -191,24 +166,15 @@ impl Trip<'_> {
     /// Undoes every unit in reverse order; after each, the catalog must be what it was before that unit.
     async fn down(&mut self, zero: &Fingerprint, reached: &[Fingerprint]) -> Result<(), Stop> {
         for index in (0..self.plan.units.len()).rev() {
-            undo(self.copy, self.run, self.plan, index, 0)
-                .await
-                .map_err(|(block, failed)| {
-                    let unit = self
-                        .plan
-                        .units
-                        .get(index)
-                        .and_then(|unit| unit.way_back.as_ref()?.get(block));
-                    unit.map_or_else(
-                        || Stop::Verdict(Cause::new(Reason::RoundTripFailed, "a unit has no way back")),
-                        |block| way_back_failed(self.plan, index, block, failed),
-                    )
-                })?;
+            undo(self.copy, self.run, self.plan, index, 0).await.map_err(|(block, failed)| {
+                let unit = self.plan.units.get(index).and_then(|unit| unit.way_back.as_ref()?.get(block));
+                unit.map_or_else(
+                    || Stop::Verdict(Cause::new(Reason::RoundTripFailed, "a unit has no way back")),
+                    |block| way_back_failed(self.plan, index, block, failed),
+                )
+            })?;
             let now = fingerprint::read(self.copy.conn()).await?;
-            let before = index
-                .checked_sub(1)
-                .and_then(|index| reached.get(index))
-                .unwrap_or(zero);
+            let before = index.checked_sub(1).and_then(|index| reached.get(index)).unwrap_or(zero);
             compare_back(self.plan, index, before, &now)?;
         }
         Ok(())
@@ -216,25 +182,11 @@ impl Trip<'_> {
 }
 
 fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: &'a Block) -> Job<'a> {
-    Job {
-        run,
-        plan,
-        unit,
-        direction,
-        block,
-        limits: ON_COPY,
-        measure: false,
-        rehearse_only: false,
-    }
+    Job { run, plan, unit, direction, block, limits: ON_COPY, measure: false, rehearse_only: false }
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
-    UnitFacts {
-        unit,
-        duration: ran.duration,
-        held: ran.held,
-        statements: ran.statements,
-    }
+    UnitFacts { unit, duration: ran.duration, held: ran.held, statements: ran.statements }
 }
 
 /// Puts the run's row into the copy's ledger, which the units refer to.
@@ -263,17 +215,9 @@ async fn undo(
     unit: usize,
     from: usize,
 ) -> Result<(), (usize, Failed)> {
-    let blocks = plan
-        .units
-        .get(unit)
-        .and_then(|unit| unit.way_back.as_deref())
-        .unwrap_or_default();
+    let blocks = plan.units.get(unit).and_then(|unit| unit.way_back.as_deref()).unwrap_or_default();
     if blocks.is_empty() {
-        let nothing = Block {
-            transactional: true,
-            statements: Vec::new(),
-            aside: Vec::new(),
-        };
+        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
         return one_back(copy, run, plan, unit, &nothing, 0, 1)
             .await
             .map(|_| ())
@@ -284,13 +228,8 @@ async fn undo(
             .await
             .map_err(|failed| (index, failed))?;
     }
-    let asides: Vec<Aside> = blocks
-        .iter()
-        .flat_map(|block| block.aside.iter().cloned())
-        .collect();
-    purge(copy, plan, &asides)
-        .await
-        .map_err(|error| (0, error.into()))
+    let asides: Vec<Aside> = blocks.iter().flat_map(|block| block.aside.iter().cloned()).collect();
+    purge(copy, plan, &asides).await.map_err(|error| (0, error.into()))
 }
 
 async fn one_back(
@@ -302,11 +241,7 @@ async fn one_back(
     index: usize,
     of: usize,
 ) -> Result<Ran, Failed> {
-    block::run(
-        copy,
-        &job(run, plan, unit, Direction::Down { block: index, of }, block),
-    )
-    .await
+    block::run(copy, &job(run, plan, unit, Direction::Down { block: index, of }, block)).await
 }
 
 async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), Error> {
@@ -316,14 +251,11 @@ async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), 
     }
     let epoch = copy.epoch();
     let mut tx = ledger::begin_fenced(copy.conn(), epoch).await?;
-    let role = plan.owner_role.as_deref().map_or_else(String::new, |role| {
-        format!("SET LOCAL ROLE {};", quote_ident(role))
-    });
-    send_ours(
-        &mut tx,
-        format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path)),
-    )
-    .await?;
+    let role = plan
+        .owner_role
+        .as_deref()
+        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
+    send_ours(&mut tx, format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path))).await?;
     for statement in statements {
         send_ours(&mut tx, statement).await?;
     }
@@ -340,9 +272,7 @@ async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
             _ => 0,
         };
         if status.in_force() {
-            undo(copy, run, plan, index, from)
-                .await
-                .map_err(|(_, failed)| failed.error)?;
+            undo(copy, run, plan, index, from).await.map_err(|(_, failed)| failed.error)?;
         }
     }
     Ok(())
@@ -387,9 +317,7 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
         let target = in_force(&there, &run.id);
         let surplus: Vec<usize> = in_force(&here, &run.id).difference(&target).copied().collect();
         for unit in surplus.into_iter().rev() {
-            undo(copy, run.id, &run.plan, unit, 0)
-                .await
-                .map_err(|(_, failed)| failed.error)?;
+            undo(copy, run.id, &run.plan, unit, 0).await.map_err(|(_, failed)| failed.error)?;
         }
     }
     for run in &runs {

@@ -54,14 +54,13 @@ impl Session {
     /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
     pub async fn open(target: &Target, application: &str) -> Result<Self, Error> {
         let purpose = Purpose::new(application).stop_when_abandoned(Duration::from_millis(500));
-        let (work, observer) = tokio::try_join!(Box::pin(connect(target, &purpose)), Box::pin(connect(target, &purpose)))?;
+        let (work, observer) =
+            tokio::try_join!(Box::pin(connect(target, &purpose)), Box::pin(connect(target, &purpose)))?;
         let (mut work, mut observer) = (work, observer);
         pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
         let server = ServerIdentity::read(&mut work).await?;
         if server.in_recovery {
-            return Err(Error::InRecovery {
-                target: target.address(),
-            });
+            return Err(Error::InRecovery { target: target.address() });
         }
         let head = ledger::head(&mut work).await?;
         if let Some(head) = &head
@@ -73,12 +72,8 @@ impl Session {
                 found: server.system_identifier.clone(),
             });
         }
-        let pid = sqlx::query_scalar("SELECT pg_backend_pid()")
-            .fetch_one(&mut work)
-            .await?;
-        let observer_pid = sqlx::query_scalar("SELECT pg_backend_pid()")
-            .fetch_one(&mut observer)
-            .await?;
+        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut work).await?;
+        let observer_pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut observer).await?;
         Ok(Self {
             work,
             observer: Some(observer),
@@ -118,11 +113,7 @@ impl Session {
 
     /// Returns what a ledger row says of its writer.
     pub(super) fn marks(&self) -> Marks {
-        Marks {
-            epoch: self.epoch,
-            pid: self.pid,
-            server: self.server.clone(),
-        }
+        Marks { epoch: self.epoch, pid: self.pid, server: self.server.clone() }
     }
 
     /// Makes the ledger where there is none; on a copy, puts the one that was copied aside.
@@ -160,9 +151,7 @@ impl Session {
         if locked {
             Ok(self.epoch)
         } else {
-            Err(Error::OwnerAlive(
-                "another session holds the work lock".to_owned(),
-            ))
+            Err(Error::OwnerAlive("another session holds the work lock".to_owned()))
         }
     }
 
@@ -189,17 +178,12 @@ impl Session {
                     )));
                 }
                 if !told {
-                    sqlx::query("SELECT pg_terminate_backend($1)")
-                        .bind(pid)
-                        .execute(&mut self.work)
-                        .await?;
+                    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut self.work).await?;
                 }
             }
             told = true;
             if Instant::now() >= deadline {
-                return Err(Error::OwnerAlive(
-                    "a predecessor's session does not end".to_owned(),
-                ));
+                return Err(Error::OwnerAlive("a predecessor's session does not end".to_owned()));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -207,14 +191,9 @@ impl Session {
 
     /// Re-reads the epoch outside a transaction, before a statement that cannot run in one.
     pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
-        let epoch: i64 = sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch")
-            .fetch_one(&mut self.work)
-            .await?;
-        if epoch == self.epoch {
-            Ok(())
-        } else {
-            Err(Error::Fenced)
-        }
+        let epoch: i64 =
+            sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
+        if epoch == self.epoch { Ok(()) } else { Err(Error::Fenced) }
     }
 
     /// Names what the session is doing, for whoever looks at `pg_stat_activity`.

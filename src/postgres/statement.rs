@@ -17,9 +17,7 @@ pub(super) fn ours(text: String) -> SqlStr {
 
 /// Sends a statement of a plan, exactly as it stands there. Returns the rows affected.
 pub(super) async fn send(conn: &mut PgConnection, statement: &Statement) -> Result<u64, Error> {
-    let done = sqlx::raw_sql(AssertSqlSafe(statement.sql.as_str()))
-        .execute(conn)
-        .await?;
+    let done = sqlx::raw_sql(AssertSqlSafe(statement.sql.as_str())).execute(conn).await?;
     Ok(done.rows_affected())
 }
 

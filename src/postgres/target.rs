@@ -175,21 +175,9 @@ impl Target {
         let username = decoded("user name", url.username())?;
         let password = Secret::new(decoded("password", url.password().unwrap_or_default())?);
         let (tls, connect_timeout) = parameters(&url, tls)?;
-        let host = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'))
-            .unwrap_or(&host);
-        let target = Self::new(
-            (host, url.port().unwrap_or(5432)),
-            &database,
-            &username,
-            password,
-            tls,
-        )?;
-        Ok(Self {
-            connect_timeout,
-            ..target
-        })
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&host);
+        let target = Self::new((host, url.port().unwrap_or(5432)), &database, &username, password, tls)?;
+        Ok(Self { connect_timeout, ..target })
     }
 
     /// Returns `host:port`, for messages.
@@ -221,11 +209,8 @@ fn check_part(what: &str, text: &str) -> Result<(), Error> {
 /// Material without any certificate would silently be no material at all.
 fn check_certificates(tls: &Tls) -> Result<(), Error> {
     let has_certificate = |pem: &Option<Vec<u8>>| {
-        pem.as_ref().is_none_or(|pem| {
-            CertificateDer::pem_slice_iter(pem)
-                .next()
-                .is_some_and(|first| first.is_ok())
-        })
+        pem.as_ref()
+            .is_none_or(|pem| CertificateDer::pem_slice_iter(pem).next().is_some_and(|first| first.is_ok()))
     };
     if !has_certificate(&tls.ca_pem) {
         return settings("the CA bundle contains no PEM certificate");
@@ -313,30 +298,15 @@ mod tests {
     use super::*;
 
     fn tls(mode: TlsMode) -> Tls {
-        Tls {
-            mode,
-            ..Tls::default()
-        }
+        Tls { mode, ..Tls::default() }
     }
 
     const GOOD: [(&str, &str); 5] = [
         ("postgres://ann:pw@db/shop", "db 5432 ann pw shop Require"),
-        (
-            "postgresql://ann@db:6543/shop?application_name=x",
-            "db 6543 ann  shop Require",
-        ),
-        (
-            "postgres://a%40b:p%2Fw%25@db/s%2Dp\n",
-            "db 5432 a@b p/w% s-p Require",
-        ),
-        (
-            "postgres://ann:p+w@[::1]:7/shop?sslmode=verify-full",
-            "::1 7 ann p+w shop VerifyFull",
-        ),
-        (
-            "postgres://ann:pw@db/shop?sslmode=verify-ca&connect_timeout=3",
-            "db 5432 ann pw shop VerifyCA",
-        ),
+        ("postgresql://ann@db:6543/shop?application_name=x", "db 6543 ann  shop Require"),
+        ("postgres://a%40b:p%2Fw%25@db/s%2Dp\n", "db 5432 a@b p/w% s-p Require"),
+        ("postgres://ann:p+w@[::1]:7/shop?sslmode=verify-full", "::1 7 ann p+w shop VerifyFull"),
+        ("postgres://ann:pw@db/shop?sslmode=verify-ca&connect_timeout=3", "db 5432 ann pw shop VerifyCA"),
     ];
 
     /// What is refused, with a piece of the message. Each password contains `hunter`, which must never be repeated.
@@ -351,40 +321,16 @@ mod tests {
         ("postgres://ann:hunter2@a,b/shop", "one host"),
         ("postgres://ann:hunter2@a:1,b:2/shop", "cannot be parsed"),
         ("postgres://ann:hunter2@%2Fvar%2Frun/shop", "Unix socket"),
-        (
-            "postgres://ann:hunter2@db/shop?options=-csearch_path%3Dx",
-            "options is not allowed",
-        ),
-        (
-            "postgres://ann:hunter2@db/shop?sslrootcert=/etc/passwd",
-            "sslrootcert is not allowed",
-        ),
+        ("postgres://ann:hunter2@db/shop?options=-csearch_path%3Dx", "options is not allowed"),
+        ("postgres://ann:hunter2@db/shop?sslrootcert=/etc/passwd", "sslrootcert is not allowed"),
         ("postgres://ann:hunter2@db/shop?host=/tmp", "host is not allowed"),
-        (
-            "postgres://ann:hunter2@db/shop?service=x",
-            "service is not allowed",
-        ),
-        (
-            "postgres://ann:hunter2@db/shop?passfile=x",
-            "passfile is not allowed",
-        ),
+        ("postgres://ann:hunter2@db/shop?service=x", "service is not allowed"),
+        ("postgres://ann:hunter2@db/shop?passfile=x", "passfile is not allowed"),
         ("postgres://ann:hunter2@db/shop?hunter3=x", "unknown parameter"),
-        (
-            "postgres://ann:hunter2@db/shop?sslmode=disable",
-            "weaker than the TLS mode Require",
-        ),
-        (
-            "postgres://ann:hunter2@db/shop?sslmode=prefer",
-            "weaker than the TLS mode Require",
-        ),
-        (
-            "postgres://ann:hunter2@db/shop?sslmode=hunter",
-            "sslmode in the URL is none of",
-        ),
-        (
-            "postgres://ann:hunter2@db/shop?connect_timeout=0",
-            "connect_timeout",
-        ),
+        ("postgres://ann:hunter2@db/shop?sslmode=disable", "weaker than the TLS mode Require"),
+        ("postgres://ann:hunter2@db/shop?sslmode=prefer", "weaker than the TLS mode Require"),
+        ("postgres://ann:hunter2@db/shop?sslmode=hunter", "sslmode in the URL is none of"),
+        ("postgres://ann:hunter2@db/shop?connect_timeout=0", "connect_timeout"),
         ("postgres://ann:hunter2@db/sh%00op", "control character"),
         ("postgres://ann%ff:hunter2@db/shop", "not UTF-8"),
         ("postgres://ann:hunter%00@db/shop", "NUL"),
@@ -401,20 +347,8 @@ mod tests {
         for (url, expected) in GOOD {
             let target =
                 Target::from_url(url, tls(TlsMode::Require)).unwrap_or_else(|e| panic!("{url}: {e}"));
-            let Target {
-                host,
-                port,
-                username,
-                password,
-                database,
-                tls,
-                ..
-            } = target;
-            let found = format!(
-                "{host} {port} {username} {} {database} {}",
-                password.expose(),
-                tls.mode
-            );
+            let Target { host, port, username, password, database, tls, .. } = target;
+            let found = format!("{host} {port} {username} {} {database} {}", password.expose(), tls.mode);
             assert_eq!(found, expected, "{url}");
         }
     }
@@ -425,10 +359,7 @@ mod tests {
             let refused = Target::from_url(url, tls(TlsMode::Require));
             let message = refused.map(|_| ()).unwrap_err().to_string();
             assert!(message.contains(expected), "{url}: {message}");
-            assert!(
-                !message.contains("hunter") && !message.contains('@'),
-                "{url}: {message}"
-            );
+            assert!(!message.contains("hunter") && !message.contains('@'), "{url}: {message}");
         }
     }
 
@@ -444,14 +375,8 @@ mod tests {
         };
         let target = Target::from_url("postgres://ann:hunter2@db/shop", tls).unwrap();
         let printed = format!("{target:?} {}", target.address());
-        assert!(
-            !printed.contains("hunter") && printed.contains("redacted"),
-            "{printed}"
-        );
-        assert!(
-            !printed.contains(&format!("{KEY:?}")) && !printed.contains("aHVudGVy"),
-            "{printed}"
-        );
+        assert!(!printed.contains("hunter") && printed.contains("redacted"), "{printed}");
+        assert!(!printed.contains(&format!("{KEY:?}")) && !printed.contains("aHVudGVy"), "{printed}");
     }
 
     #[test]
@@ -459,17 +384,9 @@ mod tests {
         let check = |ca: Option<&[u8]>, certificate: Option<&[u8]>, key: Option<&[u8]>, expected: &str| {
             let [ca_pem, client_cert_pem, client_key_pem] =
                 [ca, certificate, key].map(|pem| pem.map(<[u8]>::to_vec));
-            let tls = Tls {
-                ca_pem,
-                client_cert_pem,
-                client_key_pem,
-                ..Tls::default()
-            };
+            let tls = Tls { ca_pem, client_cert_pem, client_key_pem, ..Tls::default() };
             let refused = Target::new(("db", 5432), "shop", "ann", Secret::default(), tls);
-            assert!(
-                matches!(&refused, Err(Error::Settings(text)) if text.contains(expected)),
-                "{refused:?}"
-            );
+            assert!(matches!(&refused, Err(Error::Settings(text)) if text.contains(expected)), "{refused:?}");
         };
         check(Some(b"not PEM"), None, None, "CA bundle");
         check(Some(KEY), None, None, "CA bundle");

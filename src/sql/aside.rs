@@ -26,9 +26,7 @@ impl AsideSuffix {
     pub fn new(suffix: impl Into<String>) -> Option<Self> {
         let suffix = suffix.into();
         let fits = (1..=MAX_SUFFIX).contains(&suffix.len())
-            && suffix
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+            && suffix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         fits.then_some(Self(suffix))
     }
 
@@ -44,16 +42,9 @@ impl AsideSuffix {
             return format!("{ASIDE_PREFIX}{name}_{}", self.0);
         }
         let digest = Sha256::digest(name.as_bytes());
-        let hash = digest
-            .iter()
-            .take(4)
-            .fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte));
+        let hash = digest.iter().take(4).fold(0_u32, |hash, byte| hash << 8 | u32::from(*byte));
         let hash = format!("{hash:08x}");
-        format!(
-            "{ASIDE_PREFIX}{}_{hash}_{}",
-            clip(name, room - hash.len() - 1),
-            self.0
-        )
+        format!("{ASIDE_PREFIX}{}_{hash}_{}", clip(name, room - hash.len() - 1), self.0)
     }
 }
 
@@ -93,10 +84,9 @@ pub fn purge(asides: &[Aside]) -> Vec<String> {
         let now = |relation: RelationName| moved(relation, later).sql();
         let aside_name = quote_ident(&aside.aside_name);
         statements.push(match aside.kind {
-            AsideKind::Column => format!(
-                "ALTER TABLE {} DROP COLUMN {aside_name}",
-                now(aside.relation.clone())
-            ),
+            AsideKind::Column => {
+                format!("ALTER TABLE {} DROP COLUMN {aside_name}", now(aside.relation.clone()))
+            }
             AsideKind::Table => format!("DROP TABLE {}", now(aside.relation.sibling(&aside.aside_name))),
             AsideKind::Type => format!("DROP TYPE {}", now(aside.relation.sibling(&aside.aside_name))),
             AsideKind::Schema => format!("DROP SCHEMA {aside_name}"),
@@ -121,16 +111,7 @@ pub(super) fn named(kind: AsideKind, sql: &str, relation: &RelationName, suffix:
     let aside_name = suffix.aside_name(&relation.name);
     let rename = format!("ALTER {sql} {relation} RENAME TO {}", quote_ident(&aside_name));
     let (relation, name) = (relation.clone(), relation.name.clone());
-    Undo {
-        statements: vec![rename],
-        aside: vec![Aside {
-            kind,
-            relation,
-            name,
-            aside_name,
-        }],
-        lossless: true,
-    }
+    Undo { statements: vec![rename], aside: vec![Aside { kind, relation, name, aside_name }], lossless: true }
 }
 
 /// Puts a column aside that `ADD COLUMN` added; `state` is that before.
@@ -151,10 +132,7 @@ pub(super) fn column(
     let mut drops = Vec::new();
     for constraint in &column.constraints {
         let constraint_name = state.constraint_name(relation, constraint)?;
-        drops.push(format!(
-            "{table} DROP CONSTRAINT {}",
-            quote_ident(&constraint_name)
-        ));
+        drops.push(format!("{table} DROP CONSTRAINT {}", quote_ident(&constraint_name)));
         state.constrain(relation, constraint);
     }
     statements.splice(0..0, drops.into_iter().rev());
@@ -167,21 +145,10 @@ pub(super) fn column(
         statements.push(format!("{table} ALTER COLUMN {name} DROP NOT NULL"));
     }
     let aside_name = suffix.aside_name(&column.name);
-    statements.push(format!(
-        "{table} RENAME COLUMN {name} TO {}",
-        quote_ident(&aside_name)
-    ));
-    let aside = Aside {
-        kind: AsideKind::Column,
-        relation: relation.clone(),
-        name: column.name.clone(),
-        aside_name,
-    };
-    Ok(Undo {
-        statements,
-        aside: vec![aside],
-        lossless: true,
-    })
+    statements.push(format!("{table} RENAME COLUMN {name} TO {}", quote_ident(&aside_name)));
+    let aside =
+        Aside { kind: AsideKind::Column, relation: relation.clone(), name: column.name.clone(), aside_name };
+    Ok(Undo { statements, aside: vec![aside], lossless: true })
 }
 
 /// Puts a table aside that `CREATE TABLE` made; `state` is that before.
@@ -195,11 +162,8 @@ pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix
     }
     let relation = &table.relation;
     let alter = format!("ALTER TABLE {relation}");
-    let mut let_go: Vec<String> = table
-        .inherits
-        .iter()
-        .map(|parent| format!("{alter} NO INHERIT {parent}"))
-        .collect();
+    let mut let_go: Vec<String> =
+        table.inherits.iter().map(|parent| format!("{alter} NO INHERIT {parent}")).collect();
     let mut renames = Vec::new();
     for column in &table.columns {
         if column.serial || column.identity {
@@ -207,18 +171,12 @@ pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix
             renames.push(rename_sequence(relation, &sequence, suffix));
         }
         if (column.serial || column.default.is_some()) && !column.identity {
-            let_go.push(format!(
-                "{alter} ALTER COLUMN {} DROP DEFAULT",
-                quote_ident(&column.name)
-            ));
+            let_go.push(format!("{alter} ALTER COLUMN {} DROP DEFAULT", quote_ident(&column.name)));
         }
         for constraint in &column.constraints {
             release(state, relation, constraint, suffix, &mut let_go, &mut renames)?;
         }
-        let bare = Column {
-            constraints: Vec::new(),
-            ..column.clone()
-        };
+        let bare = Column { constraints: Vec::new(), ..column.clone() };
         state.add(relation, &bare);
     }
     for constraint in &table.constraints {
@@ -230,17 +188,9 @@ pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix
         .chain(renames)
         .chain([format!("{alter} RENAME TO {}", quote_ident(&aside_name))])
         .collect();
-    let aside = Aside {
-        kind: AsideKind::Table,
-        relation: relation.clone(),
-        name: relation.name.clone(),
-        aside_name,
-    };
-    Ok(Undo {
-        statements,
-        aside: vec![aside],
-        lossless: true,
-    })
+    let aside =
+        Aside { kind: AsideKind::Table, relation: relation.clone(), name: relation.name.clone(), aside_name };
+    Ok(Undo { statements, aside: vec![aside], lossless: true })
 }
 
 /// Renames a key of a table that is put aside, drops any other constraint.
@@ -269,8 +219,5 @@ fn release(
 
 fn rename_sequence(relation: &RelationName, sequence: &str, suffix: &AsideSuffix) -> String {
     let aside_name = quote_ident(&suffix.aside_name(sequence));
-    format!(
-        "ALTER SEQUENCE {} RENAME TO {aside_name}",
-        relation.sibling(sequence)
-    )
+    format!("ALTER SEQUENCE {} RENAME TO {aside_name}", relation.sibling(sequence))
 }

@@ -18,11 +18,7 @@ use super::token::{self, Token};
 const STACK: usize = 64 * 1024 * 1024;
 
 /// What the library says of statements that are too deep for it.
-const TOO_DEEP: &[&str] = &[
-    "stack depth limit exceeded",
-    "memory exhausted",
-    "nested too deeply",
-];
+const TOO_DEEP: &[&str] = &["stack depth limit exceeded", "memory exhausted", "nested too deeply"];
 
 /// Syntax errors that are looked for before giving up.
 const MAX_ERRORS: usize = 20;
@@ -48,20 +44,11 @@ pub(super) fn scan(text: &str) -> Result<Vec<ScanToken>, pg_query::Error> {
 
 /// SQL of a tree.
 pub(super) fn deparse(node: NodeEnum) -> Option<String> {
-    let stmt = RawStmt {
-        stmt: Some(Box::new(pg_query::Node { node: Some(node) })),
-        stmt_location: 0,
-        stmt_len: 0,
-    };
+    let stmt =
+        RawStmt { stmt: Some(Box::new(pg_query::Node { node: Some(node) })), stmt_location: 0, stmt_len: 0 };
     let _turn = turn();
-    pg_query::deparse(
-        &ParseResult {
-            version: 0,
-            stmts: vec![stmt],
-        },
-        pg_query::DeparseOptions::default(),
-    )
-    .ok()
+    pg_query::deparse(&ParseResult { version: 0, stmts: vec![stmt] }, pg_query::DeparseOptions::default())
+        .ok()
 }
 
 fn parse(text: &str) -> Result<Vec<RawStmt>, pg_query::Error> {
@@ -125,31 +112,22 @@ pub(super) fn read(text: &str) -> Reading {
     while let Some(rest) = text.get(base..).filter(|rest| !rest.is_empty()) {
         let error = match parse(rest) {
             Ok(stmts) => {
-                reading
-                    .statements
-                    .extend(stmts.into_iter().filter_map(|stmt| place(rest, base, stmt)));
+                reading.statements.extend(stmts.into_iter().filter_map(|stmt| place(rest, base, stmt)));
                 break;
             }
             Err(error) => error,
         };
         let failure = Failure::find(rest, &error);
         if failure.good > 0 {
-            let stmts = rest
-                .get(..failure.good)
-                .and_then(|good| parse(good).ok())
-                .unwrap_or_default();
-            reading
-                .statements
-                .extend(stmts.into_iter().filter_map(|stmt| place(rest, base, stmt)));
+            let stmts = rest.get(..failure.good).and_then(|good| parse(good).ok()).unwrap_or_default();
+            reading.statements.extend(stmts.into_iter().filter_map(|stmt| place(rest, base, stmt)));
         }
         let after_copy =
             failure.between_statements && reading.statements.last().is_some_and(is_copy_from_stdin);
         if !after_copy {
             reading.objections.push(failure.objection(rest, base));
         }
-        let Some(next) = failure
-            .resume(rest, after_copy)
-            .filter(|_| reading.objections.len() < MAX_ERRORS)
+        let Some(next) = failure.resume(rest, after_copy).filter(|_| reading.objections.len() < MAX_ERRORS)
         else {
             break;
         };
@@ -166,11 +144,7 @@ fn is_copy_from_stdin(parsed: &Parsed) -> bool {
 fn place(text: &str, base: usize, raw: RawStmt) -> Option<Parsed> {
     let from = usize::try_from(raw.stmt_location).ok()?;
     let length = usize::try_from(raw.stmt_len).ok()?;
-    let whole = if length == 0 {
-        text.get(from..)?
-    } else {
-        text.get(from..from + length)?
-    };
+    let whole = if length == 0 { text.get(from..)? } else { text.get(from..from + length)? };
     let mut tokens = token::scan(whole)?;
     while tokens.last().is_some_and(|token| token.is_semicolon()) {
         tokens.pop();
@@ -204,9 +178,7 @@ impl Failure {
     fn find(text: &str, error: &pg_query::Error) -> Self {
         let message = bare(error);
         let at = locate(text, &message);
-        let tokens = token::scan(text)
-            .or_else(|| token::scan(text.get(..at?)?))
-            .unwrap_or_default();
+        let tokens = token::scan(text).or_else(|| token::scan(text.get(..at?)?)).unwrap_or_default();
         let known = at.unwrap_or(0);
         let good = tokens
             .iter()
@@ -217,29 +189,16 @@ impl Failure {
             .find(|end| text.get(..*end).is_some_and(|before| complaint(before).is_none()))
             .unwrap_or(0);
         let at = at
-            .or_else(|| {
-                tokens
-                    .iter()
-                    .map(|token| token.start)
-                    .find(|start| *start >= good)
-            })
+            .or_else(|| tokens.iter().map(|token| token.start).find(|start| *start >= good))
             .unwrap_or(good);
         let between_statements = !tokens.iter().any(|token| (good..at).contains(&token.start));
         // Where a body written in SQL ends cannot be told once it is wrong.
         let mut before = tokens.iter().filter(|token| (good..at).contains(&token.start));
         let in_body = before.any(|token| token.is_word(text, "atomic"));
-        let semicolon = tokens
-            .iter()
-            .find(|token| token.is_semicolon() && token.end > at)
-            .map(|token| token.end);
+        let semicolon =
+            tokens.iter().find(|token| token.is_semicolon() && token.end > at).map(|token| token.end);
         let semicolon = semicolon.filter(|_| !in_body);
-        Self {
-            message,
-            at,
-            good,
-            between_statements,
-            semicolon,
-        }
+        Self { message, at, good, between_statements, semicolon }
     }
 
     fn objection(&self, text: &str, base: usize) -> Objection {
@@ -262,11 +221,8 @@ impl Failure {
                 "split it, or use a list instead of nesting",
             );
         }
-        let hint = if rest.starts_with(':') {
-            "variables of psql are not replaced; write the value"
-        } else {
-            ""
-        };
+        let hint =
+            if rest.starts_with(':') { "variables of psql are not replaced; write the value" } else { "" };
         Objection::new(offset, Code::SyntaxError, self.message.clone(), hint)
     }
 
@@ -274,10 +230,7 @@ impl Failure {
     fn resume(&self, text: &str, after_copy: bool) -> Option<usize> {
         let rest = text.get(self.at..)?;
         if after_copy {
-            let end = rest
-                .find("\n\\.")
-                .map(|at| at + 3)
-                .or_else(|| rest.starts_with("\\.").then_some(2))?;
+            let end = rest.find("\n\\.").map(|at| at + 3).or_else(|| rest.starts_with("\\.").then_some(2))?;
             return Some(self.at + end);
         }
         if rest.starts_with('\\') {
@@ -296,16 +249,11 @@ fn locate(text: &str, message: &str) -> Option<usize> {
     }
     let (_, quoted) = message.split_once(" at or near \"")?;
     let near = quoted.strip_suffix('"')?;
-    let candidates: Vec<usize> = text
-        .match_indices(near)
-        .map(|(at, _)| at)
-        .filter(|at| whole(text, *at, near))
-        .collect();
+    let candidates: Vec<usize> =
+        text.match_indices(near).map(|(at, _)| at).filter(|at| whole(text, *at, near)).collect();
     let reached = |at: usize| {
         let end = lookahead(text, at + near.len(), near);
-        text.get(..end)
-            .and_then(complaint)
-            .is_some_and(|found| found == message)
+        text.get(..end).and_then(complaint).is_some_and(|found| found == message)
     };
     let index = candidates.partition_point(|at| !reached(*at));
     candidates.get(index).or(candidates.last()).copied()
@@ -314,23 +262,14 @@ fn locate(text: &str, message: &str) -> Option<usize> {
 /// Whether a word that was found is not a part of a longer one.
 fn whole(text: &str, at: usize, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    let before = text
-        .get(..at)
-        .and_then(|before| before.chars().next_back())
-        .is_some_and(part);
-    let after = text
-        .get(at + word.len()..)
-        .and_then(|after| after.chars().next())
-        .is_some_and(part);
+    let before = text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(part);
+    let after = text.get(at + word.len()..).and_then(|after| after.chars().next()).is_some_and(part);
     !(before && word.starts_with(part) || after && word.ends_with(part))
 }
 
 /// Where to cut behind a word: a few are read together with the one that follows.
 fn lookahead(text: &str, end: usize, word: &str) -> usize {
-    if !["not", "nulls", "with", "without", "format"]
-        .iter()
-        .any(|pair| word.eq_ignore_ascii_case(pair))
-    {
+    if !["not", "nulls", "with", "without", "format"].iter().any(|pair| word.eq_ignore_ascii_case(pair)) {
         return end;
     }
     let rest = text.get(end..).unwrap_or_default();

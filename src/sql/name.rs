@@ -29,9 +29,7 @@ const KEYWORDS: &str = "\
 /// All generated SQL gets its names from here. A NUL byte, which no identifier can hold, is left out.
 pub fn quote_ident(name: &str) -> String {
     let plain = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
         && !KEYWORDS.split(' ').any(|word| word == name);
     if plain {
         return name.to_owned();
@@ -71,27 +69,18 @@ pub struct RelationName {
 impl RelationName {
     /// A name without a schema.
     pub fn unqualified(name: impl Into<String>) -> Self {
-        Self {
-            schema: None,
-            name: name.into(),
-        }
+        Self { schema: None, name: name.into() }
     }
 
     /// A name within a schema.
     pub fn qualified(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            schema: Some(schema.into()),
-            name: name.into(),
-        }
+        Self { schema: Some(schema.into()), name: name.into() }
     }
 
     /// Another object of the same schema.
     #[must_use]
     pub fn sibling(&self, name: impl Into<String>) -> Self {
-        Self {
-            schema: self.schema.clone(),
-            name: name.into(),
-        }
+        Self { schema: self.schema.clone(), name: name.into() }
     }
 
     /// The name as SQL, quoted where needed; also what `to_regclass` takes.
@@ -193,12 +182,7 @@ mod tests {
         check("users", None, "pkey", "users_pkey");
         let (long, tail) = ("a".repeat(63), "b".repeat(40));
         check(&long, None, "pkey", &format!("{}_pkey", "a".repeat(58)));
-        check(
-            &long,
-            Some(&tail),
-            "check",
-            &format!("{}_{}_check", "a".repeat(28), "b".repeat(28)),
-        );
+        check(&long, Some(&tail), "check", &format!("{}_{}_check", "a".repeat(28), "b".repeat(28)));
         check(&"ä".repeat(31), None, "pkey", &format!("{}_pkey", "ä".repeat(29)));
     }
 

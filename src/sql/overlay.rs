@@ -19,17 +19,11 @@ pub(super) struct Catalog<'a> {
 
 impl<'a> Catalog<'a> {
     pub fn new(facts: &'a Facts) -> Self {
-        Self {
-            facts: Some(facts),
-            asked: RefCell::default(),
-        }
+        Self { facts: Some(facts), asked: RefCell::default() }
     }
 
     pub fn collecting() -> Self {
-        Self {
-            facts: None,
-            asked: RefCell::default(),
-        }
+        Self { facts: None, asked: RefCell::default() }
     }
 
     pub fn into_asked(self) -> BTreeSet<FactKey> {
@@ -45,18 +39,14 @@ impl<'a> Catalog<'a> {
     fn column(&self, relation: RelationName, column: String) -> Result<ColumnState, String> {
         let what = format!("column {column} of {relation}");
         match self.ask(FactKey::Column { relation, column }) {
-            Some(FactValue::Column {
-                exists: true,
-                default,
-                not_null,
-                identity,
-                generated,
-            }) => Ok(ColumnState {
-                default: default.clone(),
-                not_null: *not_null,
-                computed: *identity || *generated,
-                added: false,
-            }),
+            Some(FactValue::Column { exists: true, default, not_null, identity, generated }) => {
+                Ok(ColumnState {
+                    default: default.clone(),
+                    not_null: *not_null,
+                    computed: *identity || *generated,
+                    added: false,
+                })
+            }
             Some(FactValue::Column { .. }) => Err(format!("{what} was not there before")),
             _ if self.facts.is_none() => Ok(ColumnState::default()),
             _ => Err(format!("the catalog was not asked about {what}")),
@@ -64,15 +54,13 @@ impl<'a> Catalog<'a> {
     }
 
     fn is_taken(&self, relation: RelationName, name: &str) -> Result<bool, String> {
-        match self.ask(FactKey::Name {
-            relation,
-            name: name.to_owned(),
-        }) {
+        match self.ask(FactKey::Name { relation, name: name.to_owned() }) {
             Some(FactValue::Name { taken }) => Ok(*taken),
             _ if self.facts.is_none() => Ok(false),
-            _ => Err(
-                "the server chooses the name, and which names are taken is not known: write a name".into(),
-            ),
+            _ => {
+                Err("the server chooses the name, and which names are taken is not known: write a name"
+                    .into())
+            }
         }
     }
 
@@ -170,10 +158,7 @@ impl<'a> State<'a> {
     /// Whether the plan added this column, or the whole table.
     pub fn added(&self, relation: &RelationName, column: &str) -> bool {
         self.made(relation)
-            || self
-                .columns
-                .get(&(relation.clone(), column.to_owned()))
-                .is_some_and(|column| column.added)
+            || self.columns.get(&(relation.clone(), column.to_owned())).is_some_and(|column| column.added)
     }
 
     /// What is known of a column.
@@ -185,11 +170,7 @@ impl<'a> State<'a> {
         if self.made(relation) {
             return Err(format!("column {column} of {relation} is not known"));
         }
-        let before = self
-            .columns_before
-            .get(&key)
-            .cloned()
-            .unwrap_or_else(|| column.to_owned());
+        let before = self.columns_before.get(&key).cloned().unwrap_or_else(|| column.to_owned());
         self.catalog.column(self.before(relation), before)
     }
 
@@ -201,20 +182,14 @@ impl<'a> State<'a> {
     ) -> Result<Option<String>, String> {
         let before = column.map(|column| {
             let key = (relation.clone(), column.clone());
-            self.columns_before
-                .get(&key)
-                .cloned()
-                .unwrap_or_else(|| column.clone())
+            self.columns_before.get(&key).cloned().unwrap_or_else(|| column.clone())
         });
         self.catalog.comment(self.before(relation), before)
     }
 
     /// The name of a relation before the plan.
     fn before(&self, relation: &RelationName) -> RelationName {
-        self.relations_before
-            .get(relation)
-            .cloned()
-            .unwrap_or_else(|| relation.clone())
+        self.relations_before.get(relation).cloned().unwrap_or_else(|| relation.clone())
     }
 
     /// The name that the server gives to a new object of a table.
@@ -226,17 +201,11 @@ impl<'a> State<'a> {
     ) -> Result<String, String> {
         let mut pass = 0;
         loop {
-            let numbered = if pass == 0 {
-                label.to_owned()
-            } else {
-                format!("{label}{pass}")
-            };
+            let numbered = if pass == 0 { label.to_owned() } else { format!("{label}{pass}") };
             let name = object_name(&relation.name, second, &numbered);
             if !self.taken.contains(&relation.sibling(&name)) {
                 if self.catalog.is_taken(self.before(relation), &name)? {
-                    return Err(format!(
-                        "the server chooses the name, since {name} is taken: write a name"
-                    ));
+                    return Err(format!("the server chooses the name, since {name} is taken: write a name"));
                 }
                 return Ok(name);
             }
@@ -254,11 +223,7 @@ impl<'a> State<'a> {
             return Ok(name.clone());
         }
         let joined = joined(&constraint.columns);
-        let only = constraint
-            .columns
-            .first()
-            .filter(|_| constraint.columns.len() == 1)
-            .map(String::as_str);
+        let only = constraint.columns.first().filter(|_| constraint.columns.len() == 1).map(String::as_str);
         let (second, label) = match constraint.kind {
             ConstraintKind::Exclude if constraint.columns.is_empty() => {
                 return Err("the server chooses the name from an expression: write a name".into());
@@ -305,29 +270,16 @@ impl<'a> State<'a> {
             Kind::CreateIndex(index) if !index.if_not_exists => {
                 let name = self.index_name(index);
                 if let Ok(name) = &name {
-                    self.indexes
-                        .insert(index.relation.sibling(name.clone()), index.key.clone());
+                    self.indexes.insert(index.relation.sibling(name.clone()), index.key.clone());
                 }
                 self.take(&index.relation, name);
             }
             Kind::Rename(rename) => self.rename(rename),
-            Kind::CreateView {
-                relation,
-                replace: false,
-                if_not_exists: false,
-                ..
-            }
-            | Kind::CreateSequence {
-                relation,
-                if_not_exists: false,
-            } => {
+            Kind::CreateView { relation, replace: false, if_not_exists: false, .. }
+            | Kind::CreateSequence { relation, if_not_exists: false } => {
                 self.created.insert(relation.clone());
             }
-            Kind::CreateSchema {
-                schema,
-                if_not_exists: false,
-                ..
-            } => {
+            Kind::CreateSchema { schema, if_not_exists: false, .. } => {
                 self.schemas.insert(schema.clone());
             }
             Kind::CreateType { relation } => {
@@ -335,8 +287,7 @@ impl<'a> State<'a> {
             }
             Kind::DropTable { relations, .. } => {
                 self.created.retain(|relation| !relations.contains(relation));
-                self.columns
-                    .retain(|(relation, _), _| !relations.contains(relation));
+                self.columns.retain(|(relation, _), _| !relations.contains(relation));
             }
             _ => {}
         }
@@ -354,8 +305,7 @@ impl<'a> State<'a> {
 
     /// Goes on past the definition of a column.
     pub fn add(&mut self, relation: &RelationName, column: &Column) {
-        self.columns
-            .insert((relation.clone(), column.name.clone()), column.into());
+        self.columns.insert((relation.clone(), column.name.clone()), column.into());
         if column.serial || column.identity {
             let name = self.sequence_name(relation, &column.name);
             self.take(relation, name);
@@ -392,10 +342,7 @@ impl<'a> State<'a> {
     pub fn alter(&mut self, alter: &AlterTable, action: &TableAction) {
         let relation = &alter.relation;
         match action {
-            TableAction::AddColumn {
-                column,
-                if_not_exists: false,
-            } => self.add(relation, column),
+            TableAction::AddColumn { column, if_not_exists: false } => self.add(relation, column),
             TableAction::AddConstraint(constraint) => self.constrain(relation, constraint),
             TableAction::SetDefault { column, default } => {
                 self.set(relation, column, |state| state.default = Some(default.clone()));
@@ -417,10 +364,7 @@ impl<'a> State<'a> {
         match &rename.target {
             RenameTarget::Relation { relation, .. } => {
                 let now = relation.sibling(rename.to.clone());
-                let before = self
-                    .relations_before
-                    .remove(relation)
-                    .unwrap_or_else(|| relation.clone());
+                let before = self.relations_before.remove(relation).unwrap_or_else(|| relation.clone());
                 if self.created.remove(relation) {
                     self.created.insert(now.clone());
                 }
@@ -435,19 +379,14 @@ impl<'a> State<'a> {
                 self.relations_before.insert(now, before);
             }
             RenameTarget::Column { relation, column, .. } => {
-                let (was, now) = (
-                    (relation.clone(), column.clone()),
-                    (relation.clone(), rename.to.clone()),
-                );
+                let (was, now) = ((relation.clone(), column.clone()), (relation.clone(), rename.to.clone()));
                 let before = self.columns_before.remove(&was).unwrap_or_else(|| column.clone());
                 if let Some(state) = self.columns.remove(&was) {
                     self.columns.insert(now.clone(), state);
                 }
                 self.columns_before.insert(now, before);
             }
-            RenameTarget::Constraint {
-                relation, constraint, ..
-            } => {
+            RenameTarget::Constraint { relation, constraint, .. } => {
                 self.taken.remove(&relation.sibling(constraint.clone()));
                 self.taken.insert(relation.sibling(rename.to.clone()));
             }
@@ -464,11 +403,7 @@ impl<'a> State<'a> {
 
 /// Moves what is kept of a relation's columns to its new name.
 fn moved<T: Clone>(map: &mut BTreeMap<(RelationName, String), T>, from: &RelationName, to: &RelationName) {
-    let found: Vec<_> = map
-        .keys()
-        .filter(|(relation, _)| relation == from)
-        .cloned()
-        .collect();
+    let found: Vec<_> = map.keys().filter(|(relation, _)| relation == from).cloned().collect();
     for key in found {
         if let Some(value) = map.remove(&key) {
             map.insert((to.clone(), key.1), value);

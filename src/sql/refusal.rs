@@ -61,11 +61,7 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}: {}", self.line, self.column, self.message)?;
-        if self.hint.is_empty() {
-            Ok(())
-        } else {
-            write!(f, "; {}", self.hint)
-        }
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
     }
 }
 
@@ -92,23 +88,12 @@ pub(super) struct Objection {
 
 impl Objection {
     pub fn new(offset: usize, code: Code, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self {
-            offset,
-            code,
-            message: message.into(),
-            hint: hint.into(),
-        }
+        Self { offset, code, message: message.into(), hint: hint.into() }
     }
 
     pub fn placed(self, text: &str) -> Refusal {
         let (line, column) = place(text, self.offset);
-        Refusal {
-            line,
-            column,
-            code: self.code,
-            message: self.message,
-            hint: self.hint,
-        }
+        Refusal { line, column, code: self.code, message: self.message, hint: self.hint }
     }
 }
 
@@ -118,8 +103,5 @@ pub(super) fn place(text: &str, offset: usize) -> (u32, u32) {
     let line = before.matches('\n').count() + 1;
     let start = before.rfind('\n').map_or(0, |at| at + 1);
     let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-    (
-        u32::try_from(line).unwrap_or(u32::MAX),
-        u32::try_from(column).unwrap_or(u32::MAX),
-    )
+    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
 }

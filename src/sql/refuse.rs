@@ -100,17 +100,12 @@ fn setting(node: &NodeEnum, one_transaction: bool) -> Option<Said> {
     let name = set.name.to_ascii_lowercase();
     let local = set.is_local && set.kind() == VariableSetKind::VarSetValue;
     match name.as_str() {
-        _ if set.kind() == VariableSetKind::VarResetAll => no(
-            Code::SessionState,
-            "RESET ALL would undo the settings that guard the run",
-            "leave it out",
-        ),
+        _ if set.kind() == VariableSetKind::VarResetAll => {
+            no(Code::SessionState, "RESET ALL would undo the settings that guard the run", "leave it out")
+        }
         "role" | "session_authorization" => no(
             Code::RoleChange,
-            format!(
-                "{} is not allowed: the Database says who runs the statements",
-                words(set)
-            ),
+            format!("{} is not allowed: the Database says who runs the statements", words(set)),
             "set ownerRole on the Database",
         ),
         "search_path" => no(
@@ -118,11 +113,9 @@ fn setting(node: &NodeEnum, one_transaction: bool) -> Option<Said> {
             "SET search_path is not allowed here: it would hold for some statements only",
             "set spec.searchPath, or write the schema before the name",
         ),
-        "transaction" | "session characteristics" => no(
-            Code::TransactionControl,
-            format!("{} is not allowed", words(set)),
-            "leave it out",
-        ),
+        "transaction" | "session characteristics" => {
+            no(Code::TransactionControl, format!("{} is not allowed", words(set)), "leave it out")
+        }
         _ if local && one_transaction => None,
         _ => no(
             Code::Setting,
@@ -138,43 +131,28 @@ fn words(set: &VariableSetStmt) -> String {
         _ if set.is_local => "SET LOCAL",
         _ => "SET",
     };
-    format!(
-        "{verb} {}",
-        set.name.replace("session_authorization", "SESSION AUTHORIZATION")
-    )
+    format!("{verb} {}", set.name.replace("session_authorization", "SESSION AUTHORIZATION"))
 }
 
 fn session(node: &NodeEnum, one_transaction: bool) -> Option<Said> {
     let leave = "leave it out";
     match node {
         NodeEnum::DiscardStmt(discard) => {
-            let what = if discard.target() == DiscardMode::DiscardAll {
-                "DISCARD ALL"
-            } else {
-                "DISCARD"
-            };
-            no(
-                Code::SessionState,
-                format!("{what} would undo what guards the run"),
-                leave,
-            )
+            let what = if discard.target() == DiscardMode::DiscardAll { "DISCARD ALL" } else { "DISCARD" };
+            no(Code::SessionState, format!("{what} would undo what guards the run"), leave)
         }
         NodeEnum::LoadStmt(_) => no(Code::SessionState, "LOAD changes the session", leave),
-        NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) => no(
-            Code::SessionState,
-            "LISTEN has no place in a migration: nobody hears it",
-            leave,
-        ),
+        NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) => {
+            no(Code::SessionState, "LISTEN has no place in a migration: nobody hears it", leave)
+        }
         NodeEnum::PrepareStmt(_) | NodeEnum::ExecuteStmt(_) | NodeEnum::DeallocateStmt(_) => no(
             Code::SessionState,
             "prepared statements last for a session, and a run may need several",
             "write the statement itself",
         ),
-        NodeEnum::DeclareCursorStmt(_) | NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => no(
-            Code::SessionState,
-            "cursors last for a session, and a run may need several",
-            "use a DO block",
-        ),
+        NodeEnum::DeclareCursorStmt(_) | NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => {
+            no(Code::SessionState, "cursors last for a session, and a run may need several", "use a DO block")
+        }
         node if temporary(node) && !one_transaction => no(
             Code::SessionState,
             "temporary objects last for a session, and a run may need several",
@@ -200,13 +178,8 @@ fn temporary(node: &NodeEnum) -> bool {
 
 fn server(node: &NodeEnum) -> Option<Said> {
     let elsewhere = "do it by other means, before the migration";
-    let wide = |what: &str| {
-        no(
-            Code::ServerWide,
-            format!("{what} changes more than this database"),
-            elsewhere,
-        )
-    };
+    let wide =
+        |what: &str| no(Code::ServerWide, format!("{what} changes more than this database"), elsewhere);
     match node {
         NodeEnum::CopyStmt(copy) if copy.is_program => no(
             Code::FileAccess,
@@ -218,11 +191,9 @@ fn server(node: &NodeEnum) -> Option<Said> {
             "COPY FROM STDIN needs data that is not SQL",
             "write INSERT ... VALUES, or load the data by other means",
         ),
-        NodeEnum::CopyStmt(copy) if copy.filename.is_empty() => no(
-            Code::FileAccess,
-            "COPY TO STDOUT has nobody to read it",
-            "leave it out",
-        ),
+        NodeEnum::CopyStmt(copy) if copy.filename.is_empty() => {
+            no(Code::FileAccess, "COPY TO STDOUT has nobody to read it", "leave it out")
+        }
         NodeEnum::CopyStmt(_) => no(
             Code::FileAccess,
             "COPY with a file reads or writes files of the database server",
@@ -310,14 +281,10 @@ fn called(parsed: &Parsed) -> Option<Objection> {
 fn reserved(parsed: &Parsed) -> Option<Objection> {
     let sql = parsed.sql.as_str();
     let tokens = parsed.tokens.as_slice();
-    let path = tokens
-        .iter()
-        .position(|token| token.name(sql).as_deref() == Some("search_path"));
+    let path = tokens.iter().position(|token| token.name(sql).as_deref() == Some("search_path"));
     let (index, _) = tokens.iter().enumerate().find(|(index, token)| {
         let named = token.name(sql).as_deref() == Some(LEDGER);
-        let quoted = token
-            .string(sql)
-            .is_some_and(|text| text.split(',').any(|part| part.trim() == LEDGER));
+        let quoted = token.string(sql).is_some_and(|text| text.split(',').any(|part| part.trim() == LEDGER));
         let (before, after) = (tokens.get(..*index).unwrap_or_default(), tokens.get(index + 1));
         if quoted || named {
             let in_path = path.is_some_and(|path| path < *index);
@@ -346,10 +313,7 @@ fn names_schema(before: &[Token], sql: &str) -> bool {
         list = rest;
     }
     let starts = |words: &[&str]| {
-        words
-            .iter()
-            .enumerate()
-            .all(|(i, word)| before.get(i).is_some_and(|token| token.is_word(sql, word)))
+        words.iter().enumerate().all(|(i, word)| before.get(i).is_some_and(|token| token.is_word(sql, word)))
     };
     ends_with(list, sql, &["schema"])
         || ends_with(list, sql, &["schema", "if", "exists"])
@@ -361,9 +325,5 @@ fn names_schema(before: &[Token], sql: &str) -> bool {
 
 fn ends_with(tokens: &[Token], sql: &str, words: &[&str]) -> bool {
     tokens.len() >= words.len()
-        && words
-            .iter()
-            .rev()
-            .zip(tokens.iter().rev())
-            .all(|(word, token)| token.is_word(sql, word))
+        && words.iter().rev().zip(tokens.iter().rev()).all(|(word, token)| token.is_word(sql, word))
 }

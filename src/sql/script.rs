@@ -36,15 +36,11 @@ pub struct Script {
 pub fn parse(text: &str) -> Result<Script, Vec<Refusal>> {
     if text.len() > MAX_BYTES {
         let message = format!("the SQL is {} bytes long, more than {MAX_BYTES}", text.len());
-        return Err(vec![
-            Objection::new(0, Code::TooLong, message, "split the migration").placed(text),
-        ]);
+        return Err(vec![Objection::new(0, Code::TooLong, message, "split the migration").placed(text)]);
     }
     if let Some(at) = text.find('\0') {
         let message = "a NUL character cannot be part of SQL";
-        return Err(vec![
-            Objection::new(at, Code::SyntaxError, message, "").placed(text),
-        ]);
+        return Err(vec![Objection::new(at, Code::SyntaxError, message, "").placed(text)]);
     }
     grammar::on_deep_stack(|| assemble(text)).unwrap_or_else(|| {
         let message = "the parser could not be run on this text";
@@ -61,11 +57,7 @@ fn assemble(text: &str) -> Result<Script, Vec<Refusal>> {
     statements.retain(|parsed| match refuse::overruled(parsed) {
         Some(message) => {
             let (line, column) = place(text, parsed.start);
-            script.notes.push(Note {
-                line,
-                column,
-                message,
-            });
+            script.notes.push(Note { line, column, message });
             false
         }
         None => true,
@@ -74,30 +66,18 @@ fn assemble(text: &str) -> Result<Script, Vec<Refusal>> {
     let mut created = BTreeSet::new();
     for parsed in &statements {
         let statement = statement(text, parsed, &created);
-        objections.extend(refuse::objection(
-            parsed,
-            &statement,
-            script.wants_single_transaction,
-        ));
+        objections.extend(refuse::objection(parsed, &statement, script.wants_single_transaction));
         note_created(&statement, &mut created);
         script.statements.push(statement);
     }
     if script.statements.is_empty() && objections.is_empty() {
-        objections.push(Objection::new(
-            0,
-            Code::Empty,
-            "there is no SQL statement",
-            "write at least one",
-        ));
+        objections.push(Objection::new(0, Code::Empty, "there is no SQL statement", "write at least one"));
     }
     if objections.is_empty() {
         return Ok(script);
     }
     objections.sort_by_key(|objection| objection.offset);
-    Err(objections
-        .into_iter()
-        .map(|objection| objection.placed(text))
-        .collect())
+    Err(objections.into_iter().map(|objection| objection.placed(text)).collect())
 }
 
 /// Takes away `BEGIN` and `COMMIT` around everything, and tells whether they were there.
@@ -110,10 +90,7 @@ fn unwrap_transaction(statements: &mut Vec<Parsed>) -> bool {
     };
     let begins = control(
         statements.first(),
-        &[
-            TransactionStmtKind::TransStmtBegin,
-            TransactionStmtKind::TransStmtStart,
-        ],
+        &[TransactionStmtKind::TransStmtBegin, TransactionStmtKind::TransStmtStart],
     );
     let commits = statements.len() > 1 && control(statements.last(), &[TransactionStmtKind::TransStmtCommit]);
     if begins && commits {
@@ -128,14 +105,7 @@ fn statement(text: &str, parsed: &Parsed, created: &BTreeSet<RelationName>) -> S
     let kind = classify::kind(&parsed.node, &parsed.sql, &parsed.tokens);
     let transactional = classify::transactional(&kind);
     let blocking = classify::blocking(&kind, &parsed.node, created);
-    Statement {
-        sql: parsed.sql.clone(),
-        line,
-        column,
-        kind,
-        transactional,
-        blocking,
-    }
+    Statement { sql: parsed.sql.clone(), line, column, kind, transactional, blocking }
 }
 
 /// Keeps track of the relations that this script made: nobody else waits for them.
@@ -144,19 +114,12 @@ fn note_created(statement: &Statement, created: &mut BTreeSet<RelationName>) {
         Kind::CreateTable(table) if !table.if_not_exists => {
             created.insert(table.relation.clone());
         }
-        Kind::CreateView {
-            relation,
-            replace: false,
-            if_not_exists: false,
-            ..
-        } => {
+        Kind::CreateView { relation, replace: false, if_not_exists: false, .. } => {
             created.insert(relation.clone());
         }
         Kind::Rename(rename) => {
-            if let super::kind::RenameTarget::Relation {
-                object: RelationKind::Table,
-                relation,
-            } = &rename.target
+            if let super::kind::RenameTarget::Relation { object: RelationKind::Table, relation } =
+                &rename.target
                 && created.remove(relation)
             {
                 created.insert(relation.sibling(rename.to.clone()));

@@ -78,32 +78,21 @@ impl Statement {
                 index: index.relation.sibling(index.name.clone()?),
                 table: index.relation.clone(),
             }),
-            Kind::DropIndex { indexes, .. } => Some(Probe::IndexesAbsent {
-                indexes: indexes.clone(),
-            }),
-            Kind::Reindex {
-                relation,
-                index: true,
-                ..
-            } => Some(Probe::IndexRebuilt {
-                index: relation.clone(),
-            }),
-            Kind::Reindex {
-                relation,
-                index: false,
-                ..
-            } => Some(Probe::TableReindexed {
-                table: relation.clone(),
-            }),
+            Kind::DropIndex { indexes, .. } => Some(Probe::IndexesAbsent { indexes: indexes.clone() }),
+            Kind::Reindex { relation, index: true, .. } => {
+                Some(Probe::IndexRebuilt { index: relation.clone() })
+            }
+            Kind::Reindex { relation, index: false, .. } => {
+                Some(Probe::TableReindexed { table: relation.clone() })
+            }
             Kind::Vacuum => Some(Probe::Repeatable),
             Kind::AlterTable(alter) => alter.actions.iter().find_map(|action| match action {
-                TableAction::DetachPartition {
-                    partition,
-                    concurrently: true,
-                } => Some(Probe::PartitionDetached {
-                    parent: alter.relation.clone(),
-                    partition: partition.clone(),
-                }),
+                TableAction::DetachPartition { partition, concurrently: true } => {
+                    Some(Probe::PartitionDetached {
+                        parent: alter.relation.clone(),
+                        partition: partition.clone(),
+                    })
+                }
                 _ => None,
             }),
             _ => None,

@@ -48,18 +48,13 @@ impl Token {
 
     /// The text within the quotes of a string; escapes are left as they are.
     pub fn string(self, text: &str) -> Option<&str> {
-        self.is(Symbol::Sconst)
-            .then(|| self.text(text).trim_start_matches(['e', 'E']).trim_matches('\''))
+        self.is(Symbol::Sconst).then(|| self.text(text).trim_start_matches(['e', 'E']).trim_matches('\''))
     }
 }
 
 /// The name in `U&"..."`, with `\XXXX` and `\+XXXXXX` decoded.
 fn unescape(raw: &str) -> String {
-    let inner = raw
-        .get(2..)
-        .unwrap_or_default()
-        .trim_matches('"')
-        .replace("\"\"", "\"");
+    let inner = raw.get(2..).unwrap_or_default().trim_matches('"').replace("\"\"", "\"");
     let mut parts = inner.split('\\');
     let mut name = parts.next().unwrap_or_default().to_owned();
     for part in parts {
@@ -78,17 +73,9 @@ pub(super) fn scan(text: &str) -> Option<Vec<Token>> {
     let tokens = grammar::scan(text).ok()?;
     let tokens = tokens.into_iter().filter_map(|token| {
         let comment = [Symbol::SqlComment as i32, Symbol::CComment as i32].contains(&token.token);
-        let (start, end) = (
-            usize::try_from(token.start).ok()?,
-            usize::try_from(token.end).ok()?,
-        );
+        let (start, end) = (usize::try_from(token.start).ok()?, usize::try_from(token.end).ok()?);
         let keyword = token.keyword_kind != KeywordKind::NoKeyword as i32;
-        (!comment).then_some(Token {
-            start,
-            end,
-            symbol: token.token,
-            keyword,
-        })
+        (!comment).then_some(Token { start, end, symbol: token.token, keyword })
     });
     Some(tokens.collect())
 }
@@ -114,10 +101,7 @@ mod tests {
     #[test]
     fn puts_a_statement_on_one_line() {
         let check = |sql: &str, line: &str| assert_eq!(one_line(sql), line);
-        check(
-            "ALTER TABLE t\n  ADD COLUMN c int -- why\n",
-            "ALTER TABLE t ADD COLUMN c int",
-        );
+        check("ALTER TABLE t\n  ADD COLUMN c int -- why\n", "ALTER TABLE t ADD COLUMN c int");
         check("SELECT /* a\n b */ f(1,  2)", "SELECT f(1, 2)");
         check("SELECT 'a\n  b'", "SELECT 'a b'");
     }

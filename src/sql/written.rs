@@ -18,19 +18,11 @@ pub fn aside_written(
     facts: &Facts,
     suffix: &AsideSuffix,
 ) -> (Vec<String>, Vec<Aside>) {
-    let added = Added {
-        up,
-        catalog: Catalog::new(facts),
-        suffix,
-    };
+    let added = Added { up, catalog: Catalog::new(facts), suffix };
     let mut whole = Undo::default();
     for statement in down {
         let replaced = match &statement.kind {
-            Kind::DropTable {
-                relations,
-                if_exists,
-                cascade: false,
-            } => added.tables(relations, *if_exists),
+            Kind::DropTable { relations, if_exists, cascade: false } => added.tables(relations, *if_exists),
             Kind::AlterTable(alter) => added.columns(alter),
             _ => None,
         };
@@ -68,12 +60,7 @@ impl Added<'_> {
     fn columns(&self, alter: &AlterTable) -> Option<Undo> {
         let mut whole = Undo::default();
         for action in &alter.actions {
-            let TableAction::DropColumn {
-                column,
-                if_exists,
-                cascade: false,
-            } = action
-            else {
+            let TableAction::DropColumn { column, if_exists, cascade: false } = action else {
                 return None;
             };
             whole = whole.then(self.column(&alter.relation, column).unwrap_or_else(|| {
@@ -88,15 +75,12 @@ impl Added<'_> {
     /// Puts a table aside in the shape that the whole of `up` gave it.
     fn table(&self, relation: &RelationName) -> Option<Undo> {
         let (made, create) =
-            self.up
-                .iter()
-                .enumerate()
-                .find_map(|(index, statement)| match &statement.kind {
-                    Kind::CreateTable(table) if table.relation == *relation && !table.if_not_exists => {
-                        Some((index, table))
-                    }
-                    _ => None,
-                })?;
+            self.up.iter().enumerate().find_map(|(index, statement)| match &statement.kind {
+                Kind::CreateTable(table) if table.relation == *relation && !table.if_not_exists => {
+                    Some((index, table))
+                }
+                _ => None,
+            })?;
         let mut table = create.clone();
         let mut first = Undo::default();
         for (index, statement) in self.up.iter().enumerate().skip(made + 1) {
@@ -112,19 +96,12 @@ impl Added<'_> {
                     }
                     let aside_name = quote_ident(&self.suffix.aside_name(&name));
                     let name = relation.sibling(name);
-                    first = first.then(Undo::by(format!(
-                        "ALTER INDEX IF EXISTS {name} RENAME TO {aside_name}"
-                    )));
+                    first =
+                        first.then(Undo::by(format!("ALTER INDEX IF EXISTS {name} RENAME TO {aside_name}")));
                 }
-                Kind::CreateTrigger {
-                    trigger,
-                    relation: on,
-                    ..
-                } if on == relation => {
+                Kind::CreateTrigger { trigger, relation: on, .. } if on == relation => {
                     let trigger = quote_ident(trigger);
-                    first = first.then(Undo::by(format!(
-                        "DROP TRIGGER IF EXISTS {trigger} ON {relation}"
-                    )));
+                    first = first.then(Undo::by(format!("DROP TRIGGER IF EXISTS {trigger} ON {relation}")));
                 }
                 _ => {}
             }
@@ -146,15 +123,12 @@ impl Added<'_> {
     /// Puts a column aside in the shape that the whole of `up` gave it; keys, checks and indexes with it go.
     fn column(&self, relation: &RelationName, name: &str) -> Option<Undo> {
         let (made, mut column) =
-            self.up
-                .iter()
-                .enumerate()
-                .find_map(|(index, statement)| match &statement.kind {
-                    Kind::AlterTable(alter) if alter.relation == *relation => {
-                        Some((index, added_column(alter, name)?))
-                    }
-                    _ => None,
-                })?;
+            self.up.iter().enumerate().find_map(|(index, statement)| match &statement.kind {
+                Kind::AlterTable(alter) if alter.relation == *relation => {
+                    Some((index, added_column(alter, name)?))
+                }
+                _ => None,
+            })?;
         if column.generated.is_some() {
             return None;
         }
@@ -210,15 +184,8 @@ impl Added<'_> {
     /// The state before the subcommand that adds a column.
     fn state_at(&self, index: usize, column: &str) -> State<'_> {
         let mut state = self.state(index);
-        if let Some(Statement {
-            kind: Kind::AlterTable(alter),
-            ..
-        }) = self.up.get(index)
-        {
-            let before = alter
-                .actions
-                .iter()
-                .take_while(|action| added(action, column).is_none());
+        if let Some(Statement { kind: Kind::AlterTable(alter), .. }) = self.up.get(index) {
+            let before = alter.actions.iter().take_while(|action| added(action, column).is_none());
             before.for_each(|action| state.alter(alter, action));
         }
         state
@@ -227,20 +194,13 @@ impl Added<'_> {
 
 fn added<'a>(action: &'a TableAction, name: &str) -> Option<&'a Column> {
     match action {
-        TableAction::AddColumn {
-            column,
-            if_not_exists: false,
-        } if column.name == name => Some(column),
+        TableAction::AddColumn { column, if_not_exists: false } if column.name == name => Some(column),
         _ => None,
     }
 }
 
 fn added_column(alter: &AlterTable, name: &str) -> Option<Column> {
-    alter
-        .actions
-        .iter()
-        .find_map(|action| added(action, name))
-        .cloned()
+    alter.actions.iter().find_map(|action| added(action, name)).cloned()
 }
 
 /// Whether a rename is one of the relation, or of a part of it.
@@ -262,9 +222,7 @@ fn reshape(table: &mut CreateTable, alter: &AlterTable) {
             TableAction::DropColumn { column, .. } => table.columns.retain(|one| one.name != *column),
             TableAction::AddConstraint(constraint) => table.constraints.push(constraint.clone()),
             TableAction::DropConstraint { constraint } => {
-                table
-                    .constraints
-                    .retain(|one| one.name.as_ref() != Some(constraint));
+                table.constraints.retain(|one| one.name.as_ref() != Some(constraint));
             }
             TableAction::SetDefault { column, default } => {
                 for one in table.columns.iter_mut().filter(|one| one.name == *column) {

@@ -29,13 +29,7 @@ const ADMIN_TOKEN: &str = "harness-admin";
 
 /// Where `deploy/base` puts the operator, and what of it is about rights.
 const OPERATOR_NAMESPACE: &str = "whimbrel-system";
-const RIGHTS: [&str; 5] = [
-    "ServiceAccount",
-    "Role",
-    "RoleBinding",
-    "ClusterRole",
-    "ClusterRoleBinding",
-];
+const RIGHTS: [&str; 5] = ["ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"];
 
 /// Our own requests whole, the others by what they were; reads of the system itself not at all.
 const AUDIT_POLICY: &str = "\
@@ -79,20 +73,12 @@ pub fn program(name: &str) -> Result<PathBuf> {
         .find_map(|line| line.trim().strip_prefix("require k8s.io/kubernetes "))
         .context("tests/setup/kubernetes/go.mod names no version of k8s.io/kubernetes")?;
     let cached = cache()?.join(format!("kubernetes-{version}"));
-    process::find(
-        name,
-        &assets.into_iter().chain([cached]).collect::<Vec<_>>(),
-        REMEDY,
-    )
+    process::find(name, &assets.into_iter().chain([cached]).collect::<Vec<_>>(), REMEDY)
 }
 
 /// The directory that the set-up scripts build into.
 fn cache() -> Result<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     variable("WHIMBREL_CACHE")
         .or_else(|| variable("XDG_CACHE_HOME").map(|cache| cache.join("whimbrel")))
         .or_else(|| variable("HOME").map(|home| home.join(".cache/whimbrel")))
@@ -112,13 +98,7 @@ impl ApiServer {
         let (etcd, store) = start_etcd(&directory).await?;
         let port = ports::free()?;
         let server = Process::start(&api_server(&directory, &store, port)?)?;
-        let mut started = Self {
-            directory,
-            port,
-            authority: authority.certificate(),
-            _etcd: etcd,
-            server,
-        };
+        let mut started = Self { directory, port, authority: authority.certificate(), _etcd: etcd, server };
         started.await_ready().await?;
         Ok(started)
     }
@@ -199,17 +179,9 @@ impl ApiServer {
     /// # Errors
     /// When the server refuses.
     pub async fn namespace(&self, prefix: &str) -> Result<String> {
-        let metadata = ObjectMeta {
-            generate_name: Some(format!("{prefix}-")),
-            ..ObjectMeta::default()
-        };
-        let namespace = Namespace {
-            metadata,
-            ..Namespace::default()
-        };
-        let created = Api::all(self.admin().await?)
-            .create(&PostParams::default(), &namespace)
-            .await?;
+        let metadata = ObjectMeta { generate_name: Some(format!("{prefix}-")), ..ObjectMeta::default() };
+        let namespace = Namespace { metadata, ..Namespace::default() };
+        let created = Api::all(self.admin().await?).create(&PostParams::default(), &namespace).await?;
         Ok(created.name_any())
     }
 
@@ -220,14 +192,8 @@ impl ApiServer {
     pub async fn service_account_token(&self, namespace: &str, name: &str) -> Result<String> {
         let accounts: Api<ServiceAccount> = Api::namespaced(self.admin().await?, namespace);
         if accounts.get_opt(name).await?.is_none() {
-            let metadata = ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            };
-            let account = ServiceAccount {
-                metadata,
-                ..ServiceAccount::default()
-            };
+            let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
+            let account = ServiceAccount { metadata, ..ServiceAccount::default() };
             accounts.create(&PostParams::default(), &account).await?;
         }
         let spec = TokenRequestSpec {
@@ -235,17 +201,9 @@ impl ApiServer {
             expiration_seconds: Some(7200),
             ..TokenRequestSpec::default()
         };
-        let request = TokenRequest {
-            spec: Some(spec),
-            ..TokenRequest::default()
-        };
-        let answer = accounts
-            .create_token_request(name, &PostParams::default(), &request)
-            .await?;
-        answer
-            .status
-            .and_then(|status| status.token)
-            .context("the server answered without a token")
+        let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+        let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
+        answer.status.and_then(|status| status.token).context("the server answered without a token")
     }
 
     /// A kubeconfig with the rights that the chart gives to the operator, as its service account in `namespace`: the
@@ -260,11 +218,7 @@ impl ApiServer {
         let mut manifest = String::new();
         for document in serde_yaml::Deserializer::from_str(&text.replace(OPERATOR_NAMESPACE, namespace)) {
             let mut value: Value = serde::Deserialize::deserialize(document)?;
-            let kind = value
-                .get("kind")
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned();
+            let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
             if !RIGHTS.contains(&kind.as_str()) {
                 continue;
             }
@@ -280,9 +234,8 @@ impl ApiServer {
         self.apply(&create.to_string(), None).await?;
         let applied = self.apply(&manifest, Some(namespace)).await?;
         let account = applied.iter().find(|object| kind_of(object) == "ServiceAccount");
-        let account = account
-            .with_context(|| format!("{} has no ServiceAccount", path.display()))?
-            .name_any();
+        let account =
+            account.with_context(|| format!("{} has no ServiceAccount", path.display()))?.name_any();
         let token = self.service_account_token(namespace, &account).await?;
         self.write_kubeconfig(&format!("operator-{namespace}"), &token, self.port)
     }
@@ -307,9 +260,7 @@ impl ApiServer {
                     condition.get("type") == Some(&json!("Established"))
                         && condition.get("status") == Some(&json!("True"))
                 });
-                established
-                    .then_some(())
-                    .with_context(|| format!("conditions: {conditions:?}"))
+                established.then_some(()).with_context(|| format!("conditions: {conditions:?}"))
             })
             .await?;
         }
@@ -342,10 +293,7 @@ impl ApiServer {
     pub fn audit(&self) -> Result<Vec<Value>> {
         let text = std::fs::read_to_string(self.directory.join("audit.log"))?;
         // The last line may be half written.
-        Ok(text
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+        Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
     /// The audited requests that changed something, of one user, without Leases.
@@ -355,11 +303,7 @@ impl ApiServer {
     pub fn writes_of(&self, user: &str) -> Result<Vec<Value>> {
         let reads = ["get", "list", "watch"];
         let field = |event: &Value, pointer: &str| {
-            event
-                .pointer(pointer)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
+            event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
         };
         let text = std::fs::read_to_string(self.directory.join("audit.log"))?;
         // The log is long, and most of it is about others.
@@ -386,10 +330,7 @@ pub async fn apply(client: Client, manifest: &str, namespace: Option<&str>) -> R
             continue;
         }
         let object: DynamicObject = serde_json::from_value(value)?;
-        let types = object
-            .types
-            .clone()
-            .context("a document without apiVersion and kind")?;
+        let types = object.types.clone().context("a document without apiVersion and kind")?;
         let gvk = kube::core::GroupVersionKind::try_from(&types)?;
         // A definition that was just established may not be served yet.
         let what = format!("the API server knowing {} {}", types.api_version, types.kind);
@@ -415,11 +356,7 @@ fn api_of(
         return Api::all_with(client, resource);
     }
     let own = object.namespace();
-    Api::namespaced_with(
-        client,
-        own.as_deref().or(namespace).unwrap_or("default"),
-        resource,
-    )
+    Api::namespaced_with(client, own.as_deref().or(namespace).unwrap_or("default"), resource)
 }
 
 fn kind_of(object: &DynamicObject) -> &str {
@@ -449,10 +386,7 @@ fn write_files(directory: &Path, authority: &Authority) -> Result<()> {
     let accounts = rcgen::KeyPair::generate()?;
     write("accounts.key", &accounts.serialize_pem())?;
     write("accounts.pub", &accounts.public_key_pem())?;
-    write(
-        "tokens.csv",
-        &format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"),
-    )?;
+    write("tokens.csv", &format!("{ADMIN_TOKEN},admin,admin,\"system:masters\"\n"))?;
     write("audit.yaml", AUDIT_POLICY)
 }
 
@@ -463,29 +397,14 @@ async fn start_etcd(directory: &Path) -> Result<(Process, String)> {
     let etcd = process::find("etcd", &[], "tests/setup/packages.sh servers")?;
     let spec = Spec::new("etcd", etcd, directory)
         .args(["--unsafe-no-fsync", "--data-dir", "etcd", "--name", "harness"])
-        .args([
-            "--listen-client-urls",
-            &client,
-            "--advertise-client-urls",
-            &client,
-        ])
-        .args([
-            "--listen-peer-urls",
-            &peer,
-            "--initial-advertise-peer-urls",
-            &peer,
-        ])
+        .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
+        .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
         .args(["--initial-cluster", &format!("harness={peer}")]);
     let mut etcd = Process::start(&spec)?;
     let http = super::http_client()?;
     let health = format!("{client}/health");
     etcd.ready(READY, async || {
-        http.get(&health)
-            .send()
-            .await?
-            .error_for_status()
-            .map(drop)
-            .context("not healthy")
+        http.get(&health).send().await?.error_for_status().map(drop).context("not healthy")
     })
     .await?;
     Ok((etcd, client))
@@ -496,12 +415,7 @@ fn api_server(directory: &Path, store: &str, port: u16) -> Result<Spec> {
     Ok(Spec::new("kube-apiserver", program("kube-apiserver")?, directory)
         .args(["--etcd-servers", store, "--secure-port", &port])
         .args(["--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1"])
-        .args([
-            "--tls-cert-file",
-            "server.crt",
-            "--tls-private-key-file",
-            "server.key",
-        ])
+        .args(["--tls-cert-file", "server.crt", "--tls-private-key-file", "server.key"])
         .args(["--token-auth-file", "tokens.csv", "--authorization-mode", "RBAC"])
         .args(["--service-account-issuer", "https://kubernetes.default.svc"])
         .args(["--service-account-signing-key-file", "accounts.key"])

@@ -34,10 +34,7 @@ pub const TEST_TIMEOUT: Duration = Duration::from_mins(2);
 /// The test's own error, or that it took too long.
 pub fn run(test: impl Future<Output = Result<()>>) -> Result<()> {
     init();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         tokio::time::timeout(TEST_TIMEOUT, test)
             .await

@@ -75,10 +75,7 @@ impl Operator {
         for (name, value) in &options.environment {
             spec = spec.env(name, value);
         }
-        Ok(Self {
-            port,
-            process: Process::start(&spec)?,
-        })
+        Ok(Self { port, process: Process::start(&spec)? })
     }
 
     /// Starts it and waits until `/readyz` says yes.
@@ -100,12 +97,7 @@ impl Operator {
         let url = format!("{}/readyz", self.url());
         self.process
             .ready(Duration::from_secs(30), async || {
-                http.get(&url)
-                    .send()
-                    .await?
-                    .error_for_status()
-                    .map(drop)
-                    .context("not ready")
+                http.get(&url).send().await?.error_for_status().map(drop).context("not ready")
             })
             .await
     }
@@ -120,10 +112,7 @@ impl Operator {
     /// # Errors
     /// When it does not answer.
     pub async fn metrics(&self) -> Result<String> {
-        let answer = http_client()?
-            .get(format!("{}/metrics", self.url()))
-            .send()
-            .await?;
+        let answer = http_client()?.get(format!("{}/metrics", self.url())).send().await?;
         Ok(answer.error_for_status()?.text().await?)
     }
 
@@ -146,14 +135,9 @@ impl Operator {
     /// # Errors
     /// When it is not running.
     pub fn resident_memory(&self) -> Result<u64> {
-        let status = Path::new("/proc")
-            .join(self.process.pid().to_string())
-            .join("status");
+        let status = Path::new("/proc").join(self.process.pid().to_string()).join("status");
         let status = std::fs::read_to_string(status)?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
         Ok(kibibytes * 1024)
     }

@@ -37,23 +37,12 @@ impl PgBouncer {
             std::os::unix::fs::chown(&directory, Some(uid), Some(gid))?;
         }
         let program = process::find("pgbouncer", &[], "tests/setup/packages.sh servers")?;
-        let spec = Spec::new("pgbouncer", program, &directory)
-            .user("postgres")
-            .args(["pgbouncer.ini"]);
+        let spec = Spec::new("pgbouncer", program, &directory).user("postgres").args(["pgbouncer.ini"]);
         let mut process = Process::start(&spec)?;
-        let (through, user) = (
-            database.through(port),
-            users.first().copied().unwrap_or(super::postgres::SUPERUSER),
-        );
-        process
-            .ready(Duration::from_secs(10), async || {
-                through.connect_as(user).await.map(drop)
-            })
-            .await?;
-        Ok(Self {
-            port,
-            _process: process,
-        })
+        let (through, user) =
+            (database.through(port), users.first().copied().unwrap_or(super::postgres::SUPERUSER));
+        process.ready(Duration::from_secs(10), async || through.connect_as(user).await.map(drop)).await?;
+        Ok(Self { port, _process: process })
     }
 
     /// Where it listens, on `127.0.0.1`.

@@ -44,16 +44,14 @@ impl Spec {
     /// Adds arguments.
     #[must_use]
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
     /// Adds a variable of the environment.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self.environment.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
@@ -95,16 +93,9 @@ impl Spec {
     pub fn output(&self) -> Result<String> {
         let mut command = self.command(Path::new("/dev/null"))?;
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let output = command
-            .output()
-            .with_context(|| format!("cannot start {}", self.name))?;
+        let output = command.output().with_context(|| format!("cannot start {}", self.name))?;
         if !output.status.success() {
-            bail!(
-                "{}: {}: {}",
-                self.name,
-                output.status,
-                String::from_utf8_lossy(&output.stderr).trim()
-            );
+            bail!("{}: {}: {}", self.name, output.status, String::from_utf8_lossy(&output.stderr).trim());
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -137,11 +128,7 @@ impl Process {
         if spec.subject {
             scratch::subject(&spec.name, &log);
         }
-        Ok(Self {
-            name: spec.name.clone(),
-            child,
-            log,
-        })
+        Ok(Self { name: spec.name.clone(), child, log })
     }
 
     /// Probes until it is ready, and gives up at once when it ends.
@@ -160,11 +147,7 @@ impl Process {
         })
         .await;
         outcome.and_then(|inner| inner).with_context(|| {
-            format!(
-                "{} is not ready; its last lines:\n{}",
-                self.name,
-                scratch::tail(&self.log, 20)
-            )
+            format!("{} is not ready; its last lines:\n{}", self.name, scratch::tail(&self.log, 20))
         })
     }
 
@@ -200,10 +183,7 @@ impl Process {
     /// When it is still running after `timeout`.
     pub async fn wait(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let what = format!("{} ending", self.name);
-        await_until(&what, timeout, async || {
-            self.exited()?.context("it is still running")
-        })
-        .await
+        await_until(&what, timeout, async || self.exited()?.context("it is still running")).await
     }
 
     fn group(&self) -> Result<Pid> {
@@ -246,9 +226,7 @@ fn spawn(command: Command) -> Result<Child> {
         sender
     });
     let (reply, answer) = channel();
-    spawner
-        .send((command, reply))
-        .context("the spawning thread is gone")?;
+    spawner.send((command, reply)).context("the spawning thread is gone")?;
     Ok(answer.recv().context("the spawning thread is gone")??)
 }
 
@@ -259,11 +237,7 @@ fn spawn(command: Command) -> Result<Child> {
 pub fn find(program: &str, directories: &[PathBuf], remedy: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    let all = directories
-        .iter()
-        .cloned()
-        .chain(std::env::split_paths(&path))
-        .chain(system);
+    let all = directories.iter().cloned().chain(std::env::split_paths(&path)).chain(system);
     all.map(|directory| directory.join(program))
         .find(|candidate| candidate.is_file())
         .with_context(|| format!("{program} is missing: run {remedy}"))

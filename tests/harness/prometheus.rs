@@ -34,28 +34,17 @@ impl Prometheus {
         let port = ports::free()?;
         let program = process::find("prometheus", &[], "tests/setup/packages.sh servers")?;
         let spec = Spec::new("prometheus", program, &directory)
-            .args([
-                "--config.file=prometheus.yml",
-                "--storage.tsdb.path=data",
-                "--web.enable-admin-api",
-            ])
+            .args(["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.enable-admin-api"])
             .args([format!("--web.listen-address=127.0.0.1:{port}")]);
         let mut process = Process::start(&spec)?;
         let http = http_client()?;
         process
             .ready(Duration::from_secs(30), async || {
-                let answer = http
-                    .get(format!("http://127.0.0.1:{port}/-/ready"))
-                    .send()
-                    .await?;
+                let answer = http.get(format!("http://127.0.0.1:{port}/-/ready")).send().await?;
                 answer.error_for_status().map(drop).context("not ready")
             })
             .await?;
-        Ok(Self {
-            directory,
-            port,
-            process,
-        })
+        Ok(Self { directory, port, process })
     }
 
     /// Its base URL.
@@ -84,13 +73,7 @@ impl Prometheus {
         let result = answer.pointer("/data/result").and_then(Value::as_array);
         let result = result.with_context(|| format!("no result: {answer}"))?;
         anyhow::ensure!(result.len() < 2, "{} series: {query}", result.len());
-        let value = result
-            .first()
-            .and_then(|series| series.pointer("/value/1"))
-            .and_then(Value::as_str);
-        Ok(value
-            .map(str::parse)
-            .transpose()?
-            .filter(|value: &f64| value.is_finite()))
+        let value = result.first().and_then(|series| series.pointer("/value/1")).and_then(Value::as_str);
+        Ok(value.map(str::parse).transpose()?.filter(|value: &f64| value.is_finite()))
     }
 }

@@ -51,12 +51,7 @@ impl Proxy {
                 tokio::spawn(connection(client, target, receiver.clone(), counter.clone()));
             }
         });
-        Ok(Self {
-            port,
-            mode,
-            dropped,
-            listener,
-        })
+        Ok(Self { port, mode, dropped, listener })
     }
 
     /// Where it listens, on `127.0.0.1`.
@@ -131,11 +126,7 @@ async fn pump(
             (Mode::Delay(delay), _) => tokio::time::sleep(delay).await,
             (Mode::Forward | Mode::DropReply, _) => {}
         }
-        if to
-            .write_all(buffer.get(..count).unwrap_or_default())
-            .await
-            .is_err()
-        {
+        if to.write_all(buffer.get(..count).unwrap_or_default()).await.is_err() {
             return;
         }
     }

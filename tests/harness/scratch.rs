@@ -48,10 +48,7 @@ pub fn root() -> Result<&'static Path> {
         let scratch = create().context("cannot make a private directory")?;
         let _ = SCRATCH.set(scratch);
     }
-    SCRATCH
-        .get()
-        .map(|scratch| scratch.path.as_path())
-        .context("the private directory vanished")
+    SCRATCH.get().map(|scratch| scratch.path.as_path()).context("the private directory vanished")
 }
 
 fn create() -> Result<Scratch> {
@@ -66,17 +63,11 @@ fn create() -> Result<Scratch> {
         // An interrupt from the terminal is for us, not for the janitor.
         .process_group(0)
         .spawn()?;
-    let stdin = janitor
-        .stdin
-        .take()
-        .context("the janitor has no standard input")?;
+    let stdin = janitor.stdin.take().context("the janitor has no standard input")?;
     if std::env::var_os("KEEP").is_some() {
         std::fs::write(path.join("keep"), "")?;
     }
-    Ok(Scratch {
-        path,
-        _janitor: stdin,
-    })
+    Ok(Scratch { path, _janitor: stdin })
 }
 
 /// A new directory below [`root`], named after its purpose.
@@ -91,10 +82,7 @@ pub fn directory(purpose: &str) -> Result<PathBuf> {
 
 /// Registers a log whose end is printed when something fails.
 pub fn subject(name: &str, log: &Path) {
-    SUBJECTS
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .push((name.to_owned(), log.to_owned()));
+    SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), log.to_owned()));
 }
 
 /// Keeps the directory, and prints where it is and the end of each interesting log.
@@ -106,11 +94,7 @@ pub fn report_failure(reason: &str) {
         let _ = std::fs::write(keep, format!("{reason}\n"));
     }
     for (name, log) in SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        eprintln!(
-            "--- the last lines of {name} ({})\n{}",
-            log.display(),
-            tail(log, TAIL)
-        );
+        eprintln!("--- the last lines of {name} ({})\n{}", log.display(), tail(log, TAIL));
     }
     eprintln!("--- all logs are kept in {}", scratch.path.display());
 }

@@ -30,8 +30,20 @@ const CRATES: &[(&str, &[&str])] = &[
 
 /// What has no place in a pure room.
 const IMPURE: &[&str] = &[
-    "tokio", "sqlx", "reqwest", "kube", "rand", "std::fs", "std::net", "std::env", "std::process", "std::time::Instant",
-    "std::time::SystemTime", "Timestamp::now", "Uuid::new_v4", "tracing",
+    "tokio",
+    "sqlx",
+    "reqwest",
+    "kube",
+    "rand",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Timestamp::now",
+    "Uuid::new_v4",
+    "tracing",
 ];
 
 fn root() -> PathBuf {
@@ -77,7 +89,8 @@ fn rooms_use_only_the_rooms_before_them() {
         for (path, code) in room(name) {
             for (other, _) in ROOMS.iter().filter(|(other, _)| other != name && !allowed.contains(other)) {
                 assert!(
-                    !code.contains(&format!("crate::{other}::")) && !code.contains(&format!("crate::{other};")),
+                    !code.contains(&format!("crate::{other}::"))
+                        && !code.contains(&format!("crate::{other};")),
                     "{} uses crate::{other}, which is not among the rooms before {name}",
                     path.display()
                 );
@@ -106,7 +119,9 @@ fn pure_rooms_are_pure() {
     for name in ["sql", "core"] {
         for (path, code) in room(name) {
             for word in IMPURE {
-                let used = code.contains(&format!("{word}::")) || code.contains(&format!("use {word};")) || code.contains(&format!("{word}("));
+                let used = code.contains(&format!("{word}::"))
+                    || code.contains(&format!("use {word};"))
+                    || code.contains(&format!("{word}("));
                 assert!(!used, "{} uses {word}: {name} is pure", path.display());
             }
         }

@@ -32,20 +32,13 @@ impl Election {
     /// A candidate, which reaches the API server on `port`.
     fn candidate(&self, name: &str, port: u16) -> Result<Operator> {
         let token = "harness-admin";
-        let kubeconfig = self
-            .server
-            .write_kubeconfig(&format!("{}-{name}", self.namespace), token, port)?;
+        let kubeconfig = self.server.write_kubeconfig(&format!("{}-{name}", self.namespace), token, port)?;
         let mut options =
             Options::new(env!("CARGO_BIN_EXE_whimbrel"), kubeconfig).in_namespace(&self.namespace);
         name.clone_into(&mut options.pod);
-        let times = [
-            ("DURATION", "4s"),
-            ("RENEW_DEADLINE", "2s"),
-            ("RENEW_INTERVAL", "200ms"),
-        ];
-        options.environment = times
-            .map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned()))
-            .to_vec();
+        let times = [("DURATION", "4s"), ("RENEW_DEADLINE", "2s"), ("RENEW_INTERVAL", "200ms")];
+        options.environment =
+            times.map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned())).to_vec();
         Operator::spawn(&options)
     }
 
@@ -64,12 +57,7 @@ impl Election {
 }
 
 async fn role(operator: &Operator) -> Result<String> {
-    let answer: Value = http_client()?
-        .get(format!("{}/readyz", operator.url()))
-        .send()
-        .await?
-        .json()
-        .await?;
+    let answer: Value = http_client()?.get(format!("{}/readyz", operator.url())).send().await?.json().await?;
     Ok(answer["role"].as_str().context("no role")?.to_owned())
 }
 
@@ -92,10 +80,7 @@ fn a_successor_need_not_wait_when_the_leader_stops() -> Result<()> {
         assert!(status.success(), "{status}");
         await_role(&second, "leader").await?;
         let waited = stopped.elapsed();
-        assert!(
-            waited < LEASE_DURATION / 2,
-            "waited {waited:?} for a lease that was released"
-        );
+        assert!(waited < LEASE_DURATION / 2, "waited {waited:?} for a lease that was released");
         Ok(())
     })
 }
@@ -109,21 +94,8 @@ fn a_successor_takes_over_from_a_dead_leader_when_the_lease_has_expired() -> Res
         let killed = Instant::now();
         await_role(&second, "leader").await?;
         let waited = killed.elapsed();
-        assert!(
-            waited > LEASE_DURATION / 2,
-            "took over after {waited:?}, before the lease could expire"
-        );
-        assert!(
-            election
-                .leases()
-                .await?
-                .get("whimbrel")
-                .await?
-                .spec
-                .unwrap()
-                .lease_transitions
-                == Some(1)
-        );
+        assert!(waited > LEASE_DURATION / 2, "took over after {waited:?}, before the lease could expire");
+        assert!(election.leases().await?.get("whimbrel").await?.spec.unwrap().lease_transitions == Some(1));
         Ok(())
     })
 }
@@ -165,16 +137,10 @@ fn a_leader_whose_lease_was_taken_over_ends() -> Result<()> {
         await_role(&first, "leader").await?;
         let stolen = json!({"spec": {"holderIdentity": "thief", "leaseTransitions": 7}});
         let leases = election.leases().await?;
-        leases
-            .patch("whimbrel", &PatchParams::default(), &Patch::Merge(stolen))
-            .await?;
+        leases.patch("whimbrel", &PatchParams::default(), &Patch::Merge(stolen)).await?;
         let status = first.process().wait(SOON).await?;
         assert_eq!(status.code(), Some(1));
-        assert!(
-            first.process().log().contains("taken over by \"thief\""),
-            "{}",
-            first.process().log()
-        );
+        assert!(first.process().log().contains("taken over by \"thief\""), "{}", first.process().log());
         Ok(())
     })
 }

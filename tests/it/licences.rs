@@ -23,27 +23,10 @@ const ACCEPTED: [&str; 12] = [
 #[test]
 fn licences_of_dependencies_are_permissive() -> Result<()> {
     let output = Command::new(env!("CARGO"))
-        .args([
-            "tree",
-            "--locked",
-            "--offline",
-            "--prefix",
-            "none",
-            "--edges",
-            "normal,build,dev",
-        ])
-        .args([
-            "--format",
-            "{p}|{l}",
-            "--manifest-path",
-            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
-        ])
+        .args(["tree", "--locked", "--offline", "--prefix", "none", "--edges", "normal,build,dev"])
+        .args(["--format", "{p}|{l}", "--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")])
         .output()?;
-    ensure!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout)?;
     let problems: Vec<String> = tree.lines().filter_map(problem).collect();
     assert!(tree.lines().count() > 100, "{tree}");
@@ -53,20 +36,10 @@ fn licences_of_dependencies_are_permissive() -> Result<()> {
 
 #[test]
 fn an_expression_needs_one_alternative_that_is_accepted() {
-    for accepted in [
-        "MIT",
-        "GPL-3.0 OR MIT",
-        "(MIT OR Apache-2.0) AND Unicode-3.0",
-        "MIT/Apache-2.0",
-    ] {
+    for accepted in ["MIT", "GPL-3.0 OR MIT", "(MIT OR Apache-2.0) AND Unicode-3.0", "MIT/Apache-2.0"] {
         assert!(acceptable(accepted), "{accepted}");
     }
-    for refused in [
-        "GPL-3.0",
-        "MIT AND GPL-3.0",
-        "(MIT OR Apache-2.0) AND GPL-3.0",
-        "",
-    ] {
+    for refused in ["GPL-3.0", "MIT AND GPL-3.0", "(MIT OR Apache-2.0) AND GPL-3.0", ""] {
         assert!(!acceptable(refused), "{refused}");
     }
 }
@@ -90,10 +63,6 @@ fn acceptable(expression: &str) -> bool {
         let verdict = if acceptable(inside) { "MIT" } else { "refused" };
         return acceptable(&format!("{before}{verdict}{after}"));
     }
-    let all = |group: &str| {
-        group
-            .split(" AND ")
-            .all(|licence| ACCEPTED.contains(&licence.trim()))
-    };
+    let all = |group: &str| group.split(" AND ").all(|licence| ACCEPTED.contains(&licence.trim()));
     flat.split(" OR ").any(all)
 }

@@ -1,11 +1,6 @@
 //! Integration tests on real components, in one binary so that they share servers.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -16,13 +16,7 @@ use crate::harness::run;
 
 /// A database as the operator is told of it.
 pub fn target(database: &Database, role: &str) -> Result<Target, Error> {
-    Target::from_url(
-        &database.url(role),
-        Tls {
-            mode: TlsMode::Disable,
-            ..Tls::default()
-        },
-    )
+    Target::from_url(&database.url(role), Tls { mode: TlsMode::Disable, ..Tls::default() })
 }
 
 /// A session, as the operator opens it.
@@ -45,39 +39,23 @@ pub async fn one(session: &mut PgConnection, sql: &str) -> Result<String> {
 #[test]
 fn a_promotion_is_a_failover_and_another_cluster_is_wrong() -> Result<()> {
     run(async {
-        let primary = Cluster::start(Options {
-            own_identity: true,
-            ..Options::default()
-        })
-        .await?;
+        let primary = Cluster::start(Options { own_identity: true, ..Options::default() }).await?;
         let standby = primary.standby().await?;
         let read = async |cluster: &Cluster| -> Result<ServerIdentity> {
             Ok(ServerIdentity::read(&mut session(&cluster.admin(), OPERATOR).await?).await?)
         };
         let pinned = read(&primary).await?;
-        assert_eq!(
-            (pinned.timeline, pinned.in_recovery, pinned.superuser),
-            (Some(1), false, false)
-        );
-        assert_eq!(
-            (pinned.database.as_str(), pinned.session_user.as_str()),
-            ("postgres", OPERATOR)
-        );
+        assert_eq!((pinned.timeline, pinned.in_recovery, pinned.superuser), (Some(1), false, false));
+        assert_eq!((pinned.database.as_str(), pinned.session_user.as_str()), ("postgres", OPERATOR));
         let follower = read(&standby).await?;
         assert_eq!((follower.timeline, follower.in_recovery), (None, true));
         assert_eq!(follower.against(&pinned), Comparison::Same);
         standby.promote().await?;
         let promoted = read(&standby).await?;
         assert_eq!(promoted.against(&pinned), Comparison::Failover { from: 1, to: 2 });
-        assert!(
-            matches!(pinned.against(&promoted), Comparison::WrongServer(_)),
-            "an old primary"
-        );
+        assert!(matches!(pinned.against(&promoted), Comparison::WrongServer(_)), "an old primary");
         let foreign = read(postgres::shared().await?).await?;
-        assert!(
-            matches!(foreign.against(&pinned), Comparison::WrongServer(_)),
-            "{foreign:?}"
-        );
+        assert!(matches!(foreign.against(&pinned), Comparison::WrongServer(_)), "{foreign:?}");
         Ok(())
     })
 }
@@ -110,42 +88,16 @@ fn server_errors_show_no_rows() -> Result<()> {
         database.execute(rows).await?;
         let mut session = session(&database, SUPERUSER).await?;
         let mut check = async |sql: &'static str, sqlstate: &str, expected: &str| -> Result<()> {
-            let error = sqlx::raw_sql(sql)
-                .execute(&mut session)
-                .await
-                .err()
-                .context("no error")?;
+            let error = sqlx::raw_sql(sql).execute(&mut session).await.err().context("no error")?;
             let error = Error::from(error);
             let printed = format!("{error} {error:?}");
-            assert_eq!(
-                (error.sqlstate(), error.class()),
-                (Some(sqlstate), Class::User),
-                "{printed}"
-            );
-            assert!(
-                printed.contains(expected) && !printed.contains("ann@"),
-                "{printed}"
-            );
+            assert_eq!((error.sqlstate(), error.class()), (Some(sqlstate), Class::User), "{printed}");
+            assert!(printed.contains(expected) && !printed.contains("ann@"), "{printed}");
             Ok(())
         };
-        check(
-            "ALTER TABLE public.t ADD UNIQUE (id)",
-            "23505",
-            "constraint: Some(\"t_id_key\")",
-        )
-        .await?;
-        check(
-            "ALTER TABLE public.t ALTER id TYPE int USING id::int",
-            "22P02",
-            "value not shown",
-        )
-        .await?;
-        check(
-            "ALTER TABLE public.t ADD CHECK (id = '')",
-            "23514",
-            "violated by some row",
-        )
-        .await?;
+        check("ALTER TABLE public.t ADD UNIQUE (id)", "23505", "constraint: Some(\"t_id_key\")").await?;
+        check("ALTER TABLE public.t ALTER id TYPE int USING id::int", "22P02", "value not shown").await?;
+        check("ALTER TABLE public.t ADD CHECK (id = '')", "23514", "violated by some row").await?;
         check("ALTER TABLE public.t DROP nothing", "42703", "\"nothing\"").await?;
         check("SELECT FROM\n nowhere", "42P01", "position: Some(14)").await
     })
@@ -180,31 +132,17 @@ fn columns_are_found_as_the_search_path_says() -> Result<()> {
         let [b, a, identity, generated, default, ..] = &keys;
         assert_eq!(found.len(), 5, "{found:?}");
         assert_eq!(
-            (
-                found[b].schema.as_str(),
-                found[b].not_null,
-                found[b].default.as_deref()
-            ),
+            (found[b].schema.as_str(), found[b].not_null, found[b].default.as_deref()),
             ("b", true, Some("7"))
         );
-        assert_eq!(
-            (found[a].schema.as_str(), found[a].not_null, &found[a].default),
-            ("a", false, &None)
-        );
+        assert_eq!((found[a].schema.as_str(), found[a].not_null, &found[a].default), ("a", false, &None));
         let identity = &found[identity];
-        assert_eq!(
-            (identity.identity, identity.data_type.as_str()),
-            (Some("BY DEFAULT"), "integer")
-        );
+        assert_eq!((identity.identity, identity.data_type.as_str()), (Some("BY DEFAULT"), "integer"));
         assert_eq!(
             (found[generated].generated.as_deref(), &found[generated].default),
             (Some("(1 + 1)"), &None)
         );
-        assert_eq!(
-            found[default].default.as_deref(),
-            Some("b.f()"),
-            "names are qualified"
-        );
+        assert_eq!(found[default].default.as_deref(), Some("b.f()"), "names are qualified");
         execute(&mut session, "SET search_path = b").await?;
         let misled = columns(&mut session, &path, &keys).await;
         assert!(matches!(misled, Err(Error::Unexpected(_))), "{misled:?}");
@@ -217,22 +155,15 @@ fn the_printed_grants_are_enough_and_no_more_is_missing() -> Result<()> {
     run(async {
         let cluster = postgres::shared().await?;
         let (login, admin) = ("edge_login", cluster.admin());
-        admin
-            .execute(&format!("CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}'"))
-            .await?;
-        admin
-            .execute(&format!("CREATE DATABASE edge_grants OWNER {OWNER}"))
-            .await?;
+        admin.execute(&format!("CREATE ROLE {login} LOGIN PASSWORD '{PASSWORD}'")).await?;
+        admin.execute(&format!("CREATE DATABASE edge_grants OWNER {OWNER}")).await?;
         let database = cluster.named("edge_grants");
         let objects = format!("SET ROLE {OWNER}; CREATE SCHEMA shop; CREATE TABLE shop.orders (id int)");
         database.execute(&objects).await?;
         let schemas = ["shop".to_owned(), "absent".to_owned()];
         let lacking = async || -> Result<Vec<String>> {
             let missing = missing(&mut session(&database, login).await?, Some(OWNER), &schemas).await?;
-            Ok(missing
-                .into_iter()
-                .map(|missing| format!("{} {}", missing.blocking, missing.grant))
-                .collect())
+            Ok(missing.into_iter().map(|missing| format!("{} {}", missing.blocking, missing.grant)).collect())
         };
         let stats = format!("false GRANT pg_read_all_stats TO {login}");
         let ledger = format!("true CREATE SCHEMA whimbrel AUTHORIZATION {login}");
@@ -245,9 +176,7 @@ fn the_printed_grants_are_enough_and_no_more_is_missing() -> Result<()> {
         }
         assert_eq!(lacking().await?, [stats]);
         works(&database, login).await?;
-        admin
-            .execute(&format!("GRANT pg_read_all_stats TO {login}"))
-            .await?;
+        admin.execute(&format!("GRANT pg_read_all_stats TO {login}")).await?;
         assert_eq!(lacking().await?, [""; 0]);
 
         // Without the role, the tables of others are named.
@@ -255,15 +184,9 @@ fn the_printed_grants_are_enough_and_no_more_is_missing() -> Result<()> {
         database.execute(&alone).await?;
         let mut session = session(&database, login).await?;
         let alone = missing(&mut session, None, &schemas).await?;
-        let [only] = alone.as_slice() else {
-            anyhow::bail!("{alone:?}")
-        };
+        let [only] = alone.as_slice() else { anyhow::bail!("{alone:?}") };
         assert_eq!(only.grant, format!("ALTER TABLE shop.fresh OWNER TO {login}"));
-        assert!(
-            only.feature.contains("shop") && only.feature.ends_with(": 2"),
-            "{}",
-            only.feature
-        );
+        assert!(only.feature.contains("shop") && only.feature.ends_with(": 2"), "{}", only.feature);
         let absent = missing(&mut session, Some("no_role"), &schemas).await?;
         let create = format!("CREATE ROLE no_role; GRANT no_role TO {login}");
         assert!(absent.iter().any(|missing| missing.grant == create), "{absent:?}");
@@ -274,11 +197,8 @@ fn the_printed_grants_are_enough_and_no_more_is_missing() -> Result<()> {
 /// Does with a login what the engine does.
 async fn works(database: &Database, login: &str) -> Result<()> {
     let mut work = session(database, login).await?;
-    execute(
-        &mut work,
-        "CREATE TABLE whimbrel.epoch (epoch bigint); INSERT INTO whimbrel.epoch VALUES (1)",
-    )
-    .await?;
+    execute(&mut work, "CREATE TABLE whimbrel.epoch (epoch bigint); INSERT INTO whimbrel.epoch VALUES (1)")
+        .await?;
     let unit = format!(
         "BEGIN; SELECT FROM whimbrel.epoch WHERE epoch = 1 FOR SHARE; SET LOCAL ROLE {OWNER}; \
          LOCK TABLE ONLY shop.orders IN ACCESS EXCLUSIVE MODE; ALTER TABLE shop.orders ADD tier text; \
@@ -286,11 +206,7 @@ async fn works(database: &Database, login: &str) -> Result<()> {
     );
     execute(&mut work, &unit).await?;
     execute(&mut work, &format!("SET ROLE {OWNER}")).await?;
-    execute(
-        &mut work,
-        "CREATE INDEX CONCURRENTLY orders_tier ON shop.orders (tier)",
-    )
-    .await?;
+    execute(&mut work, "CREATE INDEX CONCURRENTLY orders_tier ON shop.orders (tier)").await?;
     execute(&mut work, "RESET ROLE").await?;
     let owners = "SELECT string_agg(DISTINCT relowner::regrole::text, ' ') FROM pg_class \
          WHERE relnamespace = 'shop'::regnamespace";
@@ -310,15 +226,8 @@ async fn works(database: &Database, login: &str) -> Result<()> {
     // A session of ours that was left behind can be ended.
     let mut left = session(database, login).await?;
     let pid = one(&mut left, "SELECT pg_backend_pid()").await?;
-    assert_eq!(
-        one(&mut work, &format!("SELECT pg_terminate_backend({pid})")).await?,
-        "t"
-    );
-    let lost = sqlx::raw_sql("SELECT 1")
-        .execute(&mut left)
-        .await
-        .err()
-        .context("still alive")?;
+    assert_eq!(one(&mut work, &format!("SELECT pg_terminate_backend({pid})")).await?, "t");
+    let lost = sqlx::raw_sql("SELECT 1").execute(&mut left).await.err().context("still alive")?;
     assert_eq!(Error::from(lost).class(), Class::Ambiguous);
     Ok(other.close().await?)
 }

@@ -67,10 +67,7 @@ impl Application {
     }
 
     fn page(&self) -> String {
-        let (requests, errors) = (
-            self.requests.load(Ordering::Relaxed),
-            self.errors.load(Ordering::Relaxed),
-        );
+        let (requests, errors) = (self.requests.load(Ordering::Relaxed), self.errors.load(Ordering::Relaxed));
         format!(
             "requests_total{{app=\"shop\"}} {requests}\nerrors_total{{app=\"shop\"}} {errors}\n\
              shard{{id=\"1\"}} 1\nshard{{id=\"2\"}} 2\n"
@@ -94,26 +91,15 @@ fn plan() -> Result<AnalysisPlan> {
 }
 
 async fn readings(plan: &AnalysisPlan, provider: &Provider, tick: &Tick) -> Result<Vec<MetricReading>> {
-    let scope = Scope {
-        namespace: "shop",
-        name: "add-tier",
-        phase: "Analyzing",
-    };
+    let scope = Scope { namespace: "shop", name: "add-tier", phase: "Analyzing" };
     let read = async |metric| {
         let queries = plan.queries(metric, scope, tick)?;
         let guard = queries.guard.unwrap_or_default();
         let value = provider.read(&queries.query, tick.at).await;
         let guard = Some(provider.read(&guard, tick.at).await);
-        Ok(MetricReading {
-            metric: metric.name.clone(),
-            value,
-            guard,
-        })
+        Ok(MetricReading { metric: metric.name.clone(), value, guard })
     };
-    join_all(plan.metrics.iter().map(read))
-        .await
-        .into_iter()
-        .collect()
+    join_all(plan.metrics.iter().map(read)).await.into_iter().collect()
 }
 
 /// Takes all samples that are due.
@@ -175,23 +161,12 @@ fn a_rising_error_rate_is_a_breach_also_for_who_was_away() -> Result<()> {
             "{message}"
         );
 
-        let now = samples
-            .iter()
-            .map(|sample| sample.at)
-            .max()
-            .context("no samples")?
-            + plan.ingest_delay;
+        let now = samples.iter().map(|sample| sample.at).max().context("no samples")? + plan.ingest_delay;
         let afterwards = take(&plan, &provider, &watch, &baseline, (None, now)).await?;
-        assert_eq!(
-            afterwards, samples,
-            "the gap is filled with what was sampled in time"
-        );
+        assert_eq!(afterwards, samples, "the gap is filled with what was sampled in time");
         let bad = readings(&plan, &provider, &Tick::before(&plan, clock::now())).await?;
         let unhealthy = baseline_unhealthy(&plan, &bad).context("it is unhealthy by now")?;
-        ensure!(
-            unhealthy.starts_with("error-rate 0.") && unhealthy.ends_with(" > 0.05"),
-            "{unhealthy}"
-        );
+        ensure!(unhealthy.starts_with("error-rate 0.") && unhealthy.ends_with(" > 0.05"), "{unhealthy}");
         Ok(())
     })
 }
@@ -208,10 +183,7 @@ fn silence_of_the_application_is_no_data_and_no_pass() -> Result<()> {
         await_until("the first scrape", SOON, up).await?;
         let tick = Tick::before(&plan, clock::now());
         let before = readings(&plan, &provider, &tick).await?;
-        let kinds: Vec<_> = preflight(&plan, &before, |_| None)
-            .iter()
-            .map(|problem| problem.kind)
-            .collect();
+        let kinds: Vec<_> = preflight(&plan, &before, |_| None).iter().map(|problem| problem.kind).collect();
         assert!(kinds.contains(&ProblemKind::NoValue), "{before:?}");
 
         prometheus.process().signal(nix::sys::signal::Signal::SIGKILL)?;
@@ -219,14 +191,8 @@ fn silence_of_the_application_is_no_data_and_no_pass() -> Result<()> {
             let reading = readings(&plan, &provider, &tick).await?.remove(0);
             let sample = judge(&plan.metrics[0], &tick, &reading, &Baseline::default());
             ensure!(sample.verdict == Verdict::Error, "{sample:?}");
-            ensure!(
-                sample.message.starts_with("no connection to the provider: "),
-                "{sample:?}"
-            );
-            ensure!(
-                matches!(reading.value, Reading::Error(Failure::Unreachable, _)),
-                "{reading:?}"
-            );
+            ensure!(sample.message.starts_with("no connection to the provider: "), "{sample:?}");
+            ensure!(matches!(reading.value, Reading::Error(Failure::Unreachable, _)), "{reading:?}");
             Ok(())
         };
         await_until("the provider being gone", SOON, refused).await
@@ -239,12 +205,7 @@ fn each_kind_of_answer_is_told_apart() -> Result<()> {
         let target = Application::default().start().await?.to_string();
         let prometheus = Prometheus::start(&[("shop", &target)]).await?;
         let provider = provider(prometheus.url())?;
-        let up = async || {
-            prometheus
-                .query("sum(shard)")
-                .await?
-                .context("nothing was scraped")
-        };
+        let up = async || prometheus.query("sum(shard)").await?.context("nothing was scraped");
         await_until("the first scrape", SOON, up).await?;
         let check = async |query: &str, expected: Reading| {
             assert_eq!(provider.read(query, clock::now()).await, expected, "{query:.60}");
@@ -269,15 +230,10 @@ fn each_kind_of_answer_is_told_apart() -> Result<()> {
         refused("shard[1m]", "a range vector instead of a number").await;
         refused("\"text\"", "a string instead of a number").await;
         refused("shard * on (job) shard", "many-to-many").await;
-        let missing = Provider::Prometheus(PrometheusProvider::new(config(format!(
-            "{}/prom",
-            prometheus.url()
-        )))?);
+        let missing =
+            Provider::Prometheus(PrometheusProvider::new(config(format!("{}/prom", prometheus.url())))?);
         let reading = missing.read("1", clock::now()).await;
-        ensure!(
-            matches!(reading, Reading::Error(Failure::BadAnswer, _)),
-            "{reading:?}"
-        );
+        ensure!(matches!(reading, Reading::Error(Failure::BadAnswer, _)), "{reading:?}");
         Ok(())
     })
 }
@@ -304,11 +260,7 @@ async fn guarded(authority: &Authority) -> Result<(Process, String)> {
     let port = ports::free()?;
     let program = process::find("prometheus", &[], "tests/setup/packages.sh servers")?;
     let spec = Spec::new("prometheus", program, &directory)
-        .args([
-            "--config.file=prometheus.yml",
-            "--web.config.file=web.yml",
-            "--storage.tsdb.path=data",
-        ])
+        .args(["--config.file=prometheus.yml", "--web.config.file=web.yml", "--storage.tsdb.path=data"])
         .args([format!("--web.listen-address=127.0.0.1:{port}")]);
     let mut process = Process::start(&spec)?;
     let listening = async || Ok(tokio::net::TcpStream::connect(("127.0.0.1", port)).await?);
@@ -321,10 +273,7 @@ fn credentials(authority: &Authority, url: String, password: &str) -> Result<Pro
     let us = authority.issue(&["whimbrel"])?;
     let password = Secret::new(password);
     Ok(PrometheusConfig {
-        auth: Some(Auth::Basic {
-            username: "whimbrel".to_owned(),
-            password,
-        }),
+        auth: Some(Auth::Basic { username: "whimbrel".to_owned(), password }),
         ca_pem: Some(authority.certificate()),
         identity_pem: Some(Secret::new(format!("{}{}", us.certificate, us.key))),
         ..config(url)
@@ -332,18 +281,13 @@ fn credentials(authority: &Authority, url: String, password: &str) -> Result<Pro
 }
 
 async fn answer(config: PrometheusConfig) -> Result<Reading> {
-    Ok(PrometheusProvider::new(config)?
-        .query("vector(7)", clock::now())
-        .await)
+    Ok(PrometheusProvider::new(config)?.query("vector(7)", clock::now()).await)
 }
 
 async fn check_refused(config: PrometheusConfig, failure: Failure, text: &str) -> Result<()> {
     match answer(config).await? {
         Reading::Error(actual, message) => {
-            ensure!(
-                actual == failure && message.contains(text),
-                "{actual:?} {message}"
-            );
+            ensure!(actual == failure && message.contains(text), "{actual:?} {message}");
             ensure!(!message.contains("wrong-password"), "{message}");
             Ok(())
         }
@@ -365,23 +309,14 @@ fn certificates_and_password_are_shown_and_checked() -> Result<()> {
         await_until("an answer", SOON, answered).await?;
 
         let unauthorized = "does not accept the credentials (HTTP status 401)";
-        let nobody = PrometheusConfig {
-            auth: None,
-            ..good.clone()
-        };
+        let nobody = PrometheusConfig { auth: None, ..good.clone() };
         check_refused(nobody, Failure::Unauthorized, unauthorized).await?;
         let wrong = credentials(&authority, url, "wrong-password")?;
         check_refused(wrong, Failure::Unauthorized, unauthorized).await?;
         let ca_pem = Some(Authority::new("somebody else")?.certificate());
-        let stranger = PrometheusConfig {
-            ca_pem,
-            ..good.clone()
-        };
+        let stranger = PrometheusConfig { ca_pem, ..good.clone() };
         check_refused(stranger, Failure::Unreachable, "UnknownIssuer").await?;
-        let anonymous = PrometheusConfig {
-            identity_pem: None,
-            ..good.clone()
-        };
+        let anonymous = PrometheusConfig { identity_pem: None, ..good.clone() };
         // Under TLS 1.3 the server may tell why, or just be gone.
         check_refused(anonymous, Failure::Unreachable, "").await
     })

@@ -59,11 +59,7 @@ pub fn assert_least(manifest: &str, account: &str, namespace: &str, events: &[Va
     assert!(!granted.is_empty(), "the manifest grants {account} nothing");
     let (used, refused) = used(events, &format!("system:serviceaccount:{namespace}:{account}"));
     let list = |rights: BTreeSet<&Right>| rights.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(
-        list(granted.difference(&used).collect()),
-        [""; 0],
-        "granted and never used"
-    );
+    assert_eq!(list(granted.difference(&used).collect()), [""; 0], "granted and never used");
     assert_eq!(list(refused.iter().collect()), [""; 0], "asked for and refused");
 }
 
@@ -86,20 +82,14 @@ fn names(binding: &Value, account: &str) -> bool {
 fn expanded(rule: &Value) -> Vec<Right> {
     let all = |field: &str| {
         let values = rule[field].as_array().cloned().unwrap_or_default();
-        values
-            .into_iter()
-            .map(|value| value.as_str().unwrap_or_default().to_owned())
+        values.into_iter().map(|value| value.as_str().unwrap_or_default().to_owned())
     };
     let mut rights = Vec::new();
     for group in all("apiGroups") {
         for resource in all("resources") {
             for verb in all("verbs") {
                 let (group, resource) = (group.clone(), resource.clone());
-                rights.push(Right {
-                    group,
-                    resource,
-                    verb,
-                });
+                rights.push(Right { group, resource, verb });
             }
         }
     }
@@ -170,18 +160,11 @@ subjects: [{kind: ServiceAccount, name: op, namespace: ns}]
     #[test]
     fn unused_and_refused_rights_are_named() {
         let me = "system:serviceaccount:ns:op";
-        let all = [
-            event(me, "get", "", 200),
-            event(me, "watch", "", 200),
-            event(me, "patch", "status", 200),
-        ];
+        let all = [event(me, "get", "", 200), event(me, "watch", "", 200), event(me, "patch", "status", 200)];
         assert_eq!(least(&all), Ok(()));
 
         let unused = least(&all[..2]).unwrap_err();
-        assert!(
-            unused.contains("patch migrations/status.whimbrel.dev"),
-            "{unused}"
-        );
+        assert!(unused.contains("patch migrations/status.whimbrel.dev"), "{unused}");
 
         let mut others = all.to_vec();
         others[0] = event("admin", "get", "", 200);

@@ -20,25 +20,16 @@ fn observer_sees_schema_changes_that_were_committed() -> Result<()> {
     run(async {
         let cluster = postgres::shared().await?;
         let database = cluster.database("observed_changes").await?;
-        database
-            .execute_as(OPERATOR, "SET ROLE app_owner; CREATE TABLE t (id int)")
-            .await?;
-        database
-            .execute("BEGIN; ALTER TABLE t ADD COLUMN gone int; ROLLBACK")
-            .await?;
+        database.execute_as(OPERATOR, "SET ROLE app_owner; CREATE TABLE t (id int)").await?;
+        database.execute("BEGIN; ALTER TABLE t ADD COLUMN gone int; ROLLBACK").await?;
         database.execute("ALTER TABLE t DROP COLUMN id").await?;
-        let seen: Vec<String> = database
-            .ddl()
-            .await?
-            .into_iter()
-            .map(|ddl| format!("{} {}", ddl.tag, ddl.object))
-            .collect();
+        let seen: Vec<String> =
+            database.ddl().await?.into_iter().map(|ddl| format!("{} {}", ddl.tag, ddl.object)).collect();
         let dropped = "ALTER TABLE (dropped) public.t.id";
         assert_eq!(seen, ["CREATE TABLE public.t", dropped, "ALTER TABLE public.t"]);
         let log = cluster.server_log("observed_changes").await?;
         assert!(
-            log.iter()
-                .any(|line| line.application == "harness" && line.message.contains("CREATE TABLE t"))
+            log.iter().any(|line| line.application == "harness" && line.message.contains("CREATE TABLE t"))
         );
         let owner = "SELECT tableowner FROM pg_tables WHERE tablename = 't'";
         assert_eq!(database.value(owner).await?, OWNER);
@@ -50,11 +41,7 @@ fn observer_sees_schema_changes_that_were_committed() -> Result<()> {
 fn copy_lives_its_own_life_and_standby_follows() -> Result<()> {
     run(async {
         let primary = Cluster::start(Options::default()).await?;
-        primary
-            .database("shop")
-            .await?
-            .execute("CREATE TABLE t (id int)")
-            .await?;
+        primary.database("shop").await?.execute("CREATE TABLE t (id int)").await?;
         let (copy, standby) = (primary.writable_copy().await?, primary.standby().await?);
         copy.named("shop").execute("CREATE TABLE only_on_copy ()").await?;
         primary.named("shop").execute("INSERT INTO t VALUES (1)").await?;
@@ -67,10 +54,7 @@ fn copy_lives_its_own_life_and_standby_follows() -> Result<()> {
         let exists = "SELECT to_regclass('only_on_copy') IS NOT NULL";
         assert_eq!(primary.named("shop").value(exists).await?, "f");
         let identity = "SELECT system_identifier FROM pg_control_system()";
-        assert_eq!(
-            primary.admin().value(identity).await?,
-            copy.admin().value(identity).await?
-        );
+        assert_eq!(primary.admin().value(identity).await?, copy.admin().value(identity).await?);
         let recovering = "SELECT pg_is_in_recovery()";
         assert_eq!(copy.admin().value(recovering).await?, "f");
         assert_eq!(standby.admin().value(recovering).await?, "t");
@@ -81,15 +65,8 @@ fn copy_lives_its_own_life_and_standby_follows() -> Result<()> {
 #[test]
 fn server_comes_back_after_a_crash() -> Result<()> {
     run(async {
-        let mut primary = Cluster::start(Options {
-            own_identity: true,
-            ..Options::default()
-        })
-        .await?;
-        primary
-            .admin()
-            .execute("CREATE TABLE t AS SELECT 1 AS id")
-            .await?;
+        let mut primary = Cluster::start(Options { own_identity: true, ..Options::default() }).await?;
+        primary.admin().execute("CREATE TABLE t AS SELECT 1 AS id").await?;
         primary.stop(Signal::SIGQUIT).await?;
         assert!(primary.admin().connect().await.is_err());
         primary.resume().await?;
@@ -102,17 +79,10 @@ fn server_comes_back_after_a_crash() -> Result<()> {
 fn server_with_tls_refuses_plain_connections() -> Result<()> {
     run(async {
         let authority = std::sync::Arc::new(Authority::new("test-ca")?);
-        let cluster = Cluster::start(Options {
-            authority: Some(authority),
-            ..Options::default()
-        })
-        .await?;
+        let cluster = Cluster::start(Options { authority: Some(authority), ..Options::default() }).await?;
         let ssl = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
         assert_eq!(cluster.admin().value(ssl).await?, "t");
-        let plain = cluster
-            .admin()
-            .url(SUPERUSER)
-            .replace("sslmode=require", "sslmode=disable");
+        let plain = cluster.admin().url(SUPERUSER).replace("sslmode=require", "sslmode=disable");
         let refused = <sqlx::PgConnection as sqlx::Connection>::connect(&plain).await;
         assert!(refused.is_err_and(|error| error.to_string().contains("no encryption")));
         Ok(())
@@ -133,11 +103,7 @@ fn api_server_enforces_access_and_audits() -> Result<()> {
         assert!(matches!(secrets.get("s").await, Err(kube::Error::Api(status)) if status.code == 403));
         let user = format!("system:serviceaccount:{namespace}:nobody");
         let audit = server.audit()?;
-        assert!(
-            audit
-                .iter()
-                .any(|event| event["user"]["username"] == user.as_str())
-        );
+        assert!(audit.iter().any(|event| event["user"]["username"] == user.as_str()));
         let printed = server.kubectl(&["get", "secrets", "-n", &namespace])?;
         assert!(printed.contains("Opaque"), "{printed}");
         Ok(())
@@ -203,24 +169,14 @@ fn proxy_breaks_connections_as_told() -> Result<()> {
         let mut session = through.connect().await?;
         let started = Instant::now();
         postgres::execute(&mut session, "SELECT 1").await?;
-        assert!(
-            started.elapsed() >= Duration::from_millis(200),
-            "{:?}",
-            started.elapsed()
-        );
+        assert!(started.elapsed() >= Duration::from_millis(200), "{:?}", started.elapsed());
 
         proxy.set(Mode::BlackHole);
         let silent = postgres::execute(&mut session, "SELECT 1");
-        assert!(
-            tokio::time::timeout(Duration::from_millis(300), silent)
-                .await
-                .is_err()
-        );
+        assert!(tokio::time::timeout(Duration::from_millis(300), silent).await.is_err());
 
         proxy.set(Mode::Reset);
-        let refused = tokio::time::timeout(SOON, through.connect())
-            .await
-            .context("it hung")?;
+        let refused = tokio::time::timeout(SOON, through.connect()).await.context("it hung")?;
         assert!(refused.is_err());
         Ok(())
     })
@@ -235,9 +191,7 @@ fn operator_has_the_rights_of_the_chart_and_no_others() -> Result<()> {
         let kubeconfig = server.operator_kubeconfig(&namespace).await?;
         let may = |verb: &str, resource: &str| -> bool {
             let path = kubeconfig.display().to_string();
-            server
-                .kubectl(&["--kubeconfig", &path, "auth", "can-i", verb, resource, "-A"])
-                .is_ok()
+            server.kubectl(&["--kubeconfig", &path, "auth", "can-i", verb, resource, "-A"]).is_ok()
         };
         assert!(may("list", "migrations.whimbrel.dev"));
         assert!(!may("update", "migrations.whimbrel.dev"));

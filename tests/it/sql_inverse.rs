@@ -162,29 +162,19 @@ async fn round_trips(database: &str, preserve: bool) -> Result<()> {
             failures.push(format!("{case}: {error:#}"));
         }
     }
-    ensure!(
-        failures.is_empty(),
-        "{} failed\n{}",
-        failures.len(),
-        failures.join("\n\n")
-    );
+    ensure!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n\n"));
     Ok(())
 }
 
 /// A database without the observer, whose triggers would slow down thousands of statements.
 async fn plain_database(name: &str) -> Result<PgConnection> {
     let cluster = postgres::shared().await?;
-    cluster
-        .admin()
-        .execute(&format!("CREATE DATABASE {name} TEMPLATE template0"))
-        .await?;
+    cluster.admin().execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
     cluster.named(name).connect().await
 }
 
 async fn round_trip(session: &mut PgConnection, case: &str, preserve: bool) -> Result<()> {
-    let statements = parse(case)
-        .map_err(|refusals| anyhow::anyhow!("{refusals:?}"))?
-        .statements;
+    let statements = parse(case).map_err(|refusals| anyhow::anyhow!("{refusals:?}"))?.statements;
     let facts = read_facts(session, &statements).await?;
     let before = catalog(session).await?;
     let mut first_after = None;
@@ -203,26 +193,16 @@ async fn round_trip(session: &mut PgConnection, case: &str, preserve: bool) -> R
         let (down, asides, lossless) = inverses(&statements, &facts, suffix.as_ref())?;
         ensure!(lossless || !preserve, "putting aside loses nothing");
         for sql in &down {
-            execute(session, sql)
-                .await
-                .with_context(|| format!("down: {sql}"))?;
+            execute(session, sql).await.with_context(|| format!("down: {sql}"))?;
         }
         let now = catalog(session).await?;
-        ensure!(
-            now == before,
-            "down differs after {down:#?}: {}",
-            difference(&before, &now)
-        );
-        execute(session, WRITES)
-            .await
-            .with_context(|| format!("an application writes after {down:#?}"))?;
+        ensure!(now == before, "down differs after {down:#?}: {}", difference(&before, &now));
+        execute(session, WRITES).await.with_context(|| format!("an application writes after {down:#?}"))?;
         all_asides.push(asides);
     }
     for asides in &all_asides {
         for sql in purge(asides) {
-            execute(session, &sql)
-                .await
-                .with_context(|| format!("purge: {sql}"))?;
+            execute(session, &sql).await.with_context(|| format!("purge: {sql}"))?;
         }
     }
     ensure!(value(session, LEFT).await? == "0", "something is left");
@@ -237,11 +217,7 @@ fn inverses(
     let mut whole = (Vec::new(), Vec::new(), true);
     for index in (0..statements.len()).rev() {
         match derive(statements, index, facts, suffix) {
-            Inverse::Exact {
-                statements,
-                aside,
-                lossless,
-            } => {
+            Inverse::Exact { statements, aside, lossless } => {
                 whole.0.extend(statements);
                 whole.1.extend(aside);
                 whole.2 &= lossless;
@@ -257,9 +233,7 @@ fn written_inverses_put_aside_what_was_added() -> Result<()> {
     run(async {
         let mut session = plain_database("sql_written").await?;
         for (up, down) in WRITTEN {
-            written(&mut session, up, down)
-                .await
-                .with_context(|| format!("{up}\n{down}"))?;
+            written(&mut session, up, down).await.with_context(|| format!("{up}\n{down}"))?;
         }
         Ok(())
     })
@@ -267,10 +241,7 @@ fn written_inverses_put_aside_what_was_added() -> Result<()> {
 
 /// What was added, and how a person takes it away again.
 const WRITTEN: &[(&str, &str)] = &[
-    (
-        "ALTER TABLE users ADD a int NOT NULL DEFAULT 1 CHECK (a > 0)",
-        "ALTER TABLE users DROP COLUMN a",
-    ),
+    ("ALTER TABLE users ADD a int NOT NULL DEFAULT 1 CHECK (a > 0)", "ALTER TABLE users DROP COLUMN a"),
     (
         "ALTER TABLE users ADD a int, ADD b int; CREATE INDEX ON users (name) WHERE a > 0; UPDATE users SET a = 1; ALTER TABLE users ALTER a SET NOT NULL, ALTER a SET DEFAULT 2; \
          CREATE INDEX ON users (a); ALTER TABLE users ADD CONSTRAINT both_positive CHECK (a + id > 0), ADD UNIQUE (a, id)",
@@ -294,18 +265,13 @@ const WRITTEN: &[(&str, &str)] = &[
         "ALTER TABLE keyless ADD i serial, ADD d int CHECK (d > 0); ALTER TABLE keyless ADD CHECK (d > 1)",
         "ALTER TABLE keyless DROP i, DROP d",
     ),
-    (
-        "CREATE TABLE t (a int); CREATE TABLE u (a int)",
-        "DROP TABLE IF EXISTS u, t",
-    ),
+    ("CREATE TABLE t (a int); CREATE TABLE u (a int)", "DROP TABLE IF EXISTS u, t"),
 ];
 
 async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()> {
     execute(session, SETUP).await?;
     let read = |sql: &str| {
-        parse(sql)
-            .map(|script| script.statements)
-            .map_err(|refusals| anyhow::anyhow!("{refusals:?}"))
+        parse(sql).map(|script| script.statements).map_err(|refusals| anyhow::anyhow!("{refusals:?}"))
     };
     let (up, down) = (read(up)?, read(down)?);
     let facts = read_facts(session, &up).await?;
@@ -319,25 +285,17 @@ async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()>
             aside_written(&down, &up, &facts, &AsideSuffix::new(suffix).context("suffix")?);
         ensure!(!aside.is_empty(), "nothing was put aside");
         for sql in &statements {
-            execute(session, sql)
-                .await
-                .with_context(|| format!("down: {sql}"))?;
+            execute(session, sql).await.with_context(|| format!("down: {sql}"))?;
         }
         let now = catalog(session).await?;
-        ensure!(
-            now == before,
-            "down differs after {statements:#?}: {}",
-            difference(&before, &now)
-        );
+        ensure!(now == before, "down differs after {statements:#?}: {}", difference(&before, &now));
         execute(session, WRITES)
             .await
             .with_context(|| format!("an application writes after {statements:#?}"))?;
         asides.push(aside);
     }
     for sql in asides.iter().flat_map(|aside| purge(aside)) {
-        execute(session, &sql)
-            .await
-            .with_context(|| format!("purge: {sql}"))?;
+        execute(session, &sql).await.with_context(|| format!("purge: {sql}"))?;
     }
     ensure!(value(session, LEFT).await? == "0", "something is left");
     Ok(())
@@ -345,29 +303,16 @@ async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()>
 
 async fn value(session: &mut PgConnection, sql: &str) -> Result<String> {
     let rows = text(session, sql).await?;
-    rows.into_iter()
-        .flatten()
-        .flatten()
-        .next()
-        .with_context(|| format!("no value of {sql}"))
+    rows.into_iter().flatten().flatten().next().with_context(|| format!("no value of {sql}"))
 }
 
 async fn catalog(session: &mut PgConnection) -> Result<Vec<String>> {
-    Ok(text(session, CATALOG)
-        .await?
-        .into_iter()
-        .flatten()
-        .flatten()
-        .collect())
+    Ok(text(session, CATALOG).await?.into_iter().flatten().flatten().collect())
 }
 
 fn difference(before: &[String], after: &[String]) -> String {
     let only = |some: &[String], others: &[String]| {
-        some.iter()
-            .filter(|line| !others.contains(line))
-            .cloned()
-            .collect::<Vec<_>>()
-            .join("\n  ")
+        some.iter().filter(|line| !others.contains(line)).cloned().collect::<Vec<_>>().join("\n  ")
     };
     format!("\n- {}\n+ {}", only(before, after), only(after, before))
 }
@@ -404,10 +349,7 @@ async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValu
             }
         }
         FactKey::Name { relation, name } => {
-            let schema = relation
-                .schema
-                .as_deref()
-                .map_or("current_schema()".into(), quoted);
+            let schema = relation.schema.as_deref().map_or("current_schema()".into(), quoted);
             let sql = format!(
                 "SELECT (EXISTS (SELECT FROM pg_class WHERE relname = {name} AND relnamespace = s.oid) OR EXISTS (SELECT FROM \
                  pg_constraint WHERE conname = {name} AND connamespace = s.oid))::text FROM (SELECT coalesce((SELECT relnamespace \
@@ -415,9 +357,7 @@ async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValu
                 name = quoted(name),
                 relation = quoted(&relation.sql()),
             );
-            FactValue::Name {
-                taken: value(session, &sql).await? == "true",
-            }
+            FactValue::Name { taken: value(session, &sql).await? == "true" }
         }
         FactKey::Comment { relation, column } => {
             let relation = quoted(&relation.sql());
@@ -432,10 +372,7 @@ async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValu
             };
             let rows = text(session, &sql).await?;
             let comment = rows.first().and_then(|row| row.first().cloned().flatten());
-            FactValue::Comment {
-                exists: !rows.is_empty(),
-                text: comment,
-            }
+            FactValue::Comment { exists: !rows.is_empty(), text: comment }
         }
     })
 }

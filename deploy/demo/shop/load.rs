@@ -45,10 +45,8 @@ struct Second {
 pub async fn run(arguments: Arguments) -> Result<()> {
     // Fails only where a provider is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let http = reqwest::Client::builder()
-        .timeout(Duration::from_secs(5))
-        .build()
-        .context("no HTTP client")?;
+    let http =
+        reqwest::Client::builder().timeout(Duration::from_secs(5)).build().context("no HTTP client")?;
     let permits = Arc::new(Semaphore::new(IN_FLIGHT));
     let second = Arc::new(Mutex::new(Second::default()));
     let mut request = tokio::time::interval(Duration::from_secs(1) / arguments.rps.max(1));
@@ -85,9 +83,7 @@ fn record(second: &Mutex<Second>, succeeded: bool, took: Duration) {
     let mut second = second.lock().unwrap_or_else(PoisonError::into_inner);
     second.requests += 1;
     second.failed += u64::from(!succeeded);
-    second.slowest_ms = second
-        .slowest_ms
-        .max(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
+    second.slowest_ms = second.slowest_ms.max(u64::try_from(took.as_millis()).unwrap_or(u64::MAX));
 }
 
 fn print(second: &Mutex<Second>, at: u64) -> Result<()> {
@@ -101,11 +97,7 @@ fn print(second: &Mutex<Second>, at: u64) -> Result<()> {
 async fn visit(http: &reqwest::Client, url: &str, orders: i64) -> bool {
     let (kind, order, product) = {
         let mut random = rand::rng();
-        (
-            random.random_range(0..10),
-            random.random_range(1..=orders),
-            random.random_range(1..=500),
-        )
+        (random.random_range(0..10), random.random_range(1..=orders), random.random_range(1..=500))
     };
     let customer = 1 + order % (orders / 10);
     let request = match kind {
@@ -115,8 +107,5 @@ async fn visit(http: &reqwest::Client, url: &str, orders: i64) -> bool {
         1 | 2 => http.get(format!("{url}/customers/{customer}/orders")),
         _ => http.get(format!("{url}/orders/{order}")),
     };
-    request
-        .send()
-        .await
-        .is_ok_and(|response| response.status().is_success())
+    request.send().await.is_ok_and(|response| response.status().is_success())
 }

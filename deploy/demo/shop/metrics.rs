@@ -10,11 +10,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// Routes by their pattern, so that the number of series is bounded.
-pub const ROUTES: [(&str, &str); 3] = [
-    ("GET", "/orders/{id}"),
-    ("GET", "/customers/{id}/orders"),
-    ("POST", "/orders"),
-];
+pub const ROUTES: [(&str, &str); 3] =
+    [("GET", "/orders/{id}"), ("GET", "/customers/{id}/orders"), ("POST", "/orders")];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Labels {
@@ -44,32 +41,20 @@ impl Metrics {
         let requests = Family::<Labels, Counter>::default();
         let histogram: fn() -> Histogram = || Histogram::new(exponential_buckets(0.001, 2.0, 13));
         let latency = Family::new_with_constructor(histogram);
-        registry.register(
-            "http_requests",
-            "Requests by route and status code",
-            requests.clone(),
-        );
+        registry.register("http_requests", "Requests by route and status code", requests.clone());
         registry.register("http_request_duration_seconds", "Time to answer", latency.clone());
         for (method, route) in ROUTES {
             for code in [200, 500] {
                 drop(requests.get_or_create(&labels(method, route, code)));
             }
         }
-        Self {
-            requests,
-            latency,
-            registry: Arc::new(registry),
-        }
+        Self { requests, latency, registry: Arc::new(registry) }
     }
 
     /// Counts one answered request.
     pub fn count(&self, method: &str, route: &str, code: u16, took: Duration) {
         self.requests.get_or_create(&labels(method, route, code)).inc();
-        self.latency
-            .get_or_create(&App {
-                app: "shop".to_owned(),
-            })
-            .observe(took.as_secs_f64());
+        self.latency.get_or_create(&App { app: "shop".to_owned() }).observe(took.as_secs_f64());
     }
 
     /// All metrics, in the `OpenMetrics` text format.
@@ -84,10 +69,5 @@ impl Metrics {
 }
 
 fn labels(method: &str, route: &str, code: u16) -> Labels {
-    Labels {
-        app: "shop".to_owned(),
-        method: method.to_owned(),
-        route: route.to_owned(),
-        code,
-    }
+    Labels { app: "shop".to_owned(), method: method.to_owned(), route: route.to_owned(), code }
 }

@@ -57,36 +57,17 @@ const SEQUENCES: &str = "
 /// # Errors
 /// When the database is not empty, or refuses.
 pub async fn run(arguments: Arguments) -> Result<()> {
-    let mut connection = PgConnection::connect(&arguments.database_url)
-        .await
-        .context("cannot connect")?;
+    let mut connection = PgConnection::connect(&arguments.database_url).await.context("cannot connect")?;
     if let Some(owner) = &arguments.owner {
-        sqlx::query("SELECT set_config('role', $1, false)")
-            .bind(owner)
-            .execute(&mut connection)
-            .await?;
+        sqlx::query("SELECT set_config('role', $1, false)").bind(owner).execute(&mut connection).await?;
     }
-    connection
-        .execute(sqlx::raw_sql(include_str!("schema.sql")))
-        .await
-        .context("cannot make the schema")?;
-    let steps = [
-        ("customers", CUSTOMERS),
-        ("order items", ITEMS),
-        ("orders", ORDERS),
-        ("payments", PAYMENTS),
-    ];
+    connection.execute(sqlx::raw_sql(include_str!("schema.sql"))).await.context("cannot make the schema")?;
+    let steps =
+        [("customers", CUSTOMERS), ("order items", ITEMS), ("orders", ORDERS), ("payments", PAYMENTS)];
     connection.execute(PRODUCTS).await?;
     for (name, sql) in steps {
-        let done = sqlx::query(sql)
-            .bind(arguments.orders)
-            .execute(&mut connection)
-            .await;
-        println!(
-            "{name}: {} rows",
-            done.with_context(|| format!("cannot fill {name}"))?
-                .rows_affected()
-        );
+        let done = sqlx::query(sql).bind(arguments.orders).execute(&mut connection).await;
+        println!("{name}: {} rows", done.with_context(|| format!("cannot fill {name}"))?.rows_affected());
     }
     connection.execute(SEQUENCES).await?;
     println!("indexes and foreign keys");

@@ -91,10 +91,7 @@ pub async fn run(arguments: Arguments) -> Result<()> {
         .connect(&arguments.database_url)
         .await
         .context("cannot connect to the database")?;
-    let shop = Shop {
-        database,
-        metrics: Metrics::new(),
-    };
+    let shop = Shop { database, metrics: Metrics::new() };
     let seen = |route| middleware::from_fn_with_state((shop.metrics.clone(), route), observe);
     let [one, of_customer, all] = ROUTES;
     let router = Router::new()
@@ -121,39 +118,22 @@ async fn observe(
 }
 
 async fn order(State(shop): State<Shop>, Path(id): Path<i64>) -> Result<Response, Failure> {
-    let order: Option<Value> = sqlx::query_scalar(ORDER)
-        .bind(id)
-        .fetch_optional(&shop.database)
-        .await?;
-    Ok(order.map_or_else(
-        || StatusCode::NOT_FOUND.into_response(),
-        |order| Json(order).into_response(),
-    ))
+    let order: Option<Value> = sqlx::query_scalar(ORDER).bind(id).fetch_optional(&shop.database).await?;
+    Ok(order.map_or_else(|| StatusCode::NOT_FOUND.into_response(), |order| Json(order).into_response()))
 }
 
 async fn orders_of_customer(
     State(shop): State<Shop>,
     Path(id): Path<i64>,
 ) -> Result<Json<Vec<Value>>, Failure> {
-    Ok(Json(
-        sqlx::query_scalar(ORDERS_OF_CUSTOMER)
-            .bind(id)
-            .fetch_all(&shop.database)
-            .await?,
-    ))
+    Ok(Json(sqlx::query_scalar(ORDERS_OF_CUSTOMER).bind(id).fetch_all(&shop.database).await?))
 }
 
 async fn place(State(shop): State<Shop>, Json(new): Json<NewOrder>) -> Result<Json<Value>, Failure> {
     let mut transaction = shop.database.begin().await?;
-    let order = sqlx::query_scalar(PLACE_ORDER)
-        .bind(new.customer_id)
-        .bind(new.product_id)
-        .bind(new.quantity);
+    let order = sqlx::query_scalar(PLACE_ORDER).bind(new.customer_id).bind(new.product_id).bind(new.quantity);
     let id: i64 = order.fetch_one(&mut *transaction).await?;
-    let item = sqlx::query(PLACE_ITEM)
-        .bind(id)
-        .bind(new.product_id)
-        .bind(new.quantity);
+    let item = sqlx::query(PLACE_ITEM).bind(id).bind(new.product_id).bind(new.quantity);
     item.execute(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(Json(json!({"id": id})))
@@ -165,10 +145,7 @@ async fn healthy(State(shop): State<Shop>) -> Result<Response, Failure> {
 }
 
 async fn metrics(State(shop): State<Shop>) -> Response {
-    let content = [(
-        header::CONTENT_TYPE,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    )];
+    let content = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     match shop.metrics.encode() {
         Ok(text) => (content, text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -24,21 +24,13 @@ pub(super) fn analysis(analysis: &Analysis, problems: &mut Problems) {
     args(analysis, problems);
     let count = analysis.metrics.len();
     let metrics = format!("{FIELD}.metrics");
-    problems.require(
-        (1..=MAX_METRICS).contains(&count),
-        &metrics,
-        "must have 1 to 16 metrics",
-    );
+    problems.require((1..=MAX_METRICS).contains(&count), &metrics, "must have 1 to 16 metrics");
     let mut names = BTreeSet::new();
     for (index, of) in analysis.metrics.iter().enumerate() {
         let field = format!("{metrics}[{index}]");
         metric(of, &field, problems);
         let unique = names.insert(&of.name);
-        problems.require(
-            unique,
-            &format!("{field}.name"),
-            "names of metrics must be unique",
-        );
+        problems.require(unique, &format!("{field}.name"), "names of metrics must be unique");
     }
 }
 
@@ -57,11 +49,7 @@ fn times(analysis: &Analysis, problems: &mut Problems) {
         return;
     };
     problems.require(interval >= SECOND, &field("interval"), "must be at least 1s");
-    problems.require(
-        window >= interval,
-        &field("window"),
-        "must be at least one interval",
-    );
+    problems.require(window >= interval, &field("window"), "must be at least one interval");
     problems.require(warmup < window, &field("warmup"), "must be shorter than window");
     let needed = interval.saturating_mul(analysis.min_samples);
     problems.require(
@@ -72,24 +60,14 @@ fn times(analysis: &Analysis, problems: &mut Problems) {
 }
 
 fn breach(breach: Breach, field: &str, problems: &mut Problems) {
-    let bounded = [breach.samples, breach.of]
-        .iter()
-        .all(|count| (1..=MAX_BREACH).contains(count));
+    let bounded = [breach.samples, breach.of].iter().all(|count| (1..=MAX_BREACH).contains(count));
     problems.require(bounded, field, "samples and of must be 1 to 100");
-    problems.require(
-        breach.samples <= breach.of,
-        field,
-        "samples must not be more than of",
-    );
+    problems.require(breach.samples <= breach.of, field, "samples must not be more than of");
 }
 
 fn args(analysis: &Analysis, problems: &mut Problems) {
     let field = format!("{FIELD}.args");
-    problems.require(
-        analysis.args.len() <= MAX_ARGS,
-        &field,
-        "must not be more than 16",
-    );
+    problems.require(analysis.args.len() <= MAX_ARGS, &field, "must not be more than 16");
     for (name, value) in &analysis.args {
         let valid = (1..=super::MAX_LABEL).contains(&name.len())
             && !name.starts_with(|c: char| c.is_ascii_digit())
@@ -131,8 +109,6 @@ fn threshold(threshold: &Threshold, field: &str, problems: &mut Problems) {
     if let (Some(max), Some(min)) = (max, min)
         && min > max
     {
-        problems
-            .0
-            .push(FieldProblem::new(field, "min must not be more than max"));
+        problems.0.push(FieldProblem::new(field, "min must not be more than max"));
     }
 }

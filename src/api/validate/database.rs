@@ -70,24 +70,12 @@ fn endpoint(
 
 fn connection(parts: &Connection, field: &str, problems: &mut Problems) {
     let valid = (1..=super::MAX_NAME).contains(&parts.host.len())
-        && !parts
-            .host
-            .contains(|c: char| c.is_whitespace() || "/@?#,".contains(c));
-    problems.require(
-        valid,
-        &format!("{field}.host"),
-        "must be one host name or IP address",
-    );
+        && !parts.host.contains(|c: char| c.is_whitespace() || "/@?#,".contains(c));
+    problems.require(valid, &format!("{field}.host"), "must be one host name or IP address");
     problems.require(parts.port > 0, &format!("{field}.port"), "must be 1 to 65535");
     identifier(&parts.database, &format!("{field}.database"), problems);
-    problems.secret_key(
-        &parts.username_from.secret_key_ref,
-        &format!("{field}.usernameFrom"),
-    );
-    problems.secret_key(
-        &parts.password_from.secret_key_ref,
-        &format!("{field}.passwordFrom"),
-    );
+    problems.secret_key(&parts.username_from.secret_key_ref, &format!("{field}.usernameFrom"));
+    problems.secret_key(&parts.password_from.secret_key_ref, &format!("{field}.passwordFrom"));
 }
 
 fn tls(tls: &Tls, field: &str, problems: &mut Problems) {

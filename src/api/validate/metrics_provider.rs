@@ -36,10 +36,7 @@ pub fn metrics_provider(spec: &MetricsProviderSpec) -> Vec<FieldProblem> {
 }
 
 fn is_base_url(url: &str) -> bool {
-    let Some(rest) = url
-        .strip_prefix("http://")
-        .or_else(|| url.strip_prefix("https://"))
-    else {
+    let Some(rest) = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")) else {
         return false;
     };
     let host = rest.split('/').next().unwrap_or_default();
@@ -60,14 +57,8 @@ fn auth(auth: &HttpAuth, problems: &mut Problems) {
         problems.secret_key(&source.secret_key_ref, &format!("{field}.bearerTokenFrom"));
     }
     if let Some(basic) = &auth.basic {
-        problems.secret_key(
-            &basic.username_from.secret_key_ref,
-            &format!("{field}.basic.usernameFrom"),
-        );
-        problems.secret_key(
-            &basic.password_from.secret_key_ref,
-            &format!("{field}.basic.passwordFrom"),
-        );
+        problems.secret_key(&basic.username_from.secret_key_ref, &format!("{field}.basic.usernameFrom"));
+        problems.secret_key(&basic.password_from.secret_key_ref, &format!("{field}.basic.passwordFrom"));
     }
 }
 
@@ -90,11 +81,7 @@ fn headers(headers: &[Header], problems: &mut Problems) {
             && header.name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         problems.require(valid, &format!("{field}.name"), "is not the name of a header");
         let unique = names.insert(&header.name);
-        problems.require(
-            unique,
-            &format!("{field}.name"),
-            "names of headers must be unique",
-        );
+        problems.require(unique, &format!("{field}.name"), "names of headers must be unique");
         problems.exactly_one(
             &field,
             ("value", header.value.is_some()),

@@ -26,11 +26,7 @@ pub fn migration(spec: &MigrationSpec) -> Vec<FieldProblem> {
         "goes with up; with steps it stands in each step",
     );
     for (text, field) in [(&spec.up, "spec.up"), (&spec.down, "spec.down")] {
-        problems.require(
-            text.as_ref().is_none_or(|text| !text.is_empty()),
-            field,
-            "must not be empty",
-        );
+        problems.require(text.as_ref().is_none_or(|text| !text.is_empty()), field, "must not be empty");
     }
     problems.require(
         sql_bytes(spec) <= MAX_SQL,
@@ -49,25 +45,12 @@ pub fn migration(spec: &MigrationSpec) -> Vec<FieldProblem> {
 
 /// Counts the SQL of a migration, in bytes.
 fn sql_bytes(spec: &MigrationSpec) -> usize {
-    let of_steps = spec
-        .steps
-        .iter()
-        .flatten()
-        .flat_map(|step| [Some(&step.sql.up), step.sql.down.as_ref()]);
-    [spec.up.as_ref(), spec.down.as_ref()]
-        .into_iter()
-        .chain(of_steps)
-        .flatten()
-        .map(String::len)
-        .sum()
+    let of_steps = spec.steps.iter().flatten().flat_map(|step| [Some(&step.sql.up), step.sql.down.as_ref()]);
+    [spec.up.as_ref(), spec.down.as_ref()].into_iter().chain(of_steps).flatten().map(String::len).sum()
 }
 
 fn steps(steps: &[Step], problems: &mut Problems) {
-    problems.require(
-        (1..=MAX_STEPS).contains(&steps.len()),
-        "spec.steps",
-        "must have 1 to 64 steps",
-    );
+    problems.require((1..=MAX_STEPS).contains(&steps.len()), "spec.steps", "must have 1 to 64 steps");
     let mut first_with = BTreeMap::new();
     for (index, step) in steps.iter().enumerate() {
         let field = format!("spec.steps[{index}]");
@@ -88,23 +71,14 @@ fn steps(steps: &[Step], problems: &mut Problems) {
 fn sql(sql: &SqlStep, field: &str, problems: &mut Problems) {
     problems.require(!sql.up.is_empty(), &format!("{field}.up"), "must not be empty");
     let down = sql.down.as_ref();
-    problems.require(
-        down.is_none_or(|down| !down.is_empty()),
-        &format!("{field}.down"),
-        "must not be empty",
-    );
+    problems.require(down.is_none_or(|down| !down.is_empty()), &format!("{field}.down"), "must not be empty");
     problems.require(
         sql.down.is_none() || sql.irreversible.is_none(),
         field,
         "at most one of down and irreversible is allowed",
     );
     if let Some(irreversible) = &sql.irreversible {
-        problems.length(
-            &irreversible.reason,
-            1,
-            1024,
-            &format!("{field}.irreversible.reason"),
-        );
+        problems.length(&irreversible.reason, 1, 1024, &format!("{field}.irreversible.reason"));
     }
     if let Some(stall) = &sql.max_stall {
         problems.positive_duration(stall, &format!("{field}.maxStall"));

@@ -88,9 +88,7 @@ impl Problems {
 
     fn key(&mut self, text: &str, field: &str) {
         let valid = (1..=MAX_NAME).contains(&text.len())
-            && text
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || ['-', '.', '_'].contains(&c));
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || ['-', '.', '_'].contains(&c));
         self.require(valid, field, "is not a key of a Secret or ConfigMap");
     }
 
@@ -150,25 +148,16 @@ mod tests {
             ["spec.databaseRef.name", "spec.version", "spec"]
         );
         assert_eq!(fields(&database(&DatabaseSpec::default())), ["spec.primary"]);
-        assert_eq!(
-            fields(&metrics_provider(&MetricsProviderSpec::default())),
-            ["spec.prometheus.url"]
-        );
+        assert_eq!(fields(&metrics_provider(&MetricsProviderSpec::default())), ["spec.prometheus.url"]);
     }
 
     #[test]
     fn implied_names_of_steps_count_as_names() {
         let step = |name: Option<&str>| Step {
             name: name.map(str::to_owned),
-            sql: SqlStep {
-                up: "SELECT 1".into(),
-                ..SqlStep::default()
-            },
+            sql: SqlStep { up: "SELECT 1".into(), ..SqlStep::default() },
         };
-        let mut spec = MigrationSpec {
-            version: "1".into(),
-            ..MigrationSpec::default()
-        };
+        let mut spec = MigrationSpec { version: "1".into(), ..MigrationSpec::default() };
         spec.database_ref.name = "shop".into();
         spec.steps = Some(vec![step(Some("step-2")), step(None)]);
         assert_eq!(fields(&migration(&spec)), ["spec.steps[1].name"]);
@@ -177,10 +166,7 @@ mod tests {
     /// The API server counts characters, the operator bytes.
     #[test]
     fn sql_is_bounded_in_bytes() {
-        let mut spec = MigrationSpec {
-            version: "1".into(),
-            ..MigrationSpec::default()
-        };
+        let mut spec = MigrationSpec { version: "1".into(), ..MigrationSpec::default() };
         spec.database_ref.name = "shop".into();
         for (text, expected) in [("a".repeat(192 * 1024), 0), ("\u{fc}".repeat(100 * 1024), 1)] {
             spec.up = Some(text);

@@ -63,10 +63,7 @@ pub enum Assessment {
 impl Assessment {
     /// Returns whether nothing that is sampled later changes it.
     pub fn is_final(&self) -> bool {
-        matches!(
-            self,
-            Self::Breach { .. } | Self::Passed | Self::Inconclusive { .. }
-        )
+        matches!(self, Self::Breach { .. } | Self::Passed | Self::Inconclusive { .. })
     }
 }
 
@@ -121,13 +118,7 @@ impl<'a> Replay<'a> {
             judged: 0,
             unknown: None,
         });
-        Self {
-            plan,
-            watch,
-            tracks: tracks.collect(),
-            complete: None,
-            latest: None,
-        }
+        Self { plan, watch, tracks: tracks.collect(), complete: None, latest: None }
     }
 
     /// Records the samples of one tick; returns the decision, if they make one.
@@ -145,9 +136,7 @@ impl<'a> Replay<'a> {
         }
         self.latest = Some(at);
         let longest = |rule: BreachRule| self.plan.interval.saturating_mul(rule.of.saturating_mul(2));
-        let breach = self
-            .enforced()
-            .find_map(|track| track.breach(at, longest(track.rule)));
+        let breach = self.enforced().find_map(|track| track.breach(at, longest(track.rule)));
         if complete {
             self.complete = Some(at);
         }
@@ -158,9 +147,7 @@ impl<'a> Replay<'a> {
 
     fn undecided(&self) -> Assessment {
         let next = next_due(self.plan, self.watch, self.complete);
-        let overdue = self
-            .enforced()
-            .find_map(|track| self.overdue(track).map(|found| (track, found)));
+        let overdue = self.enforced().find_map(|track| self.overdue(track).map(|found| (track, found)));
         let unknown = overdue.map(|(track, (since, message))| Assessment::Unknown {
             metric: track.name.to_owned(),
             since,
@@ -171,15 +158,13 @@ impl<'a> Replay<'a> {
         let over = |end: Option<Timestamp>| end.filter(|end| self.complete.is_some_and(|at| at >= *end));
         match (unknown, self.watch.last_end(self.plan)) {
             (Some(unknown), _) if self.plan.on_unknown.action == UnknownAction::Rollback => unknown,
-            (_, last_end) if over(last_end).is_some() => Assessment::Inconclusive {
-                message: self.all_missing(),
-            },
+            (_, last_end) if over(last_end).is_some() => {
+                Assessment::Inconclusive { message: self.all_missing() }
+            }
             (Some(unknown), _) => unknown,
-            (None, Some(until)) if over(self.watch.window_end(self.plan)).is_some() => Assessment::Extend {
-                next,
-                until,
-                message: self.all_missing(),
-            },
+            (None, Some(until)) if over(self.watch.window_end(self.plan)).is_some() => {
+                Assessment::Extend { next, until, message: self.all_missing() }
+            }
             (None, _) => Assessment::Continue { next },
         }
     }
@@ -194,12 +179,7 @@ impl<'a> Replay<'a> {
         let policy = self.plan.on_unknown;
         let overdue =
             since(first.at, self.latest?) >= policy.after && policy.action != UnknownAction::Continue;
-        let message = || {
-            format!(
-                "{} is unknown since {:.0}: {}",
-                track.name, first.at, last.message
-            )
-        };
+        let message = || format!("{} is unknown since {:.0}: {}", track.name, first.at, last.message);
         overdue.then(|| (first.at, message()))
     }
 
@@ -208,28 +188,19 @@ impl<'a> Replay<'a> {
         let needed = self.plan.min_samples;
         let few = || format!("{} has {} of {needed} judged samples", track.name, track.judged);
         let unknown = || self.overdue(track).map(|(_, message)| message);
-        (track.judged < needed)
-            .then(few)
-            .or_else(unknown)
-            .or_else(|| self.ends_badly(track))
+        (track.judged < needed).then(few).or_else(unknown).or_else(|| self.ends_badly(track))
     }
 
     /// Returns the violation that the judged samples of a metric end with: where the extension still lets us,
     /// the next ones tell a blip from a breach that began late.
     fn ends_badly(&self, track: &Track<'_>) -> Option<String> {
-        let last = track
-            .recent
-            .back()
-            .filter(|sample| sample.verdict == Verdict::Breach)?;
+        let last = track.recent.back().filter(|sample| sample.verdict == Verdict::Breach)?;
         let waits = self.watch.last_end(self.plan) > self.latest;
         waits.then(|| format!("{} ends with {}", track.name, last.message))
     }
 
     fn all_missing(&self) -> String {
-        self.enforced()
-            .filter_map(|track| self.missing(track))
-            .collect::<Vec<_>>()
-            .join(", ")
+        self.enforced().filter_map(|track| self.missing(track)).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -255,13 +226,11 @@ impl<'a> Track<'a> {
         let (bad, of) = (breaching().count(), fresh().count());
         let last = breaching().next_back()?;
         let message = || format!("{} {} in {bad} of the last {of} samples", self.name, last.message);
-        u32::try_from(bad)
-            .is_ok_and(|bad| bad >= self.rule.samples)
-            .then(|| Assessment::Breach {
-                metric: self.name.to_owned(),
-                at,
-                message: message(),
-            })
+        u32::try_from(bad).is_ok_and(|bad| bad >= self.rule.samples).then(|| Assessment::Breach {
+            metric: self.name.to_owned(),
+            at,
+            message: message(),
+        })
     }
 }
 

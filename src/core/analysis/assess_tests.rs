@@ -18,10 +18,7 @@ fn short() -> AnalysisPlan {
         window: seconds(150),
         min_samples: 5,
         max_extension: seconds(75),
-        on_unknown: OnUnknown {
-            action: UnknownAction::Pause,
-            after: seconds(60),
-        },
+        on_unknown: OnUnknown { action: UnknownAction::Pause, after: seconds(60) },
         ..plan()
     }
 }
@@ -91,11 +88,7 @@ fn histories_have_their_assessments() {
 fn a_decision_holds_whatever_comes_later() {
     let check = |decided: &str, later: &str| {
         assert!(of(&short(), decided).is_final(), "{decided}");
-        assert_eq!(
-            of(&short(), &format!("{decided}{later}")),
-            of(&short(), decided),
-            "{decided} {later}"
-        );
+        assert_eq!(of(&short(), &format!("{decided}{later}")), of(&short(), decided), "{decided} {later}");
     };
     check("BBB", "PPPPPPP");
     check("PBPBPB", "NNNNNNNNN");
@@ -110,14 +103,8 @@ fn a_breach_names_value_limit_and_count() {
         at: at(seconds),
         message: message.to_owned(),
     };
-    assert_eq!(
-        of(&plan(), "PPBBPB"),
-        expected("error-rate 0.41 > 0.05 in 3 of the last 5 samples", 90)
-    );
-    assert_eq!(
-        of(&plan(), "BBB"),
-        expected("error-rate 0.41 > 0.05 in 3 of the last 3 samples", 45)
-    );
+    assert_eq!(of(&plan(), "PPBBPB"), expected("error-rate 0.41 > 0.05 in 3 of the last 5 samples", 90));
+    assert_eq!(of(&plan(), "BBB"), expected("error-rate 0.41 > 0.05 in 3 of the last 3 samples", 45));
 }
 
 #[test]
@@ -125,13 +112,8 @@ fn old_samples_do_not_count() {
     // 2 x 5 x 15 s = 150 s after the first sample a third one still completes the breach, later not.
     let check = |unknown: usize, expected: &str| {
         let letters = format!("BB{}B", "L".repeat(unknown));
-        let lenient = AnalysisPlan {
-            on_unknown: OnUnknown {
-                after: seconds(9000),
-                ..plan().on_unknown
-            },
-            ..plan()
-        };
+        let lenient =
+            AnalysisPlan { on_unknown: OnUnknown { after: seconds(9000), ..plan().on_unknown }, ..plan() };
         assert_eq!(kind(&of(&lenient, &letters)), expected, "{letters}");
     };
     check(8, "Breach");
@@ -140,10 +122,7 @@ fn old_samples_do_not_count() {
 
 #[test]
 fn warmup_is_recorded_but_not_judged() {
-    let warm = AnalysisPlan {
-        warmup: seconds(45),
-        ..short()
-    };
+    let warm = AnalysisPlan { warmup: seconds(45), ..short() };
     let check = |letters: &str, expected: &str| assert_eq!(kind(&of(&warm, letters)), expected, "{letters}");
     // The samples at 15 and 30 s fall into the warm-up, that at 45 s does not.
     check("BBBB", "Continue");
@@ -155,41 +134,18 @@ fn warmup_is_recorded_but_not_judged() {
 
 #[test]
 fn a_metric_may_have_a_rule_of_its_own() {
-    let metric = MetricPlan {
-        breach: Some(BreachRule { samples: 1, of: 1 }),
-        ..error_rate()
-    };
-    let strict = AnalysisPlan {
-        metrics: vec![metric],
-        ..plan()
-    };
+    let metric = MetricPlan { breach: Some(BreachRule { samples: 1, of: 1 }), ..error_rate() };
+    let strict = AnalysisPlan { metrics: vec![metric], ..plan() };
     assert_eq!(kind(&of(&strict, "PB")), "Breach");
 }
 
 #[test]
 fn unknown_follows_its_policy() {
     let check = |action: UnknownAction, letters: &str, expected: &str| {
-        let plan = AnalysisPlan {
-            on_unknown: OnUnknown {
-                action,
-                after: seconds(60),
-            },
-            ..short()
-        };
+        let plan = AnalysisPlan { on_unknown: OnUnknown { action, after: seconds(60) }, ..short() };
         let assessment = of(&plan, letters);
-        assert_eq!(
-            kind(&assessment),
-            expected,
-            "{action:?} {letters}: {assessment:?}"
-        );
-        if let Assessment::Unknown {
-            action: said,
-            since,
-            message,
-            next,
-            ..
-        } = assessment
-        {
+        assert_eq!(kind(&assessment), expected, "{action:?} {letters}: {assessment:?}");
+        if let Assessment::Unknown { action: said, since, message, next, .. } = assessment {
             assert_eq!((said, since, next), (action, at(15), at(95)));
             assert!(message.contains("error-rate is unknown since"), "{message}");
             assert!(message.ends_with(": no data"), "{message}");
@@ -207,35 +163,20 @@ fn unknown_follows_its_policy() {
 fn the_next_sample_is_named() {
     assert_eq!(of(&short(), ""), Assessment::Continue { next: at(20) });
     assert_eq!(of(&short(), "PP"), Assessment::Continue { next: at(50) });
-    let Assessment::Extend { next, until, message } = of(&short(), "PNNNPNNNPN") else {
-        panic!()
-    };
+    let Assessment::Extend { next, until, message } = of(&short(), "PNNNPNNNPN") else { panic!() };
     assert_eq!((next, until), (at(170), at(225)));
     assert_eq!(message, "error-rate has 3 of 5 judged samples");
 }
 
 fn two_metrics(second: Mode) -> AnalysisPlan {
-    let latency = MetricPlan {
-        name: "latency".to_owned(),
-        mode: second,
-        ..error_rate()
-    };
-    AnalysisPlan {
-        metrics: vec![error_rate(), latency],
-        ..short()
-    }
+    let latency = MetricPlan { name: "latency".to_owned(), mode: second, ..error_rate() };
+    AnalysisPlan { metrics: vec![error_rate(), latency], ..short() }
 }
 
 /// Samples of both metrics, one string of letters each.
 fn both(first: &str, second: &str) -> Vec<Sample> {
-    let rename = |sample: Sample| Sample {
-        metric: "latency".to_owned(),
-        ..sample
-    };
-    samples(first)
-        .into_iter()
-        .chain(samples(second).into_iter().map(rename))
-        .collect()
+    let rename = |sample: Sample| Sample { metric: "latency".to_owned(), ..sample };
+    samples(first).into_iter().chain(samples(second).into_iter().map(rename)).collect()
 }
 
 #[test]
@@ -243,11 +184,7 @@ fn every_metric_decides_for_itself() {
     let check = |mode: Mode, first: &str, second: &str, expected: &str| {
         let samples = both(first, second);
         let assessment = assess(&two_metrics(mode), &Watch::completed(at(0)), &samples, at(9999));
-        assert_eq!(
-            kind(&assessment),
-            expected,
-            "{first} {second} {mode:?}: {assessment:?}"
-        );
+        assert_eq!(kind(&assessment), expected, "{first} {second} {mode:?}: {assessment:?}");
     };
     let good = "PPPPPPPPPP";
     check(Mode::Enforce, good, good, "Passed");
@@ -271,25 +208,14 @@ fn while_steps_still_run_there_is_no_pass_but_there_is_a_breach() {
     check(&"P".repeat(40), "Continue");
     check(&format!("{}BBB", "P".repeat(40)), "Breach");
     // What was seen before the window began does not count for it.
-    let watch = Watch {
-        applied_at: at(0),
-        completed_at: Some(at(150)),
-    };
+    let watch = Watch { applied_at: at(0), completed_at: Some(at(150)) };
     let assessment = assess(&short(), &watch, &samples("PPPPPPPPPPNNNPNNNPNN"), at(9999));
     assert_eq!(kind(&assessment), "Extend");
 }
 
 #[test]
 fn samples_from_the_future_are_not_there_yet() {
-    assert_eq!(
-        kind(&assess(
-            &short(),
-            &Watch::completed(at(0)),
-            &samples("PPBBB"),
-            at(60)
-        )),
-        "Continue"
-    );
+    assert_eq!(kind(&assess(&short(), &Watch::completed(at(0)), &samples("PPBBB"), at(60))), "Continue");
 }
 
 fn letters(alphabet: &'static str, max: usize) -> impl Strategy<Value = String> {
@@ -373,8 +299,5 @@ proptest! {
 #[test]
 fn a_sample_of_another_plan_is_ignored() {
     let foreign = [15, 30, 45].map(|at| sample("unknown-metric", at, Verdict::Breach));
-    assert_eq!(
-        kind(&assess(&short(), &Watch::completed(at(0)), &foreign, at(9999))),
-        "Continue"
-    );
+    assert_eq!(kind(&assess(&short(), &Watch::completed(at(0)), &foreign, at(9999))), "Continue");
 }

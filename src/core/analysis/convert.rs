@@ -35,20 +35,13 @@ impl TryFrom<&api::Analysis> for AnalysisPlan {
                 after: time(&mut reader, "onUnknown.after", &spec.on_unknown.after),
             },
             args: spec.args.clone().into_iter().collect(),
-            metrics: (0..)
-                .zip(&spec.metrics)
-                .map(|(index, metric)| reader.metric(index, metric))
-                .collect(),
+            metrics: (0..).zip(&spec.metrics).map(|(index, metric)| reader.metric(index, metric)).collect(),
         };
         // What was not read was replaced: only a plan of what was written is worth checking as a whole.
         if reader.problems.is_empty() {
             reader.problems = plan.validate();
         }
-        if reader.problems.is_empty() {
-            Ok(plan)
-        } else {
-            Err(reader.problems)
-        }
+        if reader.problems.is_empty() { Ok(plan) } else { Err(reader.problems) }
     }
 }
 
@@ -96,10 +89,7 @@ impl Reader {
 
 impl From<api::Breach> for BreachRule {
     fn from(breach: api::Breach) -> Self {
-        Self {
-            samples: breach.samples,
-            of: breach.of,
-        }
+        Self { samples: breach.samples, of: breach.of }
     }
 }
 
@@ -174,10 +164,7 @@ mod tests {
         spec.on_unknown.after = "5 minutes".into();
         spec.metrics[0].query = "up{".to_owned() + "{ nmae }}";
         spec.metrics[0].threshold.max = Some("NaN".into());
-        spec.metrics[0].guard = Some(api::MetricGuard {
-            query: "{{".to_owned(),
-            min: "much".into(),
-        });
+        spec.metrics[0].guard = Some(api::MetricGuard { query: "{{".to_owned(), min: "much".into() });
         let problems = AnalysisPlan::try_from(&spec).unwrap_err();
         let fields: Vec<_> = problems.iter().map(|problem| problem.field.as_str()).collect();
         assert_eq!(

@@ -31,10 +31,7 @@ pub(super) fn error_rate() -> MetricPlan {
         range: Some(Duration::from_mins(1)),
         reduce: Reduce::None,
         on_no_data: OnNoData::Unknown,
-        threshold: Threshold {
-            min: None,
-            max: Some(decimal("0.05")),
-        },
+        threshold: Threshold { min: None, max: Some(decimal("0.05")) },
         guard: None,
         mode: Mode::Enforce,
         breach: None,
@@ -52,10 +49,7 @@ pub(super) fn plan() -> AnalysisPlan {
         max_extension: seconds(900),
         ingest_delay: seconds(5),
         breach: BreachRule { samples: 3, of: 5 },
-        on_unknown: OnUnknown {
-            action: UnknownAction::Pause,
-            after: seconds(300),
-        },
+        on_unknown: OnUnknown { action: UnknownAction::Pause, after: seconds(300) },
         args: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
         metrics: vec![error_rate()],
     }
@@ -69,13 +63,7 @@ pub(super) fn sample(metric: &str, seconds: u64, verdict: Verdict) -> Sample {
         Verdict::LowTraffic => (Some(0.01), "too little traffic: 0 < 1"),
         Verdict::Error => (None, "could not reach the provider"),
     };
-    Sample {
-        metric: metric.to_owned(),
-        at: at(seconds),
-        value,
-        verdict,
-        message: message.to_owned(),
-    }
+    Sample { metric: metric.to_owned(), at: at(seconds), value, verdict, message: message.to_owned() }
 }
 
 /// Returns samples of `error-rate` at the first ticks, one per letter: P(ass), B(reach), N(oData),

@@ -23,10 +23,7 @@ pub struct DecimalError(String);
 impl Decimal {
     /// Makes a decimal of a text that was read already.
     pub(super) fn of(text: &str, value: f64) -> Self {
-        Self {
-            text: text.to_owned(),
-            value,
-        }
+        Self { text: text.to_owned(), value }
     }
 
     /// Returns the value.
@@ -41,10 +38,7 @@ impl FromStr for Decimal {
     fn from_str(text: &str) -> Result<Self, DecimalError> {
         // `f64` also reads "inf", "NaN" and rounds "1e999" to infinity: none of them is a limit.
         match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(Self {
-                text: text.to_owned(),
-                value,
-            }),
+            Ok(value) if value.is_finite() => Ok(Self { text: text.to_owned(), value }),
             _ => Err(DecimalError(text.chars().take(40).collect())),
         }
     }
@@ -142,18 +136,7 @@ mod tests {
             assert_eq!(decimal.to_string(), good);
             assert_eq!(serde_json::to_value(&decimal).unwrap(), good);
         }
-        for bad in [
-            "",
-            " 1",
-            "NaN",
-            "nan",
-            "inf",
-            "-Infinity",
-            "1e999",
-            "0,05",
-            "5%",
-            "0x10",
-        ] {
+        for bad in ["", " 1", "NaN", "nan", "inf", "-Infinity", "1e999", "0,05", "5%", "0x10"] {
             assert!(bad.parse::<Decimal>().is_err(), "{bad:?}");
             assert!(serde_json::from_value::<Decimal>(bad.into()).is_err(), "{bad:?}");
         }
@@ -178,11 +161,7 @@ mod tests {
     #[test]
     fn durations_are_promql_and_never_zero() {
         let check = |millis: u64, expected: &str| {
-            assert_eq!(
-                format_duration(Duration::from_millis(millis)),
-                expected,
-                "{millis} ms"
-            );
+            assert_eq!(format_duration(Duration::from_millis(millis)), expected, "{millis} ms");
         };
         check(0, "1s");
         check(999, "1s");

@@ -169,10 +169,7 @@ impl Threshold {
         if let Some(max) = self.max.as_ref().filter(|max| value > max.value()) {
             return Some(broken(max, ">"));
         }
-        self.min
-            .as_ref()
-            .filter(|min| value < min.value())
-            .map(|min| broken(min, "<"))
+        self.min.as_ref().filter(|min| value < min.value()).map(|min| broken(min, "<"))
     }
 }
 
@@ -196,9 +193,7 @@ impl AnalysisPlan {
     pub fn hash(&self) -> Result<String, serde_json::Error> {
         // Fields have a fixed order, and the only map is sorted: the text is canonical.
         let digest = Sha256::digest(serde_json::to_vec(self)?);
-        let hex = digest
-            .iter()
-            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let hex = digest.iter().fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         Ok(format!("sha256:{hex}"))
     }
 
@@ -216,10 +211,7 @@ impl AnalysisPlan {
     /// decide: a value just beyond its limit has to fill the whole range first.
     pub fn worst_detection(&self, scrape_interval: Duration) -> Duration {
         let enforced = self.metrics.iter().filter(|metric| metric.mode == Mode::Enforce);
-        enforced
-            .map(|metric| self.detection(metric, scrape_interval, 1.0))
-            .max()
-            .unwrap_or_default()
+        enforced.map(|metric| self.detection(metric, scrape_interval, 1.0)).max().unwrap_or_default()
     }
 
     /// Returns how long `metric` takes to notice a fault that lifts the value from `base` to `bad`: the
@@ -236,11 +228,7 @@ impl AnalysisPlan {
         let max = max.as_ref().filter(|max| bad > max.value());
         let limit = max.or(min.as_ref().filter(|min| bad < min.value()))?;
         let share = (limit.value() - base) / (bad - base);
-        Some(self.detection(
-            metric,
-            scrape_interval,
-            if share.is_finite() { share } else { 1.0 },
-        ))
+        Some(self.detection(metric, scrape_interval, if share.is_finite() { share } else { 1.0 }))
     }
 
     fn detection(&self, metric: &MetricPlan, scrape_interval: Duration, share: f64) -> Duration {
@@ -299,15 +287,8 @@ mod tests {
     #[test]
     fn violations_quote_value_and_limit() {
         let check = |min: Option<&str>, max: Option<&str>, value: f64, expected: Option<&str>| {
-            let threshold = Threshold {
-                min: min.map(decimal),
-                max: max.map(decimal),
-            };
-            assert_eq!(
-                threshold.violation(value).as_deref(),
-                expected,
-                "{threshold} of {value}"
-            );
+            let threshold = Threshold { min: min.map(decimal), max: max.map(decimal) };
+            assert_eq!(threshold.violation(value).as_deref(), expected, "{threshold} of {value}");
         };
         check(None, Some("0.05"), 0.41, Some("0.41 > 0.05"));
         check(None, Some("0.05"), 0.05, None);
@@ -322,22 +303,13 @@ mod tests {
     #[test]
     fn detection_follows_the_formula() {
         let seconds = Duration::from_secs;
-        let plan = AnalysisPlan {
-            warmup: seconds(0),
-            ..plan()
-        };
+        let plan = AnalysisPlan { warmup: seconds(0), ..plan() };
         // scrape 10 + range 60 + 3 x 15 + ingest delay 5
         assert_eq!(plan.worst_detection(seconds(10)), seconds(120));
         // (0.05 - 0) / (0.5 - 0) of the range
-        assert_eq!(
-            plan.detection_of(&error_rate(), seconds(10), 0.0, 0.5),
-            Some(seconds(10 + 6 + 45 + 5))
-        );
+        assert_eq!(plan.detection_of(&error_rate(), seconds(10), 0.0, 0.5), Some(seconds(10 + 6 + 45 + 5)));
         assert_eq!(plan.detection_of(&error_rate(), seconds(10), 0.0, 0.01), None);
-        let warm = AnalysisPlan {
-            warmup: seconds(100),
-            ..plan
-        };
+        let warm = AnalysisPlan { warmup: seconds(100), ..plan };
         assert_eq!(warm.worst_detection(seconds(10)), seconds(150));
     }
 }

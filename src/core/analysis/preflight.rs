@@ -71,11 +71,7 @@ pub fn preflight(
     let mut problems = Vec::new();
     for metric in &plan.metrics {
         let mut report = |kind, message| {
-            problems.push(ProviderProblem {
-                metric: metric.name.clone(),
-                kind,
-                message,
-            });
+            problems.push(ProviderProblem { metric: metric.name.clone(), kind, message });
         };
         if let Some((kind, message)) = short_range(metric, scrape_interval(&metric.provider)) {
             report(kind, message);
@@ -106,21 +102,12 @@ pub fn preflight(
 /// that, so it does not start.
 pub fn baseline_unhealthy(plan: &AnalysisPlan, readings: &[MetricReading]) -> Option<String> {
     let no_baseline = Baseline::default();
-    let unhealthy = plan
-        .metrics
-        .iter()
-        .filter(|metric| metric.mode == Mode::Enforce)
-        .filter_map(|metric| {
-            let reading = readings.iter().find(|reading| reading.metric == metric.name)?;
-            let sample = judge(
-                metric,
-                &Tick::before(plan, jiff::Timestamp::UNIX_EPOCH),
-                reading,
-                &no_baseline,
-            );
-            let breach = sample.verdict == Verdict::Breach;
-            breach.then(|| format!("{} {}", metric.name, sample.message))
-        });
+    let unhealthy = plan.metrics.iter().filter(|metric| metric.mode == Mode::Enforce).filter_map(|metric| {
+        let reading = readings.iter().find(|reading| reading.metric == metric.name)?;
+        let sample = judge(metric, &Tick::before(plan, jiff::Timestamp::UNIX_EPOCH), reading, &no_baseline);
+        let breach = sample.verdict == Verdict::Breach;
+        breach.then(|| format!("{} {}", metric.name, sample.message))
+    });
     let unhealthy: Vec<_> = unhealthy.collect();
     (!unhealthy.is_empty()).then(|| unhealthy.join(", "))
 }
@@ -156,15 +143,11 @@ fn unusable(reading: &Reading, reduce: Reduce) -> Option<(ProblemKind, String)> 
         )),
         Reading::Many(values) => Some((
             ProblemKind::SeveralValues,
-            format!(
-                "the query gives {} values; aggregate them in the query or set reduce",
-                values.len()
-            ),
+            format!("the query gives {} values; aggregate them in the query or set reduce", values.len()),
         )),
-        Reading::Partial(warnings) => Some((
-            ProblemKind::BadAnswer,
-            format!("the answer is incomplete: {warnings}"),
-        )),
+        Reading::Partial(warnings) => {
+            Some((ProblemKind::BadAnswer, format!("the answer is incomplete: {warnings}")))
+        }
         Reading::Error(failure, message) => Some((kind_of(*failure), message.clone())),
     }
 }
@@ -187,14 +170,8 @@ mod tests {
     use super::*;
 
     fn guarded() -> MetricPlan {
-        let guard = Guard {
-            query: template("sum(rate(all[1m]))"),
-            min: decimal("1"),
-        };
-        MetricPlan {
-            guard: Some(guard),
-            ..error_rate()
-        }
+        let guard = Guard { query: template("sum(rate(all[1m]))"), min: decimal("1") };
+        MetricPlan { guard: Some(guard), ..error_rate() }
     }
 
     fn problems(
@@ -203,15 +180,8 @@ mod tests {
         guard: Option<Reading>,
         scrape: u64,
     ) -> Vec<ProviderProblem> {
-        let readings = [MetricReading {
-            metric: metric.name.clone(),
-            value,
-            guard,
-        }];
-        let plan = AnalysisPlan {
-            metrics: vec![metric],
-            ..plan()
-        };
+        let readings = [MetricReading { metric: metric.name.clone(), value, guard }];
+        let plan = AnalysisPlan { metrics: vec![metric], ..plan() };
         preflight(&plan, &readings, |provider| {
             (provider == "prometheus").then_some(Duration::from_secs(scrape))
         })
@@ -221,10 +191,8 @@ mod tests {
     fn every_answer_but_one_number_is_a_problem() {
         let check = |value: Reading, expected: Option<ProblemKind>| {
             let text = format!("{value:?}");
-            let kinds: Vec<_> = problems(error_rate(), value, None, 15)
-                .iter()
-                .map(|found| found.kind)
-                .collect();
+            let kinds: Vec<_> =
+                problems(error_rate(), value, None, 15).iter().map(|found| found.kind).collect();
             assert_eq!(kinds, Vec::from_iter(expected), "{text}");
         };
         let error = |failure| Reading::Error(failure, "said so".to_owned());
@@ -234,10 +202,7 @@ mod tests {
         check(Reading::Value(f64::NAN), Some(ProblemKind::NotANumber));
         check(Reading::Value(f64::INFINITY), Some(ProblemKind::NotANumber));
         check(Reading::Many(vec![1.0, 2.0]), Some(ProblemKind::SeveralValues));
-        check(
-            Reading::Partial("store down".to_owned()),
-            Some(ProblemKind::BadAnswer),
-        );
+        check(Reading::Partial("store down".to_owned()), Some(ProblemKind::BadAnswer));
         check(error(Failure::Unreachable), Some(ProblemKind::Unreachable));
         check(error(Failure::Unauthorized), Some(ProblemKind::Unauthorized));
         check(error(Failure::QueryInvalid), Some(ProblemKind::QueryInvalid));
@@ -246,10 +211,7 @@ mod tests {
 
     #[test]
     fn several_values_are_fine_where_they_are_reduced() {
-        let metric = MetricPlan {
-            reduce: Reduce::Max,
-            ..error_rate()
-        };
+        let metric = MetricPlan { reduce: Reduce::Max, ..error_rate() };
         assert_eq!(problems(metric, Reading::Many(vec![1.0, 2.0]), None, 15), []);
     }
 
@@ -263,10 +225,7 @@ mod tests {
             "metric error-rate: range 1m is shorter than four scrape intervals of provider prometheus; \
              set at least 64s"
         );
-        let elsewhere = MetricPlan {
-            provider: "unknown".to_owned(),
-            ..error_rate()
-        };
+        let elsewhere = MetricPlan { provider: "unknown".to_owned(), ..error_rate() };
         assert_eq!(problems(elsewhere, Reading::Value(0.0), None, 16), []);
     }
 
@@ -274,69 +233,37 @@ mod tests {
     fn the_guard_is_looked_at_too() {
         let check = |value: Reading, guard: Option<Reading>, expected: &[ProblemKind]| {
             let text = format!("{value:?} guarded by {guard:?}");
-            let kinds: Vec<_> = problems(guarded(), value, guard, 15)
-                .iter()
-                .map(|found| found.kind)
-                .collect();
+            let kinds: Vec<_> =
+                problems(guarded(), value, guard, 15).iter().map(|found| found.kind).collect();
             assert_eq!(kinds, expected, "{text}");
         };
         check(Reading::Value(0.0), Some(Reading::Value(5.0)), &[]);
         check(Reading::Value(0.0), Some(Reading::Empty), &[ProblemKind::NoValue]);
-        check(
-            Reading::Value(0.0),
-            Some(Reading::Many(vec![])),
-            &[ProblemKind::SeveralValues],
-        );
+        check(Reading::Value(0.0), Some(Reading::Many(vec![])), &[ProblemKind::SeveralValues]);
         check(Reading::Value(0.0), None, &[ProblemKind::Unreachable]);
         check(Reading::NaN, Some(Reading::Value(0.0)), &[]);
-        check(
-            Reading::NaN,
-            Some(Reading::Value(5.0)),
-            &[ProblemKind::NotANumber],
-        );
+        check(Reading::NaN, Some(Reading::Value(5.0)), &[ProblemKind::NotANumber]);
         check(Reading::Empty, Some(Reading::Value(0.0)), &[ProblemKind::NoValue]);
     }
 
     #[test]
     fn a_metric_that_nobody_asked_is_a_problem() {
-        assert_eq!(
-            preflight(&plan(), &[], |_| None)[0].kind,
-            ProblemKind::Unreachable
-        );
+        assert_eq!(preflight(&plan(), &[], |_| None)[0].kind, ProblemKind::Unreachable);
     }
 
     #[test]
     fn what_is_bad_already_is_said() {
         let check = |metric: MetricPlan, value: Reading, guard: Option<Reading>, expected: Option<&str>| {
             let text = format!("{value:?}");
-            let readings = [MetricReading {
-                metric: metric.name.clone(),
-                value,
-                guard,
-            }];
-            let plan = AnalysisPlan {
-                metrics: vec![metric],
-                ..plan()
-            };
-            assert_eq!(
-                baseline_unhealthy(&plan, &readings).as_deref(),
-                expected,
-                "{text}"
-            );
+            let readings = [MetricReading { metric: metric.name.clone(), value, guard }];
+            let plan = AnalysisPlan { metrics: vec![metric], ..plan() };
+            assert_eq!(baseline_unhealthy(&plan, &readings).as_deref(), expected, "{text}");
         };
         let bad = || Reading::Value(0.41);
         check(error_rate(), bad(), None, Some("error-rate 0.41 > 0.05"));
         check(error_rate(), Reading::Value(0.05), None, None);
         check(error_rate(), Reading::Empty, None, None);
-        check(
-            MetricPlan {
-                mode: Mode::DryRun,
-                ..error_rate()
-            },
-            bad(),
-            None,
-            None,
-        );
+        check(MetricPlan { mode: Mode::DryRun, ..error_rate() }, bad(), None, None);
         check(guarded(), bad(), Some(Reading::Value(0.0)), None);
     }
 }

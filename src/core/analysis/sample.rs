@@ -125,9 +125,7 @@ impl Baseline {
                 _ => None,
             }
         };
-        Self {
-            values: readings.iter().filter_map(value_of).collect(),
-        }
+        Self { values: readings.iter().filter_map(value_of).collect() }
     }
 
     /// Returns whether the metric had data.
@@ -151,11 +149,7 @@ pub fn judge(metric: &MetricPlan, tick: &Tick, reading: &MetricReading, baseline
     let absence_counts = metric.on_no_data == OnNoData::Breach
         && baseline.had_data(&metric.name)
         && tick.has_whole_range(metric);
-    let absent = if absence_counts {
-        Verdict::Breach
-    } else {
-        Verdict::NoData
-    };
+    let absent = if absence_counts { Verdict::Breach } else { Verdict::NoData };
     let (value, verdict, message) = match (traffic(metric, reading), measure(&reading.value, metric.reduce)) {
         (_, Measured::Error(message)) | (Traffic::Error(message), _) => (None, Verdict::Error, message),
         (Traffic::Low(message), measured) => (measured.value(), Verdict::LowTraffic, message),
@@ -166,13 +160,7 @@ pub fn judge(metric: &MetricPlan, tick: &Tick, reading: &MetricReading, baseline
             None => (Some(value), Verdict::Pass, String::new()),
         },
     };
-    Sample {
-        metric: metric.name.clone(),
-        at: tick.at,
-        value,
-        verdict,
-        message,
-    }
+    Sample { metric: metric.name.clone(), at: tick.at, value, verdict, message }
 }
 
 /// Returns whether the guard of `metric`, if it has one, finds too little traffic.
@@ -184,10 +172,7 @@ fn traffic(metric: &MetricPlan, reading: &MetricReading) -> Traffic {
     let Some(guard) = &metric.guard else {
         return Traffic::Enough;
     };
-    let measured = reading
-        .guard
-        .as_ref()
-        .map(|reading| measure(reading, Reduce::None));
+    let measured = reading.guard.as_ref().map(|reading| measure(reading, Reduce::None));
     match measured {
         None => Traffic::Error("the guard was not asked".to_owned()),
         Some(Measured::Error(message)) => Traffic::Error(format!("guard: {message}")),
@@ -218,9 +203,7 @@ fn reduced(values: &[f64], reduce: Reduce) -> Measured {
     match reduce {
         Reduce::None => {
             let count = values.len();
-            Measured::Error(format!(
-                "{count} series instead of one; aggregate in the query or set reduce"
-            ))
+            Measured::Error(format!("{count} series instead of one; aggregate in the query or set reduce"))
         }
         Reduce::Max => Measured::of(extreme(f64::max)),
         Reduce::Min => Measured::of(extreme(f64::min)),
@@ -233,11 +216,7 @@ fn reduced(values: &[f64], reduce: Reduce) -> Measured {
 
 impl Measured {
     fn of(value: f64) -> Self {
-        if value.is_nan() {
-            Self::NoData("not a number")
-        } else {
-            Self::Value(value)
-        }
+        if value.is_nan() { Self::NoData("not a number") } else { Self::Value(value) }
     }
 
     fn value(&self) -> Option<f64> {
@@ -259,18 +238,11 @@ mod tests {
     use super::*;
 
     fn reading(value: Reading, guard: Option<Reading>) -> MetricReading {
-        MetricReading {
-            metric: "error-rate".to_owned(),
-            value,
-            guard,
-        }
+        MetricReading { metric: "error-rate".to_owned(), value, guard }
     }
 
     fn tick(elapsed: u64) -> Tick {
-        Tick {
-            at: at(elapsed),
-            elapsed: Duration::from_secs(elapsed),
-        }
+        Tick { at: at(elapsed), elapsed: Duration::from_secs(elapsed) }
     }
 
     fn judged(metric: &MetricPlan, reading: &MetricReading) -> (Option<f64>, Verdict, String) {
@@ -293,28 +265,13 @@ mod tests {
         check(Reading::Value(0.01), Some(0.01), Verdict::Pass, "");
         check(Reading::Value(0.05), Some(0.05), Verdict::Pass, "");
         check(Reading::Value(0.41), Some(0.41), Verdict::Breach, "0.41 > 0.05");
-        check(
-            Reading::Value(f64::INFINITY),
-            Some(f64::INFINITY),
-            Verdict::Breach,
-            "+Inf > 0.05",
-        );
-        check(
-            Reading::Value(f64::NEG_INFINITY),
-            Some(f64::NEG_INFINITY),
-            Verdict::Pass,
-            "",
-        );
+        check(Reading::Value(f64::INFINITY), Some(f64::INFINITY), Verdict::Breach, "+Inf > 0.05");
+        check(Reading::Value(f64::NEG_INFINITY), Some(f64::NEG_INFINITY), Verdict::Pass, "");
         check(Reading::Value(f64::NAN), None, Verdict::NoData, "not a number");
         check(Reading::NaN, None, Verdict::NoData, "not a number");
         check(Reading::Empty, None, Verdict::NoData, "no data");
         check(Reading::Many(vec![0.0, 0.0]), None, Verdict::Error, "2 series");
-        check(
-            Reading::Partial("store down".to_owned()),
-            None,
-            Verdict::Error,
-            "store down",
-        );
+        check(Reading::Partial("store down".to_owned()), None, Verdict::Error, "store down");
         check(unreachable(), None, Verdict::Error, "no route");
     }
 
@@ -322,10 +279,7 @@ mod tests {
     fn several_series_are_reduced_as_promql_does() {
         let (nan, inf) = (f64::NAN, f64::INFINITY);
         let check = |reduce: Reduce, values: &[f64], expected: Option<f64>| {
-            let metric = MetricPlan {
-                reduce,
-                ..error_rate()
-            };
+            let metric = MetricPlan { reduce, ..error_rate() };
             let actual = judged(&metric, &reading(Reading::Many(values.to_vec()), None)).0;
             assert_eq!(actual, expected, "{reduce:?} of {values:?}");
         };
@@ -342,59 +296,23 @@ mod tests {
 
     #[test]
     fn the_guard_decides_whether_there_is_enough_to_judge() {
-        let guard = Guard {
-            query: template("sum(rate(all[1m]))"),
-            min: decimal("1"),
-        };
-        let metric = MetricPlan {
-            guard: Some(guard),
-            ..error_rate()
-        };
+        let guard = Guard { query: template("sum(rate(all[1m]))"), min: decimal("1") };
+        let metric = MetricPlan { guard: Some(guard), ..error_rate() };
         let check = |value: Reading, guard: Option<Reading>, verdict: Verdict, message: &str| {
             let reading = reading(value, guard);
             let actual = judged(&metric, &reading);
             assert_eq!(actual.1, verdict, "{reading:?}");
             assert!(actual.2.contains(message), "{reading:?}: {}", actual.2);
         };
-        check(
-            Reading::Value(0.5),
-            Some(Reading::Value(0.2)),
-            Verdict::LowTraffic,
-            "0.2 < 1",
-        );
-        check(
-            Reading::NaN,
-            Some(Reading::Value(0.0)),
-            Verdict::LowTraffic,
-            "0 < 1",
-        );
-        check(
-            Reading::Value(0.5),
-            Some(Reading::Value(1.0)),
-            Verdict::Breach,
-            "0.5 > 0.05",
-        );
+        check(Reading::Value(0.5), Some(Reading::Value(0.2)), Verdict::LowTraffic, "0.2 < 1");
+        check(Reading::NaN, Some(Reading::Value(0.0)), Verdict::LowTraffic, "0 < 1");
+        check(Reading::Value(0.5), Some(Reading::Value(1.0)), Verdict::Breach, "0.5 > 0.05");
         check(Reading::Value(0.0), Some(Reading::Value(9.0)), Verdict::Pass, "");
-        check(
-            Reading::Value(0.5),
-            Some(Reading::Empty),
-            Verdict::NoData,
-            "guard",
-        );
+        check(Reading::Value(0.5), Some(Reading::Empty), Verdict::NoData, "guard");
         check(Reading::Value(0.5), Some(Reading::NaN), Verdict::NoData, "guard");
-        check(
-            Reading::Value(0.5),
-            Some(unreachable()),
-            Verdict::Error,
-            "guard: no route",
-        );
+        check(Reading::Value(0.5), Some(unreachable()), Verdict::Error, "guard: no route");
         check(Reading::Value(0.5), None, Verdict::Error, "guard");
-        check(
-            unreachable(),
-            Some(Reading::Value(0.0)),
-            Verdict::Error,
-            "no route",
-        );
+        check(unreachable(), Some(Reading::Value(0.0)), Verdict::Error, "no route");
     }
 
     #[test]
@@ -402,20 +320,13 @@ mod tests {
         let had_data = Baseline::capture(&plan(), &[reading(Reading::Value(0.0), None)]);
         let never = Baseline::capture(&plan(), &[reading(Reading::Empty, None)]);
         let check = |on_no_data: OnNoData, baseline: &Baseline, elapsed: u64, verdict: Verdict| {
-            let metric = MetricPlan {
-                on_no_data,
-                ..error_rate()
-            };
+            let metric = MetricPlan { on_no_data, ..error_rate() };
             for absent in [Reading::Empty, Reading::NaN] {
                 let sample = judge(&metric, &tick(elapsed), &reading(absent, None), baseline);
                 assert_eq!(sample.verdict, verdict, "{on_no_data:?} after {elapsed} s");
             }
             let error = judge(&metric, &tick(elapsed), &reading(unreachable(), None), baseline);
-            assert_eq!(
-                error.verdict,
-                Verdict::Error,
-                "an unreachable provider is never absence"
-            );
+            assert_eq!(error.verdict, Verdict::Error, "an unreachable provider is never absence");
         };
         check(OnNoData::Unknown, &had_data, 90, Verdict::NoData);
         check(OnNoData::Breach, &never, 90, Verdict::NoData);
@@ -425,13 +336,7 @@ mod tests {
 
     #[test]
     fn infinite_samples_survive_the_ledger() {
-        for value in [
-            Some(f64::INFINITY),
-            Some(f64::NEG_INFINITY),
-            Some(0.41),
-            Some(3.0),
-            None,
-        ] {
+        for value in [Some(f64::INFINITY), Some(f64::NEG_INFINITY), Some(0.41), Some(3.0), None] {
             let sample = Sample {
                 metric: "m".to_owned(),
                 at: at(15),

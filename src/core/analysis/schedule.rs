@@ -33,24 +33,17 @@ pub struct Tick {
 impl Watch {
     /// Returns the watch of a run that was applied at once.
     pub fn completed(at: Timestamp) -> Self {
-        Self {
-            applied_at: at,
-            completed_at: Some(at),
-        }
+        Self { applied_at: at, completed_at: Some(at) }
     }
 
     /// Returns the watch of a run that is still being applied.
     pub fn running(applied_at: Timestamp) -> Self {
-        Self {
-            applied_at,
-            completed_at: None,
-        }
+        Self { applied_at, completed_at: None }
     }
 
     /// Returns when the window ends: at the first tick that completes it.
     pub fn window_end(&self, plan: &AnalysisPlan) -> Option<Timestamp> {
-        self.completed_at
-            .map(|from| self.tick_from(plan, from, plan.window))
+        self.completed_at.map(|from| self.tick_from(plan, from, plan.window))
     }
 
     /// Returns when the window ends at the latest, with all its extension.
@@ -71,10 +64,7 @@ impl Watch {
 
     fn nth(&self, plan: &AnalysisPlan, number: u64) -> Tick {
         let elapsed = Duration::from_millis(interval_millis(plan).saturating_mul(number));
-        Tick {
-            at: later(self.anchor(), elapsed),
-            elapsed,
-        }
+        Tick { at: later(self.anchor(), elapsed), elapsed }
     }
 
     /// Returns the number of the last tick at or before `at`.
@@ -95,10 +85,7 @@ impl Tick {
     /// whole.
     pub fn before(plan: &AnalysisPlan, at: Timestamp) -> Self {
         let ranges = plan.metrics.iter().filter_map(|metric| metric.range);
-        Self {
-            at,
-            elapsed: ranges.fold(plan.window, Duration::max),
-        }
+        Self { at, elapsed: ranges.fold(plan.window, Duration::max) }
     }
 
     /// Returns the range that holds for `metric`: no sample is diluted by the time before the apply.
@@ -124,25 +111,17 @@ pub fn due_samples(
     let end = watch.last_end(plan).map_or(visible, |end| end.min(visible));
     let first = first_after(plan, watch, last_sampled);
     let last = watch.number(plan, end);
-    (first..=last)
-        .take(MAX_DUE)
-        .map(|number| watch.nth(plan, number))
-        .collect()
+    (first..=last).take(MAX_DUE).map(|number| watch.nth(plan, number)).collect()
 }
 
 /// Returns when the tick after the last one can be sampled.
 pub fn next_due(plan: &AnalysisPlan, watch: &Watch, last_sampled: Option<Timestamp>) -> Timestamp {
-    later(
-        watch.nth(plan, first_after(plan, watch, last_sampled)).at,
-        plan.ingest_delay,
-    )
+    later(watch.nth(plan, first_after(plan, watch, last_sampled)).at, plan.ingest_delay)
 }
 
 fn first_after(plan: &AnalysisPlan, watch: &Watch, last_sampled: Option<Timestamp>) -> u64 {
     // The moment of the apply itself has an empty range.
-    last_sampled
-        .map_or(0, |at| watch.number(plan, at))
-        .saturating_add(1)
+    last_sampled.map_or(0, |at| watch.number(plan, at)).saturating_add(1)
 }
 
 /// Returns the time from `start` to `end`; zero where that is negative.
@@ -218,10 +197,7 @@ mod tests {
 
     #[test]
     fn the_window_counts_from_the_last_step_and_is_never_short() {
-        let watch = Watch {
-            applied_at: at(0),
-            completed_at: Some(at(100)),
-        };
+        let watch = Watch { applied_at: at(0), completed_at: Some(at(100)) };
         // 100 + 900 is not a tick: the next one is 1005.
         assert_eq!(watch.window_end(&plan()), Some(at(1005)));
         assert_eq!(watch.last_end(&plan()), Some(at(1905)));
@@ -231,10 +207,7 @@ mod tests {
     #[test]
     fn ranges_never_reach_back_before_the_apply() {
         let check = |elapsed: u64, expected: u64, whole: bool| {
-            let tick = Tick {
-                at: at(elapsed),
-                elapsed: Duration::from_secs(elapsed),
-            };
+            let tick = Tick { at: at(elapsed), elapsed: Duration::from_secs(elapsed) };
             assert_eq!(tick.range_of(&error_rate()), Some(Duration::from_secs(expected)));
             assert_eq!(tick.has_whole_range(&error_rate()), whole);
         };

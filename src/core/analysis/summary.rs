@@ -82,16 +82,9 @@ pub fn summarize(
             last: of_metric().rev().find_map(|sample| sample.value),
             limit: metric.threshold.to_string(),
             counts,
-            message: of_metric()
-                .next_back()
-                .map(|sample| sample.message.clone())
-                .unwrap_or_default(),
+            message: of_metric().next_back().map(|sample| sample.message.clone()).unwrap_or_default(),
             recent: recent
-                .map(|sample| Recent {
-                    at: sample.at,
-                    value: sample.value,
-                    verdict: sample.verdict,
-                })
+                .map(|sample| Recent { at: sample.at, value: sample.value, verdict: sample.verdict })
                 .collect(),
         }
     };
@@ -120,32 +113,19 @@ mod tests {
 
     #[test]
     fn a_summary_counts_and_lists_the_last_samples() {
-        let plan = AnalysisPlan {
-            warmup: Duration::from_secs(30),
-            ..plan()
-        };
-        let baseline = Baseline {
-            values: [("error-rate".to_owned(), 0.002)].into(),
-        };
+        let plan = AnalysisPlan { warmup: Duration::from_secs(30), ..plan() };
+        let baseline = Baseline { values: [("error-rate".to_owned(), 0.002)].into() };
         let mut samples = samples("PBPPPBBNLEPPN");
         samples.reverse();
         let summaries = summarize(&plan, &Watch::completed(at(0)), &baseline, &samples);
-        let [summary] = summaries.as_slice() else {
-            panic!("{summaries:?}")
-        };
+        let [summary] = summaries.as_slice() else { panic!("{summaries:?}") };
         assert_eq!(summary.limit, "<= 0.05");
         assert_eq!(summary.baseline, Some(0.002));
         assert_eq!(summary.last, Some(0.01));
         // The first sample, at 15 s, is in the warm-up; the second, at 30 s, is not.
         assert_eq!(
             summary.counts,
-            VerdictCounts {
-                pass: 5,
-                breach: 3,
-                no_data: 2,
-                low_traffic: 1,
-                error: 1
-            }
+            VerdictCounts { pass: 5, breach: 3, no_data: 2, low_traffic: 1, error: 1 }
         );
         let ats: Vec<_> = summary.recent.iter().map(|recent| recent.at).collect();
         assert_eq!(ats, (4..=13).map(|tick| at(tick * 15)).collect::<Vec<_>>());

@@ -21,11 +21,7 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Hole {
-        variable: Variable,
-        context: Context,
-        at: Position,
-    },
+    Hole { variable: Variable, context: Context, at: Position },
 }
 
 /// What a template may name.
@@ -112,11 +108,7 @@ impl AnalysisPlan {
             |template: &Template| template.render(&self.args, scope, tick.range_of(metric), tick.elapsed);
         Ok(Queries {
             query: render(&metric.query)?,
-            guard: metric
-                .guard
-                .as_ref()
-                .map(|guard| render(&guard.query))
-                .transpose()?,
+            guard: metric.guard.as_ref().map(|guard| render(&guard.query)).transpose()?,
         })
     }
 }
@@ -136,25 +128,15 @@ impl Template {
             parts.push(Part::Text(text.to_owned()));
             at = at.after(text);
             let Some((inside, following)) = opened.split_once("}}") else {
-                return Err(TemplateError {
-                    message: "\"{{\" without \"}}\"".to_owned(),
-                    at,
-                });
+                return Err(TemplateError { message: "\"{{\" without \"}}\"".to_owned(), at });
             };
             let variable = Variable::parse(inside.trim()).map_err(|message| TemplateError { message, at })?;
-            parts.push(Part::Hole {
-                variable,
-                context,
-                at,
-            });
+            parts.push(Part::Hole { variable, context, at });
             at = at.after("{{").after(inside).after("}}");
             rest = following;
         }
         parts.push(Part::Text(rest.to_owned()));
-        Ok(Self {
-            source: source.to_owned(),
-            parts,
-        })
+        Ok(Self { source: source.to_owned(), parts })
     }
 
     /// Returns the template as it was written.
@@ -190,11 +172,7 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Text(text) => query.push_str(text),
-                Part::Hole {
-                    variable,
-                    context,
-                    at,
-                } => {
+                Part::Hole { variable, context, at } => {
                     let value = match variable {
                         Variable::Arg(name) => args.get(name).cloned(),
                         Variable::Range => range.map(format_duration),
@@ -207,10 +185,8 @@ impl Template {
                         Some(value) => context.fit(&value),
                         None => Err("has no value"),
                     };
-                    let refused = |why| TemplateError {
-                        message: format!("{{{{ {variable} }}}} {why}"),
-                        at: *at,
-                    };
+                    let refused =
+                        |why| TemplateError { message: format!("{{{{ {variable} }}}} {why}"), at: *at };
                     query.push_str(&fitted.map_err(refused)?);
                 }
             }
@@ -305,14 +281,8 @@ impl Context {
 impl Position {
     fn after(self, text: &str) -> Self {
         text.chars().fold(self, |at, char| match char {
-            '\n' => Self {
-                line: at.line + 1,
-                column: 1,
-            },
-            _ => Self {
-                column: at.column + 1,
-                ..at
-            },
+            '\n' => Self { line: at.line + 1, column: 1 },
+            _ => Self { column: at.column + 1, ..at },
         })
     }
 }
@@ -324,31 +294,23 @@ impl fmt::Display for Position {
 }
 
 fn is_word(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
+    !text.is_empty() && text.chars().all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
 }
 
 fn is_bare(value: &str) -> bool {
-    !value.is_empty()
-        && value
-            .chars()
-            .all(|char| char.is_ascii_alphanumeric() || "_:.".contains(char))
+    !value.is_empty() && value.chars().all(|char| char.is_ascii_alphanumeric() || "_:.".contains(char))
 }
 
 fn escape(value: &str, quote: char) -> String {
-    value
-        .chars()
-        .fold(String::with_capacity(value.len()), |mut escaped, char| {
-            match char {
-                '\n' => escaped.push_str("\\n"),
-                '\\' => escaped.push_str("\\\\"),
-                _ if char == quote => escaped.extend(['\\', char]),
-                _ => escaped.push(char),
-            }
-            escaped
-        })
+    value.chars().fold(String::with_capacity(value.len()), |mut escaped, char| {
+        match char {
+            '\n' => escaped.push_str("\\n"),
+            '\\' => escaped.push_str("\\\\"),
+            _ if char == quote => escaped.extend(['\\', char]),
+            _ => escaped.push(char),
+        }
+        escaped
+    })
 }
 
 #[cfg(test)]
@@ -358,15 +320,8 @@ mod tests {
     use super::*;
 
     fn render(source: &str, args: &[(&str, &str)]) -> Result<String, String> {
-        let scope = Scope {
-            namespace: "shop",
-            name: "add-tier",
-            phase: "Analyzing",
-        };
-        let args = args
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-            .collect();
+        let scope = Scope { namespace: "shop", name: "add-tier", phase: "Analyzing" };
+        let args = args.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let (range, elapsed) = (Some(Duration::from_mins(1)), Duration::from_secs(90));
         Template::parse(source)
             .and_then(|template| template.render(&args, scope, range, elapsed))
@@ -402,32 +357,16 @@ mod tests {
             assert!(problem.contains(expected), "{source}: {problem}");
         };
         check("up{{", "", "\"{{\" without \"}}\" at line 1, column 3");
-        check(
-            "sum(\n  {{ rnage }})",
-            "",
-            "unknown variable \"rnage\"; there are",
-        );
+        check("sum(\n  {{ rnage }})", "", "unknown variable \"rnage\"; there are");
         check("sum(\n  {{ rnage }})", "", "line 2, column 3");
-        check(
-            "{{ range }}{{.Name}}",
-            "",
-            "unknown variable \".Name\"; there are",
-        );
+        check("{{ range }}{{.Name}}", "", "unknown variable \".Name\"; there are");
         check("{{ range }}{{.Name}}", "", "line 1, column 12");
         check("{{ args. }}", "", "unknown variable");
         check("{{ args.a.b }}", "", "unknown variable");
-        check(
-            "{{ args.b }}",
-            "",
-            "{{ args.b }} has no value at line 1, column 1",
-        );
+        check("{{ args.b }}", "", "{{ args.b }} has no value at line 1, column 1");
         check("x > {{ args.a }}", "0 or vector(1)", "outside of a string");
         check("x{a={{ args.a }}}", "\"}", "outside of a string");
-        check(
-            "x > {{ namespace }}-{{ name }}",
-            "",
-            "{{ name }} stands outside of a string",
-        );
+        check("x > {{ namespace }}-{{ name }}", "", "{{ name }} stands outside of a string");
         check("x{a=`{{ args.a }}`}", "`} or up", "backtick");
     }
 

@@ -41,11 +41,7 @@ impl AnalysisPlan {
             format_args!("{count} metrics are more than {MAX_METRICS}"),
         );
         let count = self.args.len();
-        problems.check(
-            count <= MAX_ARGS,
-            "args",
-            format_args!("{count} arguments are more than {MAX_ARGS}"),
-        );
+        problems.check(count <= MAX_ARGS, "args", format_args!("{count} arguments are more than {MAX_ARGS}"));
         let mut names = BTreeSet::new();
         for (index, metric) in self.metrics.iter().enumerate() {
             let field = format!("metrics[{index}]");
@@ -65,11 +61,7 @@ impl AnalysisPlan {
             "interval",
             "must be whole seconds, at least 1s",
         );
-        problems.check(
-            self.window >= self.interval,
-            "window",
-            "must not be shorter than interval",
-        );
+        problems.check(self.window >= self.interval, "window", "must not be shorter than interval");
         problems.check(self.warmup < self.window, "warmup", "must be shorter than window");
         problems.check(
             !self.on_unknown.after.is_zero(),
@@ -85,16 +77,9 @@ impl AnalysisPlan {
     }
 
     fn check_counts(&self, problems: &mut Problems) {
-        let longest = self
-            .window
-            .saturating_add(self.max_extension)
-            .saturating_sub(self.warmup);
+        let longest = self.window.saturating_add(self.max_extension).saturating_sub(self.warmup);
         let possible = self.ticks_in(longest).saturating_add(1);
-        problems.check(
-            self.min_samples > 0,
-            "minSamples",
-            "at least one judged sample is needed for a pass",
-        );
+        problems.check(self.min_samples > 0, "minSamples", "at least one judged sample is needed for a pass");
         problems.check(
             u64::from(self.min_samples) <= possible,
             "minSamples",
@@ -114,9 +99,7 @@ impl AnalysisPlan {
             &samples,
             format_args!("must not be more than of ({})", rule.of),
         );
-        let possible = self
-            .ticks_in(self.window.saturating_sub(self.warmup))
-            .saturating_add(1);
+        let possible = self.ticks_in(self.window.saturating_sub(self.warmup)).saturating_add(1);
         problems.check(
             self.warmup >= self.window || u64::from(rule.samples) <= possible,
             &samples,
@@ -135,11 +118,7 @@ impl AnalysisPlan {
         );
         let threshold = &metric.threshold;
         let bounds = [&threshold.min, &threshold.max].map(|bound| bound.as_ref().map(super::Decimal::value));
-        problems.check(
-            bounds != [None, None],
-            &format!("{field}.threshold"),
-            "min or max is needed",
-        );
+        problems.check(bounds != [None, None], &format!("{field}.threshold"), "min or max is needed");
         if let [Some(min), Some(max)] = bounds {
             let message = format_args!("{min} is more than max ({max}): no value would be fine");
             problems.check(min <= max, &format!("{field}.threshold.min"), message);
@@ -168,11 +147,7 @@ impl AnalysisPlan {
             }
         }
         let lacks_range = metric.range.is_none() && template.uses(&Variable::Range);
-        problems.check(
-            !lacks_range,
-            field,
-            "uses {{ range }}, but the metric has no range",
-        );
+        problems.check(!lacks_range, field, "uses {{ range }}, but the metric has no range");
         let has_values = !lacks_range
             && template.variables().all(|(variable, _)| match variable {
                 Variable::Arg(name) => self.args.contains_key(name),
@@ -180,11 +155,7 @@ impl AnalysisPlan {
             });
         if has_values {
             // Names may contain a hyphen, which tells places that stand outside of a string.
-            let scope = Scope {
-                namespace: "name-space",
-                name: "na-me",
-                phase: "Phase",
-            };
+            let scope = Scope { namespace: "name-space", name: "na-me", phase: "Phase" };
             let tick = Tick::before(self, jiff::Timestamp::UNIX_EPOCH);
             let rendered = template.render(&self.args, scope, tick.range_of(metric), tick.elapsed);
             if let Err(error) = rendered {
@@ -220,11 +191,7 @@ mod tests {
     fn check(expected: &str, change: impl FnOnce(&mut AnalysisPlan)) {
         let problems = problems(change);
         assert_eq!(problems.len(), 1, "{expected}: {problems:?}");
-        assert!(
-            problems[0].starts_with(expected),
-            "expected {expected:?}, found {:?}",
-            problems[0]
-        );
+        assert!(problems[0].starts_with(expected), "expected {expected:?}, found {:?}", problems[0]);
     }
 
     #[test]
@@ -252,12 +219,7 @@ mod tests {
         });
         check("metrics: at least one", |plan| plan.metrics.clear());
         check("metrics: 17 metrics are more than 16", |plan| {
-            plan.metrics = (0..17)
-                .map(|n| MetricPlan {
-                    name: n.to_string(),
-                    ..error_rate()
-                })
-                .collect();
+            plan.metrics = (0..17).map(|n| MetricPlan { name: n.to_string(), ..error_rate() }).collect();
         });
         check("args: 17 arguments are more than 16", |plan| {
             plan.args.extend((0..16).map(|n| (n.to_string(), String::new())));
@@ -274,10 +236,7 @@ mod tests {
         check("metrics[1].name: \"error-rate\" is the name", |plan| {
             plan.metrics.push(error_rate());
         });
-        check(
-            "metrics[0].query: unknown argument \"app\" at line 1, column 22",
-            |plan| plan.args.clear(),
-        );
+        check("metrics[0].query: unknown argument \"app\" at line 1, column 22", |plan| plan.args.clear());
         check_metric("metrics[0].name: a name", |metric| metric.name.clear());
         check_metric("metrics[0].providerRef: the name", |metric| {
             metric.provider.clear();
@@ -299,10 +258,7 @@ mod tests {
             metric.query = template("up > {{ name }}");
         });
         check_metric("metrics[0].guard.query: unknown argument \"x\"", |metric| {
-            metric.guard = Some(Guard {
-                query: template("{{ args.x }}"),
-                min: decimal("1"),
-            });
+            metric.guard = Some(Guard { query: template("{{ args.x }}"), min: decimal("1") });
         });
         check_metric("metrics[0].breach.samples: must not", |metric| {
             metric.breach = Some(BreachRule { samples: 2, of: 1 });
@@ -312,9 +268,6 @@ mod tests {
     #[test]
     fn a_window_shorter_than_its_interval_is_refused() {
         let found = problems(|plan| plan.window = Duration::from_secs(10));
-        assert!(
-            found.contains(&"window: must not be shorter than interval".to_owned()),
-            "{found:?}"
-        );
+        assert!(found.contains(&"window: must not be shorter than interval".to_owned()), "{found:?}");
     }
 }

@@ -40,38 +40,23 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn new(name: &'static str, status: Tri, reason: Reason, message: &str) -> Self {
-        Self {
-            name,
-            status,
-            reason,
-            message: text::line(message, MAX_MESSAGE),
-        }
+        Self { name, status, reason, message: text::line(message, MAX_MESSAGE) }
     }
 }
 
 /// Makes `Ready`, and `Reconciling` or `Stalled` where they are True.
 pub(super) fn kstatus(summary: &Summary) -> Vec<Draft> {
-    let Summary {
-        health,
-        reason,
-        message,
-        ..
-    } = summary;
+    let Summary { health, reason, message, .. } = summary;
     // The word by which a pause is told from an end belongs to pauses alone.
-    let word = if *reason == Reason::Paused {
-        Reason::Internal
-    } else {
-        *reason
-    };
+    let word = if *reason == Reason::Paused { Reason::Internal } else { *reason };
     let (ready, beside) = match health {
         Health::Ready => (Tri::True, None),
         Health::Reconciling { failing: false } => {
             (Tri::Unknown, Some((condition::RECONCILING, *reason, message)))
         }
-        Health::Reconciling { failing: true } => (
-            Tri::False,
-            Some((condition::RECONCILING, Reason::Retrying, message)),
-        ),
+        Health::Reconciling { failing: true } => {
+            (Tri::False, Some((condition::RECONCILING, Reason::Retrying, message)))
+        }
         Health::Stalled { paused: true, next } => {
             (Tri::False, Some((condition::STALLED, Reason::Paused, next)))
         }
@@ -101,17 +86,13 @@ pub(super) fn stamp(
                 reason: draft.reason.as_str().to_owned(),
                 message: draft.message,
                 observed_generation: Some(generation),
-                last_transition_time: unchanged.map_or_else(
-                    || Time(text::whole_seconds(now)),
-                    |old| old.last_transition_time.clone(),
-                ),
+                last_transition_time: unchanged
+                    .map_or_else(|| Time(text::whole_seconds(now)), |old| old.last_transition_time.clone()),
             }
         })
         .collect();
     for old in kept {
-        let from_here = old
-            .observed_generation
-            .is_some_and(|observed| observed <= generation);
+        let from_here = old.observed_generation.is_some_and(|observed| observed <= generation);
         if from_here && made.iter().all(|made| made.type_ != old.type_) {
             made.push(old.clone());
         }

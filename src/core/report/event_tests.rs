@@ -19,39 +19,19 @@ fn events(views: Vec<View>) -> Vec<String> {
     for (seconds, view) in (1..).zip(views) {
         let Report { status, events } = report(&migration, &view, at(seconds));
         migration.status = Some(status);
-        all.extend(
-            events
-                .iter()
-                .map(|event| format!("{:?} {}", event.kind, event.reason)),
-        );
+        all.extend(events.iter().map(|event| format!("{:?} {}", event.kind, event.reason)));
     }
     all
 }
 
 #[test]
 fn a_migration_that_goes_well_has_one_event() {
-    let plan = || Plan {
-        rehearse: true,
-        ..plan()
-    };
-    let states = [
-        State::Planned,
-        State::Rehearsing { since: at(0) },
-        applying(),
-        done(Outcome::Succeeded),
-    ];
-    let views = || {
-        states
-            .iter()
-            .zip([0, 0, 2, 3])
-            .map(|(state, units)| of_run(run(plan(), state.clone(), units)))
-    };
+    let plan = || Plan { rehearse: true, ..plan() };
+    let states = [State::Planned, State::Rehearsing { since: at(0) }, applying(), done(Outcome::Succeeded)];
+    let views =
+        || states.iter().zip([0, 0, 2, 3]).map(|(state, units)| of_run(run(plan(), state.clone(), units)));
     assert_eq!(events(views().collect()), ["Normal Succeeded"]);
-    assert_eq!(
-        events(views().skip(3).collect()),
-        ["Normal Succeeded"],
-        "also when nothing was seen before"
-    );
+    assert_eq!(events(views().skip(3).collect()), ["Normal Succeeded"], "also when nothing was seen before");
 }
 
 #[test]
@@ -60,33 +40,17 @@ fn a_breach_and_its_rollback_are_told() {
         watch: Some(watch(breach())),
         ..run(watched(OnBreach::Rollback), state, units)
     };
-    let before = RunView {
-        watch: None,
-        ..run(watching(), 3)
-    };
-    let (back, end) = (
-        run(rolling_back(breached()), 3),
-        run(done(Outcome::RolledBack(breached())), 0),
-    );
+    let before = RunView { watch: None, ..run(watching(), 3) };
+    let (back, end) = (run(rolling_back(breached()), 3), run(done(Outcome::RolledBack(breached())), 0));
     let expected = ["Normal Applied", "Warning MetricBreached", "Warning RolledBack"];
-    assert_eq!(
-        events([&before, &back, &end].map(|run| of_run(run.clone())).to_vec()),
-        expected
-    );
-    assert_eq!(
-        events([&before, &end].map(|run| of_run(run.clone())).to_vec()),
-        expected,
-        "in one step, too"
-    );
+    assert_eq!(events([&before, &back, &end].map(|run| of_run(run.clone())).to_vec()), expected);
+    assert_eq!(events([&before, &end].map(|run| of_run(run.clone())).to_vec()), expected, "in one step, too");
 }
 
 #[test]
 fn a_breach_that_leads_to_nothing_is_told_once() {
     let run = |assessment, state| {
-        of_run(RunView {
-            watch: Some(watch(assessment)),
-            ..run(watched(OnBreach::Notify), state, 3)
-        })
+        of_run(RunView { watch: Some(watch(assessment)), ..run(watched(OnBreach::Notify), state, 3) })
     };
     let next = at(15);
     let views = vec![
@@ -95,10 +59,7 @@ fn a_breach_that_leads_to_nothing_is_told_once() {
         run(breach(), watching()),
         run(breach(), done(Outcome::Succeeded)),
     ];
-    assert_eq!(
-        events(views),
-        ["Normal Applied", "Warning MetricBreached", "Normal Succeeded"]
-    );
+    assert_eq!(events(views), ["Normal Applied", "Warning MetricBreached", "Normal Succeeded"]);
 }
 
 #[test]
@@ -106,22 +67,11 @@ fn a_lock_is_told_of_once_and_not_at_once() {
     let waits = |count, units| {
         let attempt = Some(waiting_for_lock(count));
         let waiting = attempt.as_ref().map(|attempt| attempt.cause.clone());
-        of_run(RunView {
-            attempt,
-            waiting,
-            ..run(plan(), applying(), units)
-        })
+        of_run(RunView { attempt, waiting, ..run(plan(), applying(), units) })
     };
     assert_eq!(events(vec![waits(1, 0), waits(3, 0)]), [""; 0]);
-    assert_eq!(
-        events(vec![waits(3, 0), waits(4, 0), waits(9, 0)]),
-        ["Warning WaitingForLock"]
-    );
-    assert_eq!(
-        events(vec![waits(4, 0), waits(4, 1)]),
-        ["Warning WaitingForLock"; 2],
-        "another unit"
-    );
+    assert_eq!(events(vec![waits(3, 0), waits(4, 0), waits(9, 0)]), ["Warning WaitingForLock"]);
+    assert_eq!(events(vec![waits(4, 0), waits(4, 1)]), ["Warning WaitingForLock"; 2], "another unit");
 }
 
 #[test]
@@ -131,31 +81,15 @@ fn what_stalls_or_fails_is_told_once() {
     let suspended = || view(Standing::Waiting(cause(Reason::Suspended, "m")));
     let waits = || view(Standing::Waiting(cause(Reason::WaitingForEarlierVersion, "m")));
     assert_eq!(events(vec![refused(), refused()]), ["Warning SqlRefused"]);
-    assert_eq!(
-        events(vec![away(), away(), waits()]),
-        ["Warning DatabaseUnreachable"]
-    );
-    assert_eq!(
-        events(vec![suspended(), suspended(), waits()]),
-        ["Normal Suspended"]
-    );
+    assert_eq!(events(vec![away(), away(), waits()]), ["Warning DatabaseUnreachable"]);
+    assert_eq!(events(vec![suspended(), suspended(), waits()]), ["Normal Suspended"]);
     let unknown = || {
         let waiting = Some(cause(Reason::MetricUnknown, "m"));
-        of_run(RunView {
-            waiting,
-            ..run(watched(OnBreach::Rollback), watching(), 3)
-        })
+        of_run(RunView { waiting, ..run(watched(OnBreach::Rollback), watching(), 3) })
     };
-    assert_eq!(
-        events(vec![unknown(), unknown()]),
-        ["Normal Applied", "Warning MetricUnknown"]
-    );
+    assert_eq!(events(vec![unknown(), unknown()]), ["Normal Applied", "Warning MetricUnknown"]);
     let stuck = done(Outcome::RollbackFailed(cause(Reason::RollbackFailed, "m")));
-    let back = of_run(run(
-        plan(),
-        rolling_back(cause(Reason::RollbackRequested, "m")),
-        3,
-    ));
+    let back = of_run(run(plan(), rolling_back(cause(Reason::RollbackRequested, "m")), 3));
     let expected = ["Normal RollbackRequested", "Warning RollbackFailed"];
     assert_eq!(events(vec![back, of_run(run(plan(), stuck, 1))]), expected);
 }
@@ -164,13 +98,7 @@ fn what_stalls_or_fails_is_told_once() {
 fn another_run_is_told_of_like_the_first() {
     let end = |id: &str| {
         let id = id.to_owned();
-        of_run(RunView {
-            id,
-            ..run(plan(), done(Outcome::Failed(cause(Reason::ApplyFailed, "m"))), 0)
-        })
+        of_run(RunView { id, ..run(plan(), done(Outcome::Failed(cause(Reason::ApplyFailed, "m"))), 0) })
     };
-    assert_eq!(
-        events(vec![end("1"), end("1"), end("2")]),
-        ["Warning ApplyFailed"; 2]
-    );
+    assert_eq!(events(vec![end("1"), end("1"), end("2")]), ["Warning ApplyFailed"; 2]);
 }

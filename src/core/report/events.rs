@@ -38,12 +38,7 @@ impl Change<'_> {
 
     fn event(&self, kind: EventType, reason: Reason, note: &str) -> Event {
         let action = action(self.after.phase.unwrap_or(Phase::Pending));
-        Event {
-            kind,
-            reason,
-            note: text::line(note, MAX_MESSAGE),
-            action,
-        }
+        Event { kind, reason, note: text::line(note, MAX_MESSAGE), action }
     }
 }
 
@@ -66,11 +61,7 @@ pub(super) fn between(
     view: &View,
     summary: &Summary,
 ) -> Vec<Event> {
-    let change = Change {
-        before,
-        after,
-        same_run: before.run_id == after.run_id,
-    };
+    let change = Change { before, after, same_run: before.run_id == after.run_id };
     let mut events = Vec::new();
     if let Standing::Run(run) = &view.standing {
         events.extend(milestones(&change, run));
@@ -88,74 +79,42 @@ fn milestones(change: &Change<'_>, run: &RunView) -> Vec<Event> {
         return Vec::new();
     }
     let milestone = |name: &str, reason: Reason| {
-        change
-            .turned(name)
-            .then(|| change.event(EventType::Normal, reason, message(change.after, name)))
+        change.turned(name).then(|| change.event(EventType::Normal, reason, message(change.after, name)))
     };
     let rehearsed = milestone(condition::REHEARSED, Reason::RehearsalPassed);
-    rehearsed
-        .into_iter()
-        .chain(milestone(condition::APPLIED, Reason::Applied))
-        .collect()
+    rehearsed.into_iter().chain(milestone(condition::APPLIED, Reason::Applied)).collect()
 }
 
 /// A breach that leads to nothing but this event.
 fn breach(change: &Change<'_>, run: &RunView) -> Option<Event> {
     let breached = |status: &MigrationStatus| {
-        status
-            .analysis
-            .as_ref()
-            .is_some_and(|analysis| analysis.verdict == Some(Verdict::Breach))
+        status.analysis.as_ref().is_some_and(|analysis| analysis.verdict == Some(Verdict::Breach))
     };
     let news = breached(change.after) && !(change.same_run && breached(change.before));
     let told_only = run.plan.on_breach == OnBreach::Notify;
     (news && told_only).then(|| {
-        change.event(
-            EventType::Warning,
-            Reason::MetricBreached,
-            message(change.after, condition::ANALYZED),
-        )
+        change.event(EventType::Warning, Reason::MetricBreached, message(change.after, condition::ANALYZED))
     })
 }
 
 /// What set off a rollback.
 fn way_back(change: &Change<'_>, state: &State) -> Option<Event> {
-    let (State::RollingBack {
-        cause,
-        aborted: false,
-        ..
-    }
-    | State::Done {
-        outcome: Outcome::RolledBack(cause),
-        ..
-    }) = state
+    let (State::RollingBack { cause, aborted: false, .. }
+    | State::Done { outcome: Outcome::RolledBack(cause), .. }) = state
     else {
         return None;
     };
-    let kind = if cause.reason == Reason::RollbackRequested {
-        EventType::Normal
-    } else {
-        EventType::Warning
-    };
+    let kind = if cause.reason == Reason::RollbackRequested { EventType::Normal } else { EventType::Warning };
     let Cause { reason, message } = cause;
     let note = text::line_with(message, "rolling back", MAX_MESSAGE);
-    change
-        .appeared(condition::ROLLED_BACK)
-        .then(|| change.event(kind, *reason, &note))
+    change.appeared(condition::ROLLED_BACK).then(|| change.event(kind, *reason, &note))
 }
 
 /// A lock that is not to be had, told once for each unit.
 fn lock(change: &Change<'_>, run: &RunView) -> Option<Event> {
-    let attempt = run
-        .attempt
-        .as_ref()
-        .filter(|attempt| attempt.cause.reason == Reason::WaitingForLock)?;
-    let at = |status: &MigrationStatus| {
-        status
-            .progress
-            .as_ref()
-            .map(|progress| (progress.unit, progress.attempt))
-    };
+    let attempt = run.attempt.as_ref().filter(|attempt| attempt.cause.reason == Reason::WaitingForLock)?;
+    let at =
+        |status: &MigrationStatus| status.progress.as_ref().map(|progress| (progress.unit, progress.attempt));
     let told = change.same_run
         && match (at(change.before), at(change.after)) {
             (Some((old, Some(attempts))), Some((new, _))) => old == new && attempts > QUIET_ATTEMPTS,
@@ -170,15 +129,13 @@ fn standing(change: &Change<'_>, summary: &Summary) -> Option<Event> {
     let suspended = summary.reason == Reason::Suspended;
     let (kind, news) = match summary.health {
         Health::Ready => (EventType::Normal, change.turned(condition::READY)),
-        Health::Stalled { .. } => (
-            EventType::Warning,
-            change.turned(condition::STALLED) || change.reason_changed(),
-        ),
+        Health::Stalled { .. } => {
+            (EventType::Warning, change.turned(condition::STALLED) || change.reason_changed())
+        }
         // `Retrying` alone is the moment in which another process hands over.
-        Health::Reconciling { failing: true } => (
-            EventType::Warning,
-            summary.reason != Reason::Retrying && change.reason_changed(),
-        ),
+        Health::Reconciling { failing: true } => {
+            (EventType::Warning, summary.reason != Reason::Retrying && change.reason_changed())
+        }
         Health::Reconciling { failing: false } => (EventType::Normal, suspended && change.reason_changed()),
     };
     news.then(|| change.event(kind, summary.reason, &summary.message))

@@ -37,23 +37,14 @@ const ABOUT_THE_PLAN: [Reason; 12] = [
 
 /// Says of a refused Migration whether it is the plan that is wrong.
 pub(super) fn refused(cause: &Cause) -> Draft {
-    let status = if ABOUT_THE_PLAN.contains(&cause.reason) {
-        Tri::False
-    } else {
-        Tri::Unknown
-    };
+    let status = if ABOUT_THE_PLAN.contains(&cause.reason) { Tri::False } else { Tri::Unknown };
     Draft::new(condition::PLAN_VALID, status, cause.reason, &cause.message)
 }
 
 /// Makes the facts of a run.
 pub(super) fn of(run: &RunView) -> Vec<Draft> {
-    let facts = [
-        Some(plan(run)),
-        Some(rehearsed(run)),
-        Some(applied(run)),
-        Some(analyzed(run)),
-        rolled_back(run),
-    ];
+    let facts =
+        [Some(plan(run)), Some(rehearsed(run)), Some(applied(run)), Some(analyzed(run)), rolled_back(run)];
     facts.into_iter().flatten().collect()
 }
 
@@ -80,27 +71,15 @@ fn plan(run: &RunView) -> Draft {
 fn rehearsed(run: &RunView) -> Draft {
     let draft = |status, reason, message: &str| Draft::new(condition::REHEARSED, status, reason, message);
     if !run.plan.rehearse {
-        return draft(
-            Tri::False,
-            Reason::NotRequired,
-            "the Database has no copy to rehearse on",
-        );
+        return draft(Tri::False, Reason::NotRequired, "the Database has no copy to rehearse on");
     }
     match (&run.rehearsal, failure(run)) {
         (Some(rehearsal), _) => match &rehearsal.verdict {
             RehearsalVerdict::Passed => draft(Tri::True, Reason::RehearsalPassed, &passed(rehearsal)),
             RehearsalVerdict::Failed(cause) => draft(Tri::False, cause.reason, &cause.message),
         },
-        (None, Some(cause)) => draft(
-            Tri::False,
-            cause.reason,
-            "the run ended before the plan was rehearsed",
-        ),
-        (None, None) => draft(
-            Tri::Unknown,
-            Reason::Rehearsing,
-            "the plan was not rehearsed to the end yet",
-        ),
+        (None, Some(cause)) => draft(Tri::False, cause.reason, "the run ended before the plan was rehearsed"),
+        (None, None) => draft(Tri::Unknown, Reason::Rehearsing, "the plan was not rehearsed to the end yet"),
     }
 }
 
@@ -122,14 +101,8 @@ fn applied(run: &RunView) -> Draft {
     let of = text::count(run.plan.units.len(), "unit");
     let some = format!("{} of {of} applied", applied_units(run));
     if is_applied(run) {
-        let since = run
-            .applied_at
-            .map_or_else(String::new, |at| format!(" since {}", text::moment(at)));
-        return draft(
-            Tri::True,
-            Reason::Applied,
-            &format!("the primary has all of {of}{since}"),
-        );
+        let since = run.applied_at.map_or_else(String::new, |at| format!(" since {}", text::moment(at)));
+        return draft(Tri::True, Reason::Applied, &format!("the primary has all of {of}{since}"));
     }
     match &run.state {
         State::Planned | State::Rehearsing { .. } => {
@@ -138,15 +111,10 @@ fn applied(run: &RunView) -> Draft {
         State::Applying { .. } => draft(Tri::False, Reason::Applying, &some),
         State::RollingBack { .. } => draft(Tri::False, Reason::RollingBack, &some),
         State::Held { cause, .. } => draft(Tri::False, cause.reason, &some),
-        State::Done {
-            outcome: Outcome::RolledBack(_),
-            ..
-        } => draft(Tri::False, Reason::RolledBack, &some),
-        State::Done { outcome, .. } => draft(
-            Tri::False,
-            outcome.cause().map_or(Reason::ApplyFailed, |cause| cause.reason),
-            &some,
-        ),
+        State::Done { outcome: Outcome::RolledBack(_), .. } => draft(Tri::False, Reason::RolledBack, &some),
+        State::Done { outcome, .. } => {
+            draft(Tri::False, outcome.cause().map_or(Reason::ApplyFailed, |cause| cause.reason), &some)
+        }
         // Applied by definition, see above.
         State::Watching { .. } => draft(Tri::True, Reason::Applied, &some),
     }
@@ -155,38 +123,24 @@ fn applied(run: &RunView) -> Draft {
 fn analyzed(run: &RunView) -> Draft {
     let draft = |status, reason, message: &str| Draft::new(condition::ANALYZED, status, reason, message);
     if run.plan.analysis.is_none() {
-        return draft(
-            Tri::False,
-            Reason::NotRequired,
-            "spec.analysis is absent: nothing is watched",
-        );
+        return draft(Tri::False, Reason::NotRequired, "spec.analysis is absent: nothing is watched");
     }
     let over = run.state.is_done() || matches!(run.state, State::RollingBack { .. });
     match (run.watch.as_ref().map(|watch| &watch.assessment), failure(run)) {
-        (Some(Assessment::Passed), _) => draft(
-            Tri::True,
-            Reason::AnalysisPassed,
-            "every metric was good until the end",
-        ),
+        (Some(Assessment::Passed), _) => {
+            draft(Tri::True, Reason::AnalysisPassed, "every metric was good until the end")
+        }
         (Some(Assessment::Breach { message, .. }), _) => draft(Tri::False, Reason::MetricBreached, message),
         (Some(Assessment::Inconclusive { message }), _) => {
             draft(Tri::False, Reason::AnalysisInconclusive, message)
         }
         (Some(Assessment::Unknown { message, .. }), _) => draft(Tri::Unknown, Reason::MetricUnknown, message),
         (_, Some(cause)) => draft(Tri::False, cause.reason, "the run ended before the watch did"),
-        (_, None) if over => draft(
-            Tri::False,
-            Reason::NotRequired,
-            "the watch was ended before its time",
-        ),
+        (_, None) if over => draft(Tri::False, Reason::NotRequired, "the watch was ended before its time"),
         (Some(Assessment::Continue { .. } | Assessment::Extend { .. }), None) => {
             draft(Tri::Unknown, Reason::Analyzing, "the watch goes on")
         }
-        (None, None) => draft(
-            Tri::Unknown,
-            Reason::Pending,
-            "the watch begins when all is applied",
-        ),
+        (None, None) => draft(Tri::Unknown, Reason::Pending, "the watch begins when all is applied"),
     }
 }
 
@@ -195,31 +149,24 @@ fn rolled_back(run: &RunView) -> Option<Draft> {
         |status, reason, message: &str| Some(Draft::new(condition::ROLLED_BACK, status, reason, message));
     let left = text::count(in_force(run), "unit");
     match &run.state {
-        State::RollingBack { cause, .. } => draft(
-            Tri::False,
-            Reason::RollingBack,
-            &format!("{left} to undo, because: {}", cause.message),
-        ),
-        State::Done {
-            at,
-            outcome: Outcome::RolledBack(cause),
-        } => draft(
+        State::RollingBack { cause, .. } => {
+            draft(Tri::False, Reason::RollingBack, &format!("{left} to undo, because: {}", cause.message))
+        }
+        State::Done { at, outcome: Outcome::RolledBack(cause) } => draft(
             Tri::True,
             cause.reason,
             &format!("undone at {}, because: {}", text::moment(*at), cause.message),
         ),
-        State::Done {
-            outcome: Outcome::RollbackFailed(cause),
-            ..
-        } => draft(
+        State::Done { outcome: Outcome::RollbackFailed(cause), .. } => draft(
             Tri::False,
             Reason::RollbackFailed,
             &format!("{left} could not be undone: {}", cause.message),
         ),
-        State::Done {
-            outcome: Outcome::Aborted(cause),
-            ..
-        } if run.applied_at.is_some() || was_undone(run) => draft(Tri::True, Reason::Aborted, &cause.message),
+        State::Done { outcome: Outcome::Aborted(cause), .. }
+            if run.applied_at.is_some() || was_undone(run) =>
+        {
+            draft(Tri::True, Reason::Aborted, &cause.message)
+        }
         _ => None,
     }
 }

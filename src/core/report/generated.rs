@@ -18,22 +18,8 @@ use crate::core::view::{PastRun, RunView, Tokens, WatchView};
 
 static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
     let watched = [OnBreach::Rollback, OnBreach::Pause, OnBreach::Notify].map(watched);
-    let forward = Plan {
-        analysis: watched[0].analysis.clone(),
-        rehearse: true,
-        ..forward_only()
-    };
-    watched
-        .into_iter()
-        .chain([
-            plan(),
-            Plan {
-                rehearse: true,
-                ..plan()
-            },
-            forward,
-        ])
-        .collect()
+    let forward = Plan { analysis: watched[0].analysis.clone(), rehearse: true, ..forward_only() };
+    watched.into_iter().chain([plan(), Plan { rehearse: true, ..plan() }, forward]).collect()
 });
 
 /// Texts as servers and people write them, and worse.
@@ -49,9 +35,7 @@ fn time() -> BoxedStrategy<Timestamp> {
 }
 
 fn cause() -> BoxedStrategy<Cause> {
-    (select(Reason::ALL), text())
-        .prop_map(|(reason, message)| Cause::new(reason, message))
-        .boxed()
+    (select(Reason::ALL), text()).prop_map(|(reason, message)| Cause::new(reason, message)).boxed()
 }
 
 fn outcome() -> BoxedStrategy<Outcome> {
@@ -70,10 +54,7 @@ fn state() -> BoxedStrategy<State> {
         Just(State::Planned),
         time().prop_map(|since| State::Rehearsing { since }),
         time().prop_map(|since| State::Applying { since }),
-        time().prop_map(|since| State::Watching {
-            applied_at: since,
-            since
-        }),
+        time().prop_map(|since| State::Watching { applied_at: since, since }),
         (time(), cause()).prop_map(|(applied_at, cause)| State::Held { applied_at, cause }),
         (time(), cause(), any::<bool>()).prop_map(|(since, cause, aborted)| State::RollingBack {
             since,
@@ -100,12 +81,7 @@ fn planned() -> BoxedStrategy<Plan> {
     let findings = (text(), 0_usize..120);
     (select(PLANS.as_slice()), text(), findings)
         .prop_map(|(mut plan, text, (message, count))| {
-            let finding = Finding {
-                step: "add-tier".to_owned(),
-                line: 1,
-                column: 1,
-                message,
-            };
+            let finding = Finding { step: "add-tier".to_owned(), line: 1, column: 1, message };
             plan.findings = vec![finding; count];
             if text.len() > 20 {
                 plan.steps[0].name.clone_from(&text);
@@ -124,31 +100,16 @@ fn planned() -> BoxedStrategy<Plan> {
 }
 
 fn rehearsal() -> BoxedStrategy<Rehearsal> {
-    let verdict = prop_oneof![
-        Just(RehearsalVerdict::Passed),
-        cause().prop_map(RehearsalVerdict::Failed)
-    ];
+    let verdict = prop_oneof![Just(RehearsalVerdict::Passed), cause().prop_map(RehearsalVerdict::Failed)];
     let round_trip = select(vec![RoundTrip::Complete, RoundTrip::UpOnly, RoundTrip::Broken]);
     let modes = select(vec!["ACCESS EXCLUSIVE", "SHARE", "ROW SHARE", "something new"]);
     let locks = prop::collection::vec((text(), modes), 0..40);
     (verdict, round_trip, locks, text(), any::<Duration>())
         .prop_map(|(verdict, round_trip, locks, text, held)| {
-            let lock = |(relation, mode): (String, &str)| Lock {
-                relation,
-                mode: mode.to_owned(),
-            };
+            let lock = |(relation, mode): (String, &str)| Lock { relation, mode: mode.to_owned() };
             let locks = locks.into_iter().map(lock).collect();
-            let statements = vec![StatementFacts {
-                summary: text.clone(),
-                duration: held,
-                locks,
-            }];
-            let facts = |unit| UnitFacts {
-                unit,
-                duration: held,
-                held,
-                statements: statements.clone(),
-            };
+            let statements = vec![StatementFacts { summary: text.clone(), duration: held, locks }];
+            let facts = |unit| UnitFacts { unit, duration: held, held, statements: statements.clone() };
             Rehearsal {
                 replica: text,
                 started_at: at(1),
@@ -163,23 +124,11 @@ fn rehearsal() -> BoxedStrategy<Rehearsal> {
 }
 
 fn assessment() -> BoxedStrategy<Assessment> {
-    let actions = select(vec![
-        UnknownAction::Pause,
-        UnknownAction::Rollback,
-        UnknownAction::Continue,
-    ]);
+    let actions = select(vec![UnknownAction::Pause, UnknownAction::Rollback, UnknownAction::Continue]);
     prop_oneof![
         Just(Assessment::Continue { next: at(9) }),
-        text().prop_map(|message| Assessment::Extend {
-            next: at(9),
-            until: at(99),
-            message
-        }),
-        (text(), text()).prop_map(|(metric, message)| Assessment::Breach {
-            metric,
-            at: at(9),
-            message
-        }),
+        text().prop_map(|message| Assessment::Extend { next: at(9), until: at(99), message }),
+        (text(), text()).prop_map(|(metric, message)| Assessment::Breach { metric, at: at(9), message }),
         (text(), actions).prop_map(|(message, action)| Assessment::Unknown {
             metric: "m".to_owned(),
             since: at(1),
@@ -194,19 +143,10 @@ fn assessment() -> BoxedStrategy<Assessment> {
 }
 
 fn watch() -> BoxedStrategy<WatchView> {
-    let verdict = select(vec![
-        Verdict::Pass,
-        Verdict::Breach,
-        Verdict::NoData,
-        Verdict::Error,
-    ]);
+    let verdict = select(vec![Verdict::Pass, Verdict::Breach, Verdict::NoData, Verdict::Error]);
     let metric =
         (text(), any::<Option<f64>>(), verdict, 0_usize..20).prop_map(|(name, value, verdict, samples)| {
-            let recent = Recent {
-                at: at(3) + Duration::from_millis(7),
-                value,
-                verdict,
-            };
+            let recent = Recent { at: at(3) + Duration::from_millis(7), value, verdict };
             MetricSummary {
                 limit: name.clone(),
                 message: name.clone(),
@@ -220,11 +160,7 @@ fn watch() -> BoxedStrategy<WatchView> {
         });
     let metrics = prop::collection::vec(metric, 0..20);
     (assessment(), option::of(time()), metrics)
-        .prop_map(|(assessment, until, metrics)| WatchView {
-            assessment,
-            until,
-            metrics,
-        })
+        .prop_map(|(assessment, until, metrics)| WatchView { assessment, until, metrics })
         .boxed()
 }
 
@@ -239,14 +175,7 @@ fn attempt() -> BoxedStrategy<Attempt> {
     (cause(), any::<u32>(), blockers)
         .prop_map(|(cause, count, blockers)| {
             let class = Class::Transient;
-            Attempt {
-                at: at(5),
-                count,
-                class,
-                cause,
-                retry_at: at(6),
-                blockers,
-            }
+            Attempt { at: at(5), count, class, cause, retry_at: at(6), blockers }
         })
         .boxed()
 }
@@ -255,44 +184,17 @@ fn run_view() -> BoxedStrategy<RunView> {
     let units = prop::collection::vec(unit_status(), 3);
     let waits = (option::of(attempt()), option::of(cause()), option::of(text()));
     let seen = (option::of(rehearsal()), option::of(watch()));
-    (
-        planned(),
-        state(),
-        units,
-        waits,
-        seen,
-        option::of(time()),
-        select(vec!["run-1", "run-2"]),
-    )
-        .prop_map(
-            |(plan, state, units, (attempt, waiting, note), (rehearsal, watch), applied_at, id)| {
-                let run = run(plan, state, 0);
-                let id = id.to_owned();
-                RunView {
-                    id,
-                    units,
-                    rehearsal,
-                    note,
-                    applied_at,
-                    attempt,
-                    waiting,
-                    watch,
-                    ..run
-                }
-            },
-        )
+    (planned(), state(), units, waits, seen, option::of(time()), select(vec!["run-1", "run-2"]))
+        .prop_map(|(plan, state, units, (attempt, waiting, note), (rehearsal, watch), applied_at, id)| {
+            let run = run(plan, state, 0);
+            let id = id.to_owned();
+            RunView { id, units, rehearsal, note, applied_at, attempt, waiting, watch, ..run }
+        })
         .boxed()
 }
 
 fn past() -> BoxedStrategy<PastRun> {
-    let outcomes = select(vec![
-        "Succeeded",
-        "RolledBack",
-        "Failed",
-        "RollbackFailed",
-        "Aborted",
-        "Held",
-    ]);
+    let outcomes = select(vec!["Succeeded", "RolledBack", "Failed", "RollbackFailed", "Aborted", "Held"]);
     (outcomes, text(), option::of(time()))
         .prop_map(|(outcome, text, at)| PastRun {
             plan_hash: text.clone(),
@@ -314,18 +216,9 @@ pub(super) fn view() -> BoxedStrategy<View> {
     ];
     let token = || option::of(text());
     let answered = (token(), token(), token());
-    let answered = answered.prop_map(|(retry, abort, rollback)| Tokens {
-        retry,
-        abort,
-        rollback,
-    });
+    let answered = answered.prop_map(|(retry, abort, rollback)| Tokens { retry, abort, rollback });
     (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4)
-        .prop_map(|(standing, answered, past, generation)| View {
-            generation,
-            standing,
-            answered,
-            past,
-        })
+        .prop_map(|(standing, answered, past, generation)| View { generation, standing, answered, past })
         .boxed()
 }
 

@@ -84,16 +84,8 @@ pub fn report(migration: &Migration, view: &View, now: Timestamp) -> Report {
             sections::of(run, &view.past, now)
         }
         Standing::Covered(cause) => {
-            drafts.push(Draft::new(
-                condition::APPLIED,
-                Tri::True,
-                cause.reason,
-                &cause.message,
-            ));
-            MigrationStatus {
-                applied: Some(true),
-                ..MigrationStatus::default()
-            }
+            drafts.push(Draft::new(condition::APPLIED, Tri::True, cause.reason, &cause.message));
+            MigrationStatus { applied: Some(true), ..MigrationStatus::default() }
         }
         Standing::Refused(cause) => {
             drafts.push(facts::refused(cause));
@@ -103,13 +95,8 @@ pub fn report(migration: &Migration, view: &View, now: Timestamp) -> Report {
     };
     status.observed_generation = Some(view.generation);
     status.phase = Some(summary.phase);
-    status.conditions = conditions::stamp(
-        drafts,
-        &status.conditions,
-        &before.conditions,
-        view.generation,
-        now,
-    );
+    status.conditions =
+        conditions::stamp(drafts, &status.conditions, &before.conditions, view.generation, now);
     if !matches!(view.standing, Standing::Run(_)) {
         status.history = sections::history(&view.past);
         if status.history.is_empty() {
@@ -163,9 +150,7 @@ pub fn settled(migration: &Migration) -> bool {
 
 /// Returns whether `Ready` is True.
 pub fn is_ready(conditions: &[Condition]) -> bool {
-    conditions
-        .iter()
-        .any(|one| one.type_ == condition::READY && one.status == "True")
+    conditions.iter().any(|one| one.type_ == condition::READY && one.status == "True")
 }
 
 /// Returns whether a status is a last word: nothing follows by itself, and no run is under way.
@@ -187,9 +172,7 @@ fn kept(before: &MigrationStatus, generation: i64) -> MigrationStatus {
     if before.observed_generation == Some(generation) || before.applied == Some(true) {
         let mut status = before.clone();
         status.progress = None;
-        status
-            .conditions
-            .retain(|condition| facts::ALL.contains(&condition.type_.as_str()));
+        status.conditions.retain(|condition| facts::ALL.contains(&condition.type_.as_str()));
         return status;
     }
     MigrationStatus {
@@ -207,9 +190,7 @@ fn kept(before: &MigrationStatus, generation: i64) -> MigrationStatus {
 /// Records the tokens that were answered. A view that knows of none leaves those of before.
 fn answer(status: &mut MigrationStatus, migration: &Migration, before: &MigrationStatus, view: &View) {
     let newer = |answered: Option<&String>, before: &Option<String>| {
-        answered
-            .map(|token| text::cut(token, MAX_TOKEN))
-            .or_else(|| before.clone())
+        answered.map(|token| text::cut(token, MAX_TOKEN)).or_else(|| before.clone())
     };
     let reconcile = token(migration, RECONCILE_REQUESTED_AT);
     status.last_handled_reconcile_at = newer(reconcile.as_ref(), &before.last_handled_reconcile_at);
@@ -222,9 +203,7 @@ fn answer(status: &mut MigrationStatus, migration: &Migration, before: &Migratio
 /// Returns the token of an annotation, as status holds it. An empty one asks for nothing.
 fn token(migration: &Migration, annotation: &str) -> Option<String> {
     let found = migration.metadata.annotations.as_ref()?.get(annotation);
-    found
-        .filter(|token| !token.is_empty())
-        .map(|token| text::cut(token, MAX_TOKEN))
+    found.filter(|token| !token.is_empty()).map(|token| text::cut(token, MAX_TOKEN))
 }
 
 /// What is one of the operator's doings in that phase, for the `action` of events.

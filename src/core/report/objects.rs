@@ -52,51 +52,23 @@ pub fn database(
     let mut drafts = Vec::new();
     let wrong = match seen {
         Err(cause) => {
-            drafts.push(Draft::new(
-                condition::CONNECTED,
-                Tri::False,
-                cause.reason,
-                &cause.message,
-            ));
+            drafts.push(Draft::new(condition::CONNECTED, Tri::False, cause.reason, &cause.message));
             Some(cause.clone())
         }
         Ok(seen) => facts(object, seen, &mut drafts),
     };
     match &wrong {
-        None => drafts.insert(
-            0,
-            Draft::new(
-                condition::READY,
-                Tri::True,
-                Reason::Succeeded,
-                "migrations can run",
-            ),
-        ),
+        None => {
+            drafts.insert(0, Draft::new(condition::READY, Tri::True, Reason::Succeeded, "migrations can run"))
+        }
         Some(cause) => {
-            drafts.insert(
-                0,
-                Draft::new(condition::READY, Tri::False, cause.reason, &cause.message),
-            );
-            drafts.insert(
-                1,
-                Draft::new(
-                    condition::RECONCILING,
-                    Tri::True,
-                    Reason::Retrying,
-                    &cause.message,
-                ),
-            );
+            drafts.insert(0, Draft::new(condition::READY, Tri::False, cause.reason, &cause.message));
+            drafts.insert(1, Draft::new(condition::RECONCILING, Tri::True, Reason::Retrying, &cause.message));
         }
     }
     let kept = match seen {
-        Ok(Surveyed {
-            copy: CopyFact::None | CopyFact::Usable | CopyFact::Unusable(_),
-            ..
-        }) => Vec::new(),
-        Ok(Surveyed {
-            copy: CopyFact::Busy, ..
-        })
-        | Err(_) => still_true(&before.conditions),
+        Ok(Surveyed { copy: CopyFact::None | CopyFact::Usable | CopyFact::Unusable(_), .. }) => Vec::new(),
+        Ok(Surveyed { copy: CopyFact::Busy, .. }) | Err(_) => still_true(&before.conditions),
     };
     let conditions = stamp(drafts, &kept, &before.conditions, generation, now);
     let seen = seen.as_ref().ok();
@@ -104,9 +76,8 @@ pub fn database(
         observed_generation: Some(generation),
         conditions,
         server: seen.map(|seen| seen.server.clone()).or(before.server),
-        current_versions: seen.map_or(before.current_versions, |seen| {
-            seen.versions.iter().cloned().collect()
-        }),
+        current_versions: seen
+            .map_or(before.current_versions, |seen| seen.versions.iter().cloned().collect()),
         ledger_version: seen.map_or(before.ledger_version, |seen| seen.ledger_version),
         active_migration: active.map(str::to_owned),
     }
@@ -115,25 +86,14 @@ pub fn database(
 /// What an unreachable server leaves true: what was known of it.
 fn still_true(conditions: &[Condition]) -> Vec<Condition> {
     let facts = [condition::PRIVILEGED, condition::REPLICA_USABLE];
-    conditions
-        .iter()
-        .filter(|old| facts.contains(&old.type_.as_str()))
-        .cloned()
-        .collect()
+    conditions.iter().filter(|old| facts.contains(&old.type_.as_str())).cloned().collect()
 }
 
 /// Makes the conditions of a server that answers; returns what keeps migrations from running.
 fn facts(object: &Database, seen: &Surveyed, drafts: &mut Vec<Draft>) -> Option<Cause> {
-    let server = format!(
-        "PostgreSQL {}, system identifier {}",
-        seen.server.version, seen.server.system_identifier
-    );
-    drafts.push(Draft::new(
-        condition::CONNECTED,
-        Tri::True,
-        Reason::Connected,
-        &server,
-    ));
+    let server =
+        format!("PostgreSQL {}, system identifier {}", seen.server.version, seen.server.system_identifier);
+    drafts.push(Draft::new(condition::CONNECTED, Tri::True, Reason::Connected, &server));
     let mut wrong = None;
     if seen.missing.is_empty() {
         drafts.push(Draft::new(
@@ -144,12 +104,7 @@ fn facts(object: &Database, seen: &Surveyed, drafts: &mut Vec<Draft>) -> Option<
         ));
     } else {
         let message = seen.missing.join("; ");
-        drafts.push(Draft::new(
-            condition::PRIVILEGED,
-            Tri::False,
-            Reason::InsufficientPrivilege,
-            &message,
-        ));
+        drafts.push(Draft::new(condition::PRIVILEGED, Tri::False, Reason::InsufficientPrivilege, &message));
         wrong = seen
             .blocking
             .as_ref()
@@ -159,29 +114,14 @@ fn facts(object: &Database, seen: &Surveyed, drafts: &mut Vec<Draft>) -> Option<
         CopyFact::Busy => {}
         CopyFact::None => {
             let message = "spec.replica.mode is None: nothing is rehearsed";
-            drafts.push(Draft::new(
-                condition::REPLICA_USABLE,
-                Tri::False,
-                Reason::NotRequired,
-                message,
-            ));
+            drafts.push(Draft::new(condition::REPLICA_USABLE, Tri::False, Reason::NotRequired, message));
         }
         CopyFact::Usable => {
             let message = "the copy is writable, is not the primary, and has its schema";
-            drafts.push(Draft::new(
-                condition::REPLICA_USABLE,
-                Tri::True,
-                Reason::ReplicaUsable,
-                message,
-            ));
+            drafts.push(Draft::new(condition::REPLICA_USABLE, Tri::True, Reason::ReplicaUsable, message));
         }
         CopyFact::Unusable(cause) => {
-            drafts.push(Draft::new(
-                condition::REPLICA_USABLE,
-                Tri::False,
-                cause.reason,
-                &cause.message,
-            ));
+            drafts.push(Draft::new(condition::REPLICA_USABLE, Tri::False, cause.reason, &cause.message));
             if object.spec.replica.mode == ReplicaMode::Existing {
                 wrong = wrong.or_else(|| Some(cause.clone()));
             }
@@ -199,20 +139,10 @@ pub fn provider(
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let drafts = match asked {
-        Ok(()) => vec![Draft::new(
-            condition::READY,
-            Tri::True,
-            Reason::Succeeded,
-            "the provider answers",
-        )],
+        Ok(()) => vec![Draft::new(condition::READY, Tri::True, Reason::Succeeded, "the provider answers")],
         Err(cause) => vec![
             Draft::new(condition::READY, Tri::False, cause.reason, &cause.message),
-            Draft::new(
-                condition::RECONCILING,
-                Tri::True,
-                Reason::Retrying,
-                &cause.message,
-            ),
+            Draft::new(condition::RECONCILING, Tri::True, Reason::Retrying, &cause.message),
         ],
     };
     MetricsProviderStatus {

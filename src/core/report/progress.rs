@@ -23,14 +23,10 @@ pub(super) fn of(run: &RunView, now: Timestamp) -> Progress {
     let current = current(run);
     let attempt = run.attempt.as_ref().filter(|_| !run.state.is_done());
     // Counted from 1 while a unit runs.
-    let unit = current
-        .map_or_else(|| in_force(run), |unit| unit.saturating_add(1))
-        .min(of);
+    let unit = current.map_or_else(|| in_force(run), |unit| unit.saturating_add(1)).min(of);
     Progress {
         summary: Some(summary(run, unit, now)),
-        step: current
-            .and_then(|unit| run.plan.step_of(unit))
-            .map(|step| text::cut(&step.name, MAX_STEP)),
+        step: current.and_then(|unit| run.plan.step_of(unit)).map(|step| text::cut(&step.name, MAX_STEP)),
         unit: number(unit),
         of: number(of),
         attempt: attempt.map(|attempt| attempt.count),
@@ -77,9 +73,7 @@ fn summary(run: &RunView, unit: usize, now: Timestamp) -> String {
 }
 
 fn blocker(blocker: &observation::Blocker) -> Blocker {
-    let age = blocker
-        .age_seconds
-        .and_then(|age| Duration::try_from_secs_f64(age).ok());
+    let age = blocker.age_seconds.and_then(|age| Duration::try_from_secs_f64(age).ok());
     let shown = |line: String| Some(line).filter(|line| !line.is_empty());
     Blocker {
         pid: blocker.pid,

@@ -13,16 +13,8 @@ use crate::core::view::Tokens;
 
 /// The schema of `status` that the API server has.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
-    let crd = crate::api::crds()
-        .into_iter()
-        .find(|crd| crd.spec.names.kind == "Migration")
-        .unwrap();
-    let schema = crd.spec.versions[0]
-        .schema
-        .clone()
-        .unwrap()
-        .open_api_v3_schema
-        .unwrap();
+    let crd = crate::api::crds().into_iter().find(|crd| crd.spec.names.kind == "Migration").unwrap();
+    let schema = crd.spec.versions[0].schema.clone().unwrap().open_api_v3_schema.unwrap();
     serde_json::to_value(&schema.properties.unwrap()["status"]).unwrap()
 });
 
@@ -32,28 +24,16 @@ fn of<'a>(status: &'a MigrationStatus, name: &str) -> Option<&'a str> {
 
 /// What Flux checks of its own controllers, and what kstatus makes of the rest.
 fn check_conformance(status: &MigrationStatus, generation: i64) {
-    let (ready, reconciling, stalled) = (
-        of(status, "Ready"),
-        of(status, "Reconciling"),
-        of(status, "Stalled"),
-    );
+    let (ready, reconciling, stalled) =
+        (of(status, "Ready"), of(status, "Reconciling"), of(status, "Stalled"));
     assert_eq!(status.observed_generation, Some(generation));
     assert!(ready.is_some(), "Ready is always there");
-    assert!(
-        matches!(reconciling, None | Some("True")),
-        "Reconciling is there only while True"
-    );
-    assert!(
-        matches!(stalled, None | Some("True")),
-        "Stalled is there only while True"
-    );
+    assert!(matches!(reconciling, None | Some("True")), "Reconciling is there only while True");
+    assert!(matches!(stalled, None | Some("True")), "Stalled is there only while True");
     assert!(reconciling.is_none() || stalled.is_none(), "never both");
     match ready {
         Some("True") => assert_eq!((reconciling, stalled), (None, None)),
-        Some("Unknown") => assert!(
-            reconciling.is_some(),
-            "Unknown only while the operator is at work"
-        ),
+        Some("Unknown") => assert!(reconciling.is_some(), "Unknown only while the operator is at work"),
         _ => assert!(
             reconciling.is_some() || stalled.is_some(),
             "False alone would be waited for without an end"
@@ -67,23 +47,9 @@ fn check_conformance(status: &MigrationStatus, generation: i64) {
             !kept || (ready != Some("True") && facts::ALL.contains(&name.as_str())),
             "{name} is of an old generation"
         );
-        assert!(
-            Reason::ALL
-                .iter()
-                .any(|reason| reason.as_str() == condition.reason),
-            "{}",
-            condition.reason
-        );
+        assert!(Reason::ALL.iter().any(|reason| reason.as_str() == condition.reason), "{}", condition.reason);
         assert_eq!(condition.last_transition_time.0.subsec_nanosecond(), 0, "{name}");
-        assert_eq!(
-            status
-                .conditions
-                .iter()
-                .filter(|other| other.type_ == *name)
-                .count(),
-            1,
-            "{name} twice"
-        );
+        assert_eq!(status.conditions.iter().filter(|other| other.type_ == *name).count(), 1, "{name} twice");
     }
 }
 
@@ -97,16 +63,11 @@ fn check_schema(schema: &Value, value: &Value, path: &str) {
                 check_schema(schema, field, &format!("{path}.{name}"));
             }
             for name in schema["required"].as_array().into_iter().flatten() {
-                assert!(
-                    fields.contains_key(name.as_str().unwrap()),
-                    "{path}.{name} is missing"
-                );
+                assert!(fields.contains_key(name.as_str().unwrap()), "{path}.{name} is missing");
             }
         }
         Value::Array(items) => {
-            let most = schema["maxItems"]
-                .as_u64()
-                .unwrap_or_else(|| panic!("{path} has no bound"));
+            let most = schema["maxItems"].as_u64().unwrap_or_else(|| panic!("{path} has no bound"));
             assert!(items.len() as u64 <= most, "{path} has {} items", items.len());
             for item in items {
                 check_schema(&schema["items"], item, path);
@@ -116,9 +77,7 @@ fn check_schema(schema: &Value, value: &Value, path: &str) {
             if let Some(allowed) = schema["enum"].as_array() {
                 assert!(allowed.contains(value), "{path}: {text}");
             } else if schema["format"] != "date-time" {
-                let most = schema["maxLength"]
-                    .as_u64()
-                    .unwrap_or_else(|| panic!("{path} has no bound"));
+                let most = schema["maxLength"].as_u64().unwrap_or_else(|| panic!("{path} has no bound"));
                 assert!(
                     text.chars().count() as u64 <= most,
                     "{path} is {} characters long",
@@ -238,11 +197,7 @@ const CHANGES: [fn(&mut Migration); 4] = [
     |migration| migration.metadata.deletion_timestamp = Some(at(60).into()),
     |migration| {
         let token = (RETRY_REQUESTED_AT.to_owned(), "2026-11-20T23:59:59Z".to_owned());
-        migration
-            .metadata
-            .annotations
-            .get_or_insert_default()
-            .extend([token]);
+        migration.metadata.annotations.get_or_insert_default().extend([token]);
     },
     |migration| migration.status = None,
 ];
@@ -250,26 +205,12 @@ const CHANGES: [fn(&mut Migration); 4] = [
 #[test]
 fn an_endless_error_is_cut_before_what_to_do() {
     let cause = Cause::new(Reason::ApplyFailed, "é\n".repeat(5 << 19));
-    let state = State::Done {
-        at: at(9),
-        outcome: Outcome::Failed(cause),
-    };
+    let state = State::Done { at: at(9), outcome: Outcome::Failed(cause) };
     let standing = Standing::Run(Box::new(run(plan(), state, 0)));
-    let view = View {
-        generation: 1,
-        standing,
-        answered: Tokens::default(),
-        past: Vec::new(),
-    };
+    let view = View { generation: 1, standing, answered: Tokens::default(), past: Vec::new() };
     let Report { status, events } = report(&Migration::default(), &view, at(10));
     check_schema(&SCHEMA, &serde_json::to_value(&status).unwrap(), "status");
     let ready = conditions::find(&status, "Ready").unwrap();
-    assert!(
-        ready
-            .message
-            .ends_with("annotate whimbrel.dev/retry-requested-at"),
-        "{}",
-        ready.message
-    );
+    assert!(ready.message.ends_with("annotate whimbrel.dev/retry-requested-at"), "{}", ready.message);
     assert!(events.iter().all(|event| event.note.len() <= 1024));
 }

@@ -13,23 +13,11 @@ use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView};
 
 pub(super) fn rehearsal(verdict: RehearsalVerdict) -> Rehearsal {
-    let lock = |relation: &str, mode: &str| Lock {
-        relation: relation.to_owned(),
-        mode: mode.to_owned(),
-    };
+    let lock = |relation: &str, mode: &str| Lock { relation: relation.to_owned(), mode: mode.to_owned() };
     let facts = |unit, millis, locks: Vec<Lock>| {
         let duration = std::time::Duration::from_millis(millis);
-        let statements = vec![StatementFacts {
-            summary: "s".to_owned(),
-            duration,
-            locks,
-        }];
-        UnitFacts {
-            unit,
-            duration,
-            held: duration / 2,
-            statements,
-        }
+        let statements = vec![StatementFacts { summary: "s".to_owned(), duration, locks }];
+        UnitFacts { unit, duration, held: duration / 2, statements }
     };
     Rehearsal {
         replica: "copy:5432/shop".to_owned(),
@@ -38,22 +26,12 @@ pub(super) fn rehearsal(verdict: RehearsalVerdict) -> Rehearsal {
         round_trip: RoundTrip::Complete,
         fingerprint: "f0".to_owned(),
         units: vec![
-            facts(
-                0,
-                12,
-                vec![
-                    lock("public.users", "ACCESS EXCLUSIVE"),
-                    lock("public.users", "SHARE"),
-                ],
-            ),
+            facts(0, 12, vec![lock("public.users", "ACCESS EXCLUSIVE"), lock("public.users", "SHARE")]),
             facts(1, 4000, vec![lock("public.users", "SHARE UPDATE EXCLUSIVE")]),
             facts(
                 2,
                 30,
-                vec![
-                    lock("public.users", "SHARE ROW EXCLUSIVE"),
-                    lock("public.tiers", "ROW SHARE"),
-                ],
+                vec![lock("public.users", "SHARE ROW EXCLUSIVE"), lock("public.tiers", "ROW SHARE")],
             ),
         ],
         verdict,
@@ -70,39 +48,17 @@ fn plan_and_rehearsal_show_each_step() {
     let shown: Vec<_> = plan
         .steps
         .iter()
-        .map(|step| {
-            (
-                step.name.as_str(),
-                step.transactional,
-                step.statements,
-                step.reversible,
-            )
-        })
+        .map(|step| (step.name.as_str(), step.transactional, step.statements, step.reversible))
         .collect();
     assert_eq!(shown, [("add-tier", true, 1, true), ("index", false, 2, false)]);
-    assert_eq!(
-        plan.steps[0].inverse.as_deref(),
-        Some("ALTER TABLE users DROP COLUMN tier;")
-    );
+    assert_eq!(plan.steps[0].inverse.as_deref(), Some("ALTER TABLE users DROP COLUMN tier;"));
     assert_eq!(plan.steps[1].inverse, None);
     let steps = status.rehearsal.unwrap().steps;
-    let times: Vec<_> = steps
-        .iter()
-        .map(|step| (step.duration.as_str(), step.held.as_str()))
-        .collect();
+    let times: Vec<_> = steps.iter().map(|step| (step.duration.as_str(), step.held.as_str())).collect();
     assert_eq!(times, [("12ms", "6ms"), ("4.03s", "2s")]);
-    let locks: Vec<_> = steps[1]
-        .locks
-        .iter()
-        .map(|lock| (lock.relation.as_str(), lock.mode.as_str()))
-        .collect();
-    assert_eq!(
-        locks,
-        [
-            ("public.tiers", "ROW SHARE"),
-            ("public.users", "SHARE ROW EXCLUSIVE")
-        ]
-    );
+    let locks: Vec<_> =
+        steps[1].locks.iter().map(|lock| (lock.relation.as_str(), lock.mode.as_str())).collect();
+    assert_eq!(locks, [("public.tiers", "ROW SHARE"), ("public.users", "SHARE ROW EXCLUSIVE")]);
     assert_eq!(steps[0].locks[0].mode, "ACCESS EXCLUSIVE");
 }
 
@@ -110,21 +66,12 @@ fn plan_and_rehearsal_show_each_step() {
 fn progress_names_step_attempt_and_blockers() {
     let attempt = waiting_for_lock(4);
     let waiting = Some(attempt.cause.clone());
-    let status = status(&of_run(RunView {
-        attempt: Some(attempt),
-        waiting,
-        ..run(plan(), applying(), 0)
-    }));
+    let status = status(&of_run(RunView { attempt: Some(attempt), waiting, ..run(plan(), applying(), 0) }));
     let progress = status.progress.unwrap();
     assert_eq!((progress.unit, progress.of, progress.attempt), (1, 3, Some(4)));
     assert_eq!(progress.step.as_deref(), Some("add-tier"));
-    let [blocker] = progress.blockers.as_slice() else {
-        panic!("{progress:?}")
-    };
-    assert_eq!(
-        (blocker.pid, blocker.age.as_ref().unwrap().as_str()),
-        (4711, "1m2s")
-    );
+    let [blocker] = progress.blockers.as_slice() else { panic!("{progress:?}") };
+    assert_eq!((blocker.pid, blocker.age.as_ref().unwrap().as_str()), (4711, "1m2s"));
     assert_eq!(blocker.query.as_deref(), Some("active: SELECT pg_sleep(100)"));
 }
 
@@ -140,10 +87,7 @@ fn progress_fits_a_column() {
     check(run(plan(), done(Outcome::RolledBack(breached())), 0), "0/3");
     let next = at(15);
     check(
-        RunView {
-            watch: Some(watch(Assessment::Continue { next })),
-            ..run(plan(), watching(), 3)
-        },
+        RunView { watch: Some(watch(Assessment::Continue { next })), ..run(plan(), watching(), 3) },
         "watch 3m left",
     );
 }
@@ -157,10 +101,7 @@ fn analysis_shows_values_against_limits() {
     let analysis = status.analysis.unwrap();
     assert_eq!(analysis.verdict, Some(crate::api::Verdict::Breach));
     let metric = &analysis.metrics[0];
-    assert_eq!(
-        (metric.last.as_deref(), metric.limit.as_deref()),
-        (Some("0.410959"), Some("<= 0.05"))
-    );
+    assert_eq!((metric.last.as_deref(), metric.limit.as_deref()), (Some("0.410959"), Some("<= 0.05")));
     assert_eq!(metric.recent[0].at.0, at(30), "newest first");
     assert_eq!(metric.message.as_deref(), Some(breached().message.as_str()));
 }

@@ -62,27 +62,18 @@ const MODES: [&str; 8] = [
 /// Makes everything of a run's status but phase, conditions and tokens.
 pub(super) fn of(run: &RunView, past: &[PastRun], now: Timestamp) -> MigrationStatus {
     // The ledger lists a run that ended among those that ended.
-    let earlier: Vec<PastRun> = past
-        .iter()
-        .filter(|past| past.started_at != Some(run.started_at))
-        .cloned()
-        .collect();
+    let earlier: Vec<PastRun> =
+        past.iter().filter(|past| past.started_at != Some(run.started_at)).cloned().collect();
     MigrationStatus {
         stream: Some(text::cut(&run.plan.stream, MAX_NAME)),
         run_id: Some(text::cut(&run.id, MAX_ID)),
         plan_hash: Some(text::cut(&run.plan.hash, MAX_HASH)),
         analysis_hash: run.analysis_hash.as_deref().map(|hash| text::cut(hash, MAX_HASH)),
-        from_version: run
-            .from_version
-            .as_deref()
-            .map(|version| text::cut(version, MAX_VERSION)),
+        from_version: run.from_version.as_deref().map(|version| text::cut(version, MAX_VERSION)),
         to_version: Some(text::cut(&run.plan.version, MAX_VERSION)),
         applied: Some(is_applied(run)),
         plan: Some(plan(&run.plan)),
-        rehearsal: run
-            .rehearsal
-            .as_ref()
-            .map(|rehearsal| rehearsed(&run.plan, rehearsal)),
+        rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsed(&run.plan, rehearsal)),
         progress: Some(progress::of(run, now)),
         analysis: run.watch.as_ref().map(watched),
         history: history(&earlier),
@@ -105,10 +96,7 @@ pub(super) fn history(past: &[PastRun]) -> Vec<HistoryEntry> {
             outcome,
             started_at: past.started_at.map(time),
             finished_at: past.finished_at.map(time),
-            message: past
-                .message
-                .as_deref()
-                .map(|message| text::line(message, MAX_MESSAGE)),
+            message: past.message.as_deref().map(|message| text::line(message, MAX_MESSAGE)),
         }
     };
     past.iter().take(MAX_HISTORY).map(entry).collect()
@@ -188,9 +176,7 @@ fn rehearsed(plan: &Plan, rehearsal: &Rehearsal) -> RehearsalStatus {
         };
         let total = units().fold(Duration::ZERO, |sum, facts| sum.saturating_add(facts.duration));
         let held = units().map(|facts| facts.held).max().unwrap_or_default();
-        let locks = units()
-            .flat_map(|facts| &facts.statements)
-            .flat_map(|statement| &statement.locks);
+        let locks = units().flat_map(|facts| &facts.statements).flat_map(|statement| &statement.locks);
         RehearsedStep {
             name: text::cut(&step.name, MAX_NAME),
             duration: text::duration(total),
@@ -214,12 +200,7 @@ fn rehearsed(plan: &Plan, rehearsal: &Rehearsal) -> RehearsalStatus {
 
 /// Keeps the strongest lock of each relation.
 fn strongest<'a>(locks: impl Iterator<Item = &'a rehearsal::Lock>) -> Vec<LockStatus> {
-    let rank = |mode: &str| {
-        MODES
-            .iter()
-            .position(|known| *known == mode)
-            .unwrap_or(MODES.len())
-    };
+    let rank = |mode: &str| MODES.iter().position(|known| *known == mode).unwrap_or(MODES.len());
     let mut by_relation: BTreeMap<&str, &str> = BTreeMap::new();
     for lock in locks {
         let mode = by_relation.entry(&lock.relation).or_insert(&lock.mode);
@@ -243,10 +224,7 @@ fn watched(watch: &WatchView) -> AnalysisStatus {
                 .iter()
                 .find(|summary| summary.name == *metric)
                 .and_then(|one| one.recent.last());
-            (
-                Some(newest.map_or(Verdict::NoData, |recent| verdict(recent.verdict))),
-                Some((metric, message)),
-            )
+            (Some(newest.map_or(Verdict::NoData, |recent| verdict(recent.verdict))), Some((metric, message)))
         }
         Assessment::Passed => (Some(Verdict::Pass), None),
         Assessment::Continue { .. } | Assessment::Extend { .. } | Assessment::Inconclusive { .. } => {
@@ -254,9 +232,7 @@ fn watched(watch: &WatchView) -> AnalysisStatus {
         }
     };
     let metric = |summary: &MetricSummary| {
-        let decided = about
-            .filter(|(name, _)| **name == summary.name)
-            .map(|(_, message)| message);
+        let decided = about.filter(|(name, _)| **name == summary.name).map(|(_, message)| message);
         let message = text::line(decided.unwrap_or(&summary.message), MAX_MESSAGE);
         metric(summary, Some(message).filter(|message| !message.is_empty()))
     };

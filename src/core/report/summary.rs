@@ -45,19 +45,13 @@ pub(super) enum Health {
 pub(super) fn of(view: &View) -> Summary {
     match &view.standing {
         Standing::Waiting(cause) => waiting(cause),
-        Standing::Retrying(cause) => Summary::new(
-            Phase::Pending,
-            Health::Reconciling { failing: true },
-            cause.reason,
-            &cause.message,
-        ),
+        Standing::Retrying(cause) => {
+            Summary::new(Phase::Pending, Health::Reconciling { failing: true }, cause.reason, &cause.message)
+        }
         Standing::Refused(cause) => {
             let next = "remove the cause; a Migration that was refused is looked at again when its spec changes, and when \
                         whimbrel.dev/reconcile-requested-at does";
-            let health = Health::Stalled {
-                paused: false,
-                next: next.to_owned(),
-            };
+            let health = Health::Stalled { paused: false, next: next.to_owned() };
             Summary::new(Phase::Failed, health, cause.reason, &cause.message)
         }
         Standing::Covered(cause) => {
@@ -74,33 +68,18 @@ pub(super) fn waiting(cause: &Cause) -> Summary {
         Reason::Planning => Phase::Planning,
         _ => Phase::Pending,
     };
-    Summary::new(
-        phase,
-        Health::Reconciling { failing: false },
-        cause.reason,
-        &cause.message,
-    )
+    Summary::new(phase, Health::Reconciling { failing: false }, cause.reason, &cause.message)
 }
 
 impl Summary {
     fn new(phase: Phase, health: Health, reason: Reason, message: &str) -> Self {
-        Self {
-            phase,
-            health,
-            reason,
-            message: text::line(message, MAX_MESSAGE),
-        }
+        Self { phase, health, reason, message: text::line(message, MAX_MESSAGE) }
     }
 
     /// Sums up what a person has to act on: what happened, which may be cut, and what comes next, which may not.
     fn stalled(phase: Phase, paused: bool, reason: Reason, happened: &str, next: String) -> Self {
         let message = text::line_with(happened, &next, MAX_MESSAGE);
-        Self {
-            phase,
-            health: Health::Stalled { paused, next },
-            reason,
-            message,
-        }
+        Self { phase, health: Health::Stalled { paused, next }, reason, message }
     }
 }
 
@@ -125,20 +104,14 @@ fn going_on(state: &State, cause: &Cause) -> Summary {
         Reason::WaitingForEarlierVersion,
         Reason::Pending,
     ];
-    let phase = if cause.reason == Reason::Suspended {
-        Phase::Paused
-    } else {
-        phase_of(state)
-    };
+    let phase = if cause.reason == Reason::Suspended { Phase::Paused } else { phase_of(state) };
     let message = match state {
         State::RollingBack { .. } => format!("rolling back: {}", cause.message),
         _ => cause.message.clone(),
     };
     Summary::new(
         phase,
-        Health::Reconciling {
-            failing: !expected.contains(&cause.reason),
-        },
+        Health::Reconciling { failing: !expected.contains(&cause.reason) },
         cause.reason,
         &message,
     )
@@ -152,14 +125,8 @@ fn phase_of(state: &State) -> Phase {
         State::Watching { .. } => Phase::Analyzing,
         State::Held { .. } => Phase::Paused,
         State::RollingBack { .. } => Phase::RollingBack,
-        State::Done {
-            outcome: Outcome::Succeeded,
-            ..
-        } => Phase::Succeeded,
-        State::Done {
-            outcome: Outcome::RolledBack(_),
-            ..
-        } => Phase::RolledBack,
+        State::Done { outcome: Outcome::Succeeded, .. } => Phase::Succeeded,
+        State::Done { outcome: Outcome::RolledBack(_), .. } => Phase::RolledBack,
         State::Done { .. } => Phase::Failed,
     }
 }
@@ -168,50 +135,31 @@ fn phase_of(state: &State) -> Phase {
 fn at_work(run: &RunView, state: &State) -> Summary {
     let of = text::count(run.plan.units.len(), "unit");
     let (reason, message) = match state {
-        State::Planned => (
-            Reason::PlanReady,
-            format!("the plan of {of} is stored, and begins"),
-        ),
-        State::Rehearsing { .. } => (
-            Reason::Rehearsing,
-            format!("the plan of {of} runs on the copy; the primary is untouched"),
-        ),
+        State::Planned => (Reason::PlanReady, format!("the plan of {of} is stored, and begins")),
+        State::Rehearsing { .. } => {
+            (Reason::Rehearsing, format!("the plan of {of} runs on the copy; the primary is untouched"))
+        }
         State::Applying { .. } => {
             let done = applied_units(run);
-            let step = run.plan.step_of(done).map_or_else(String::new, |step| {
-                format!(", in step {}: {}", step.name, step.summary)
-            });
-            (
-                Reason::Applying,
-                format!("{done} of {of} applied to the primary{step}"),
-            )
+            let step = run
+                .plan
+                .step_of(done)
+                .map_or_else(String::new, |step| format!(", in step {}: {}", step.name, step.summary));
+            (Reason::Applying, format!("{done} of {of} applied to the primary{step}"))
         }
         State::RollingBack { cause, .. } => (
             Reason::RollingBack,
-            format!(
-                "{} to undo, because: {}",
-                text::count(in_force(run), "unit"),
-                cause.message
-            ),
+            format!("{} to undo, because: {}", text::count(in_force(run), "unit"), cause.message),
         ),
         State::Watching { .. } | State::Held { .. } | State::Done { .. } => {
             (Reason::Analyzing, watching(run))
         }
     };
-    Summary::new(
-        phase_of(state),
-        Health::Reconciling { failing: false },
-        reason,
-        &message,
-    )
+    Summary::new(phase_of(state), Health::Reconciling { failing: false }, reason, &message)
 }
 
 fn watching(run: &RunView) -> String {
-    let metrics = run
-        .plan
-        .analysis
-        .as_ref()
-        .map_or(0, |analysis| analysis.metrics.len());
+    let metrics = run.plan.analysis.as_ref().map_or(0, |analysis| analysis.metrics.len());
     let until = run.watch.as_ref().and_then(|watch| watch.until);
     let until = until.map_or_else(String::new, |until| format!(" until {}", text::moment(until)));
     let watch = format!("applied; watching {}{until}", text::count(metrics, "metric"));
@@ -257,10 +205,7 @@ fn held(run: &RunView, cause: &Cause) -> Summary {
 
 fn ended(run: &RunView, at: Timestamp, outcome: &Outcome) -> Summary {
     let again = format!("edit the spec, or annotate {RETRY_REQUESTED_AT}");
-    let state = State::Done {
-        at,
-        outcome: outcome.clone(),
-    };
+    let state = State::Done { at, outcome: outcome.clone() };
     let phase = phase_of(&state);
     let at = text::moment(at);
     let said = |cause: &Cause| text::line(&cause.message, MAX_MESSAGE / 2);
@@ -285,13 +230,7 @@ fn ended(run: &RunView, at: Timestamp, outcome: &Outcome) -> Summary {
                 "a person has to undo what is left".to_owned()
             };
             let happened = format!("{}; {}", said(cause), left(run));
-            Summary::stalled(
-                phase,
-                false,
-                Reason::RollbackFailed,
-                &with_note(run, happened),
-                next,
-            )
+            Summary::stalled(phase, false, Reason::RollbackFailed, &with_note(run, happened), next)
         }
     }
 }
@@ -300,10 +239,7 @@ fn succeeded(run: &RunView, at: &str) -> String {
     let watched = match run.watch.as_ref().map(|watch| &watch.assessment) {
         Some(Assessment::Passed) => format!(
             "; {} good",
-            text::count(
-                run.watch.as_ref().map_or(0, |watch| watch.metrics.len()),
-                "metric"
-            )
+            text::count(run.watch.as_ref().map_or(0, |watch| watch.metrics.len()), "metric")
         ),
         Some(Assessment::Breach { message, .. }) => format!("; it stays although {message}"),
         _ => String::new(),
@@ -335,10 +271,7 @@ fn back_at(run: &RunView) -> String {
 fn left(run: &RunView) -> String {
     match in_force(run) {
         0 => "nothing of it is applied".to_owned(),
-        left => format!(
-            "{left} of {} may still be applied",
-            text::count(run.plan.units.len(), "unit")
-        ),
+        left => format!("{left} of {} may still be applied", text::count(run.plan.units.len(), "unit")),
     }
 }
 

@@ -14,10 +14,7 @@ pub(super) fn cause(reason: Reason, message: &str) -> Cause {
 }
 
 pub(super) fn breached() -> Cause {
-    cause(
-        Reason::MetricBreached,
-        "error-rate 0.41 > 0.05 in 3 of the last 5 samples",
-    )
+    cause(Reason::MetricBreached, "error-rate 0.41 > 0.05 in 3 of the last 5 samples")
 }
 
 pub(super) fn applying() -> State {
@@ -25,25 +22,15 @@ pub(super) fn applying() -> State {
 }
 
 pub(super) fn watching() -> State {
-    State::Watching {
-        applied_at: at(0),
-        since: at(0),
-    }
+    State::Watching { applied_at: at(0), since: at(0) }
 }
 
 pub(super) fn rolling_back(cause: Cause) -> State {
-    State::RollingBack {
-        since: at(100),
-        cause,
-        aborted: false,
-    }
+    State::RollingBack { since: at(100), cause, aborted: false }
 }
 
 fn held(cause: Cause) -> State {
-    State::Held {
-        applied_at: at(0),
-        cause,
-    }
+    State::Held { applied_at: at(0), cause }
 }
 
 pub(super) fn done(outcome: Outcome) -> State {
@@ -51,38 +38,23 @@ pub(super) fn done(outcome: Outcome) -> State {
 }
 
 pub(super) fn watch(assessment: Assessment) -> WatchView {
-    let recent = |seconds, value| Recent {
-        at: at(seconds),
-        value: Some(value),
-        verdict: Verdict::Breach,
-    };
+    let recent = |seconds, value| Recent { at: at(seconds), value: Some(value), verdict: Verdict::Breach };
     let metric = MetricSummary {
         name: "error-rate".to_owned(),
         mode: Mode::Enforce,
         baseline: Some(0.002),
         last: Some(0.410_958_904_1),
         limit: "<= 0.05".to_owned(),
-        counts: VerdictCounts {
-            breach: 3,
-            ..VerdictCounts::default()
-        },
+        counts: VerdictCounts { breach: 3, ..VerdictCounts::default() },
         message: String::new(),
         recent: vec![recent(15, 0.3), recent(30, 0.41)],
     };
-    WatchView {
-        assessment,
-        until: Some(at(900)),
-        metrics: vec![metric],
-    }
+    WatchView { assessment, until: Some(at(900)), metrics: vec![metric] }
 }
 
 pub(super) fn breach() -> Assessment {
     let metric = "error-rate".to_owned();
-    Assessment::Breach {
-        metric,
-        at: at(90),
-        message: breached().message,
-    }
+    Assessment::Breach { metric, at: at(90), message: breached().message }
 }
 
 pub(super) fn waiting_for_lock(count: u32) -> Attempt {
@@ -110,12 +82,7 @@ pub(super) fn of_run(run: RunView) -> View {
 }
 
 pub(super) fn view(standing: Standing) -> View {
-    View {
-        generation: 1,
-        standing,
-        answered: Tokens::default(),
-        past: Vec::new(),
-    }
+    View { generation: 1, standing, answered: Tokens::default(), past: Vec::new() }
 }
 
 pub(super) fn status(view: &View) -> MigrationStatus {
@@ -154,11 +121,7 @@ fn every_standing_has_its_conditions() {
     check(Standing::Retrying, Reason::DatabaseUnreachable, away);
     let refused = "Failed: Ready False SqlRefused, Stalled True SqlRefused";
     check(Standing::Refused, Reason::SqlRefused, refused);
-    check(
-        Standing::Covered,
-        Reason::Succeeded,
-        "Succeeded: Ready True Succeeded",
-    );
+    check(Standing::Covered, Reason::Succeeded, "Succeeded: Ready True Succeeded");
 }
 
 #[test]
@@ -167,45 +130,21 @@ fn every_state_has_its_conditions() {
         let status = status(&of_run(run(watched(OnBreach::Rollback), state, units)));
         assert_eq!(shape(&status), expected);
         assert_eq!(status.applied, Some(applied), "{expected}");
-        assert_eq!(
-            short(&status, "Applied").starts_with("True"),
-            applied,
-            "{expected}"
-        );
+        assert_eq!(short(&status, "Applied").starts_with("True"), applied, "{expected}");
     };
     let at_work =
         |phase: &str, reason: &str| format!("{phase}: Ready Unknown {reason}, Reconciling True {reason}");
     check(State::Planned, 0, &at_work("Planning", "PlanReady"), false);
-    check(
-        State::Rehearsing { since: at(0) },
-        0,
-        &at_work("Rehearsing", "Rehearsing"),
-        false,
-    );
+    check(State::Rehearsing { since: at(0) }, 0, &at_work("Rehearsing", "Rehearsing"), false);
     check(applying(), 1, &at_work("Applying", "Applying"), false);
     check(watching(), 3, &at_work("Analyzing", "Analyzing"), true);
-    check(
-        rolling_back(breached()),
-        2,
-        &at_work("RollingBack", "RollingBack"),
-        false,
-    );
+    check(rolling_back(breached()), 2, &at_work("RollingBack", "RollingBack"), false);
     let paused = "Paused: Ready False MetricBreached, Stalled True Paused";
     check(held(breached()), 3, paused, true);
     check(held(breached()), 1, paused, false);
-    check(
-        done(Outcome::Succeeded),
-        3,
-        "Succeeded: Ready True Succeeded",
-        true,
-    );
+    check(done(Outcome::Succeeded), 3, "Succeeded: Ready True Succeeded", true);
     let ended = |phase: &str, reason: &str| format!("{phase}: Ready False {reason}, Stalled True {reason}");
-    check(
-        done(Outcome::RolledBack(breached())),
-        0,
-        &ended("RolledBack", "RolledBack"),
-        false,
-    );
+    check(done(Outcome::RolledBack(breached())), 0, &ended("RolledBack", "RolledBack"), false);
     let failed = Outcome::Failed(cause(Reason::LockTimeout, "m"));
     check(done(failed), 0, &ended("Failed", "LockTimeout"), false);
     let stuck = Outcome::RollbackFailed(cause(Reason::RollbackFailed, "m"));
@@ -227,24 +166,9 @@ fn what_a_run_waits_for_shows() {
         |phase: &str, reason: Reason| format!("{phase}: Ready Unknown {reason}, Reconciling True {reason}");
     let lock = Reason::WaitingForLock;
     check(applying(), lock, &at_work("Applying", lock), "waiting for lock");
-    check(
-        rolling_back(breached()),
-        lock,
-        &at_work("RollingBack", lock),
-        "waiting for lock",
-    );
-    check(
-        applying(),
-        Reason::Suspended,
-        &at_work("Paused", Reason::Suspended),
-        "suspended 1/3",
-    );
-    check(
-        watching(),
-        Reason::Analyzing,
-        &at_work("Analyzing", Reason::Analyzing),
-        "watch",
-    );
+    check(rolling_back(breached()), lock, &at_work("RollingBack", lock), "waiting for lock");
+    check(applying(), Reason::Suspended, &at_work("Paused", Reason::Suspended), "suspended 1/3");
+    check(watching(), Reason::Analyzing, &at_work("Analyzing", Reason::Analyzing), "watch");
     let away = "Applying: Ready False DatabaseUnreachable, Reconciling True Retrying";
     check(applying(), Reason::DatabaseUnreachable, away, "2/3");
     let unknown = "Paused: Ready False MetricUnknown, Stalled True Paused";
@@ -258,11 +182,7 @@ fn ready_tells_what_happened_and_what_is_next() {
     };
     let again = "edit the spec, or annotate whimbrel.dev/retry-requested-at";
     check(
-        run(
-            watched(OnBreach::Rollback),
-            done(Outcome::RolledBack(breached())),
-            0,
-        ),
+        run(watched(OnBreach::Rollback), done(Outcome::RolledBack(breached())), 0),
         &format!(
             "error-rate 0.41 > 0.05 in 3 of the last 5 samples; rolled back at 2027-01-15T08:02:00Z; \
              stream default is at version 41 again; {again}"
@@ -270,23 +190,13 @@ fn ready_tells_what_happened_and_what_is_next() {
     );
     let text = "step add-tier at 1:7: ALTER TABLE users ...: column \"tier\" already exists";
     let failed = done(Outcome::Failed(cause(Reason::ApplyFailed, text)));
-    check(
-        run(plan(), failed, 0),
-        &format!("{text}; nothing of it is applied; {again}"),
-    );
+    check(run(plan(), failed, 0), &format!("{text}; nothing of it is applied; {again}"));
     let stuck = done(Outcome::RollbackFailed(cause(Reason::RollbackFailed, "no way")));
     let next = "remove the cause, then annotate whimbrel.dev/rollback-requested-at to try again";
-    check(
-        run(plan(), stuck, 1),
-        &format!("no way; 1 of 3 units may still be applied; {next}"),
-    );
+    check(run(plan(), stuck, 1), &format!("no way; 1 of 3 units may still be applied; {next}"));
     let waits = "annotate whimbrel.dev/rollback-requested-at to undo it, or whimbrel.dev/retry-requested-at to watch once more";
     check(
-        run(
-            watched(OnBreach::Pause),
-            held(cause(Reason::MetricBreached, "bad")),
-            3,
-        ),
+        run(watched(OnBreach::Pause), held(cause(Reason::MetricBreached, "bad")), 3),
         &format!("bad; 3 of 3 units applied; {waits}"),
     );
     let note = Some("the copy could not follow".to_owned());
@@ -299,10 +209,7 @@ fn ready_tells_what_happened_and_what_is_next() {
         "version 42 of stream default is applied: 3 units, done at 2027-01-15T08:02:00Z; 1 metric good; the copy could not follow",
     );
     check(
-        RunView {
-            watch: Some(watch(breach())),
-            ..run(watched(OnBreach::Notify), watching(), 3)
-        },
+        RunView { watch: Some(watch(breach())), ..run(watched(OnBreach::Notify), watching(), 3) },
         "error-rate 0.41 > 0.05 in 3 of the last 5 samples; onBreach is Notify, so it stays applied; watching 1 metric \
          until 2027-01-15T08:15:00Z",
     );
@@ -315,69 +222,28 @@ fn facts_tell_of_plan_copy_primary_and_watch() {
         assert_eq!(facts::ALL.map(|name| short(&status, name)), expected);
     };
     let (valid, not_asked) = ("True PlanReady", "False NotRequired");
-    check(
-        run(plan(), applying(), 1),
-        [valid, not_asked, "False Applying", not_asked, ""],
-    );
-    check(
-        run(plan(), done(Outcome::Succeeded), 3),
-        [valid, not_asked, "True Applied", not_asked, ""],
-    );
-    let rehearsed = Plan {
-        rehearse: true,
-        ..watched(OnBreach::Rollback)
-    };
-    let unknown = [
-        valid,
-        "Unknown Rehearsing",
-        "False Pending",
-        "Unknown Pending",
-        "",
-    ];
-    check(
-        run(rehearsed.clone(), State::Rehearsing { since: at(0) }, 0),
-        unknown,
-    );
+    check(run(plan(), applying(), 1), [valid, not_asked, "False Applying", not_asked, ""]);
+    check(run(plan(), done(Outcome::Succeeded), 3), [valid, not_asked, "True Applied", not_asked, ""]);
+    let rehearsed = Plan { rehearse: true, ..watched(OnBreach::Rollback) };
+    let unknown = [valid, "Unknown Rehearsing", "False Pending", "Unknown Pending", ""];
+    check(run(rehearsed.clone(), State::Rehearsing { since: at(0) }, 0), unknown);
     let rehearsal = Some(rehearsal(RehearsalVerdict::Passed));
-    let seen = RunView {
-        rehearsal,
-        ..run(rehearsed.clone(), watching(), 3)
-    };
-    let good = RunView {
-        watch: Some(watch(Assessment::Passed)),
-        state: done(Outcome::Succeeded),
-        ..seen.clone()
-    };
-    check(
-        good,
-        [
-            valid,
-            "True RehearsalPassed",
-            "True Applied",
-            "True AnalysisPassed",
-            "",
-        ],
-    );
+    let seen = RunView { rehearsal, ..run(rehearsed.clone(), watching(), 3) };
+    let good =
+        RunView { watch: Some(watch(Assessment::Passed)), state: done(Outcome::Succeeded), ..seen.clone() };
+    check(good, [valid, "True RehearsalPassed", "True Applied", "True AnalysisPassed", ""]);
     let mut bad = run(rehearsed, done(Outcome::RolledBack(breached())), 0);
     bad.rehearsal.clone_from(&seen.rehearsal);
     bad.watch = Some(watch(breach()));
-    let facts = [
-        valid,
-        "True RehearsalPassed",
-        "False RolledBack",
-        "False MetricBreached",
-        "True MetricBreached",
-    ];
+    let facts =
+        [valid, "True RehearsalPassed", "False RolledBack", "False MetricBreached", "True MetricBreached"];
     check(bad, facts);
 }
 
 #[test]
 fn only_a_wrong_plan_is_called_invalid() {
     let check = |reason: Reason, expected: &str| {
-        assert_eq!(
-            short(&status(&view(Standing::Refused(cause(reason, "m")))), "PlanValid"),
-            expected
-        );
+        assert_eq!(short(&status(&view(Standing::Refused(cause(reason, "m")))), "PlanValid"), expected);
     };
     check(Reason::SqlRefused, "False SqlRefused");
     check(Reason::IrreversibleStep, "False IrreversibleStep");
@@ -388,16 +254,10 @@ fn only_a_wrong_plan_is_called_invalid() {
 #[test]
 fn facts_stay_while_the_database_is_away() {
     let before = status(&of_run(run(plan(), done(Outcome::Succeeded), 3)));
-    let migration = Migration {
-        status: Some(before),
-        ..Migration::default()
-    };
+    let migration = Migration { status: Some(before), ..Migration::default() };
     let away = view(Standing::Retrying(cause(Reason::DatabaseUnreachable, "no route")));
     let status = report(&migration, &away, at(999)).status;
-    assert_eq!(
-        (short(&status, "Ready").as_str(), status.applied),
-        ("False DatabaseUnreachable", Some(true))
-    );
+    assert_eq!((short(&status, "Ready").as_str(), status.applied), ("False DatabaseUnreachable", Some(true)));
     assert_eq!(short(&status, "Applied"), "True Applied");
     assert!(status.plan_hash.is_some() && status.progress.is_none());
 }
@@ -411,16 +271,9 @@ fn a_wait_for_data_shows_its_verdict() {
         next: at(15),
         message: "error-rate is unknown".to_owned(),
     };
-    let seen = RunView {
-        watch: Some(watch(unknown)),
-        ..run(watched(OnBreach::Rollback), watching(), 3)
-    };
+    let seen = RunView { watch: Some(watch(unknown)), ..run(watched(OnBreach::Rollback), watching(), 3) };
     let status = status(&of_run(seen));
-    assert!(
-        message(&status, "Ready").ends_with("error-rate is unknown"),
-        "{}",
-        message(&status, "Ready")
-    );
+    assert!(message(&status, "Ready").ends_with("error-rate is unknown"), "{}", message(&status, "Ready"));
     assert_eq!(short(&status, "Analyzed"), "Unknown MetricUnknown");
 }
 

@@ -27,10 +27,7 @@ pub(super) fn cut(text: &str, max: usize) -> String {
 /// Makes one line of at most `max` bytes: control characters and runs of white space become one space.
 pub(super) fn line(text: &str, max: usize) -> String {
     let mut line = String::new();
-    for word in text
-        .split(|c: char| c.is_whitespace() || c.is_control())
-        .filter(|word| !word.is_empty())
-    {
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control()).filter(|word| !word.is_empty()) {
         if !line.is_empty() {
             line.push(' ');
         }
@@ -84,19 +81,11 @@ pub(super) fn left(now: Timestamp, end: Timestamp) -> String {
 /// Writes a measured value with six significant digits.
 pub(super) fn number(value: f64) -> String {
     if value.is_infinite() {
-        return if value > 0.0 {
-            "+Inf".to_owned()
-        } else {
-            "-Inf".to_owned()
-        };
+        return if value > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
     }
     let rounded: f64 = format!("{value:.*e}", DIGITS - 1).parse().unwrap_or(value);
     let plain = rounded.to_string();
-    if plain.len() <= 20 {
-        plain
-    } else {
-        format!("{rounded:e}")
-    }
+    if plain.len() <= 20 { plain } else { format!("{rounded:e}") }
 }
 
 /// Writes a count with its noun, as in `1 unit`, `2 units`.
@@ -146,11 +135,7 @@ mod tests {
     fn what_is_left_is_rounded_up_to_minutes() {
         let now = Timestamp::UNIX_EPOCH;
         let check = |seconds: i64, expected: &str| {
-            assert_eq!(
-                left(now, Timestamp::from_second(seconds).unwrap()),
-                expected,
-                "{seconds}"
-            );
+            assert_eq!(left(now, Timestamp::from_second(seconds).unwrap()), expected, "{seconds}");
         };
         check(-5, "1m left");
         check(1, "1m left");

@@ -15,11 +15,7 @@ pub(super) fn without_clock_constants(definition: &str) -> String {
         let is_constant = token.len() > 2 && after.starts_with("::time");
         let content = token.get(1..token.len().saturating_sub(1)).unwrap_or_default();
         result.push_str(before);
-        result.push_str(if is_constant && has_clock_fraction(content) {
-            MARK
-        } else {
-            token
-        });
+        result.push_str(if is_constant && has_clock_fraction(content) { MARK } else { token });
         rest = after;
     }
     result.push_str(rest);
@@ -64,10 +60,7 @@ mod tests {
             "DEFAULT '2026-11-20 23:31:41.7767'::timestamp without time zone",
             "DEFAULT '(clock)'::timestamp without time zone",
         );
-        check(
-            "'10:11:12.5+00'::time with time zone",
-            "'(clock)'::time with time zone",
-        );
+        check("'10:11:12.5+00'::time with time zone", "'(clock)'::time with time zone");
         for kept in [
             "'2026-11-20 23:31:41+00'::timestamp with time zone",
             "'2026-12-31 23:59:59.999999'::timestamp without time zone",
@@ -79,9 +72,6 @@ mod tests {
         ] {
             check(kept, kept);
         }
-        check(
-            "\"o'dd\" < '2026-01-01 00:00:00.25'::timestamp",
-            "\"o'dd\" < '(clock)'::timestamp",
-        );
+        check("\"o'dd\" < '2026-01-01 00:00:00.25'::timestamp", "\"o'dd\" < '(clock)'::timestamp");
     }
 }

@@ -55,9 +55,8 @@ pub struct Head {
 
 /// Reads the ledger's head; `None` where there is no ledger yet.
 pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
-    let exists: bool = sqlx::query_scalar("SELECT to_regclass('whimbrel.ledger') IS NOT NULL")
-        .fetch_one(&mut *conn)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("SELECT to_regclass('whimbrel.ledger') IS NOT NULL").fetch_one(&mut *conn).await?;
     if !exists {
         return Ok(None);
     }
@@ -72,10 +71,7 @@ pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
         timeline: row.try_get(3)?,
     };
     if head.version > VERSION {
-        return Err(Error::LedgerNewer {
-            found: head.version,
-            known: VERSION,
-        });
+        return Err(Error::LedgerNewer { found: head.version, known: VERSION });
     }
     Ok(Some(head))
 }
@@ -84,18 +80,15 @@ pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
 pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity) -> Result<(), Error> {
     let mut tx = conn.begin().await?;
     // Two first contacts at once: the second waits here and then finds the ledger made.
-    sqlx::query("SELECT pg_advisory_xact_lock(2002873965, 0)")
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("SELECT pg_advisory_xact_lock(2002873965, 0)").execute(&mut *tx).await?;
     if sqlx::query_scalar::<_, bool>("SELECT to_regclass('whimbrel.ledger') IS NOT NULL")
         .fetch_one(&mut *tx)
         .await?
     {
         return Ok(());
     }
-    let schema: bool = sqlx::query_scalar("SELECT to_regnamespace('whimbrel') IS NOT NULL")
-        .fetch_one(&mut *tx)
-        .await?;
+    let schema: bool =
+        sqlx::query_scalar("SELECT to_regnamespace('whimbrel') IS NOT NULL").fetch_one(&mut *tx).await?;
     if !schema {
         sqlx::query("CREATE SCHEMA whimbrel").execute(&mut *tx).await?;
     }
@@ -141,10 +134,7 @@ pub async fn put_copied_aside(conn: &mut PgConnection, server: &ServerIdentity) 
 /// Records the timeline on which the ledger was seen.
 pub async fn record_timeline(conn: &mut PgConnection, epoch: i64, timeline: i32) -> Result<(), Error> {
     let mut tx = begin_fenced(conn, epoch).await?;
-    sqlx::query("UPDATE whimbrel.ledger SET timeline = $1")
-        .bind(timeline)
-        .execute(&mut *tx)
-        .await?;
+    sqlx::query("UPDATE whimbrel.ledger SET timeline = $1").bind(timeline).execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -120,11 +120,7 @@ fn read(row: &PgRow) -> Result<Run, Error> {
         .collect();
     Ok(Run {
         id: row.try_get(0)?,
-        key: RunKey {
-            namespace: row.try_get(1)?,
-            name: row.try_get(2)?,
-            uid: row.try_get(3)?,
-        },
+        key: RunKey { namespace: row.try_get(1)?, name: row.try_get(2)?, uid: row.try_get(3)? },
         plan: plan.0,
         state: state.0,
         tokens: tokens.0,
@@ -148,10 +144,7 @@ fn select(rest: &str) -> sqlx::SqlStr {
 impl Run {
     /// Reads one run.
     pub async fn by_id(conn: &mut PgConnection, id: Uuid) -> Result<Option<Self>, Error> {
-        let row = sqlx::query(select("WHERE r.id = $1"))
-            .bind(id)
-            .fetch_optional(conn)
-            .await?;
+        let row = sqlx::query(select("WHERE r.id = $1")).bind(id).fetch_optional(conn).await?;
         row.as_ref().map(read).transpose()
     }
 
@@ -165,24 +158,18 @@ impl Run {
 
     /// Reads the latest run of a version.
     pub async fn latest(conn: &mut PgConnection, stream: &str, version: &str) -> Result<Option<Self>, Error> {
-        let row = sqlx::query(select(
-            "WHERE r.stream = $1 AND r.version = $2 ORDER BY r.seq DESC LIMIT 1",
-        ))
-        .bind(stream)
-        .bind(version)
-        .fetch_optional(conn)
-        .await?;
+        let row = sqlx::query(select("WHERE r.stream = $1 AND r.version = $2 ORDER BY r.seq DESC LIMIT 1"))
+            .bind(stream)
+            .bind(version)
+            .fetch_optional(conn)
+            .await?;
         row.as_ref().map(read).transpose()
     }
 
     /// Stores a run, its plan included. The one effect of this transaction is the row.
     pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<(), Error> {
         let mut tx = begin_fenced(conn, epoch).await?;
-        let copy = if new.plan.rehearse {
-            CopyLevel::Before
-        } else {
-            CopyLevel::None
-        };
+        let copy = if new.plan.rehearse { CopyLevel::Before } else { CopyLevel::None };
         sqlx::query(
             "INSERT INTO whimbrel.runs (id, stream, version, plan_hash, analysis_hash, from_version, namespace, name, uid, plan, \
              phase, state, tokens, copy_level) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
@@ -254,9 +241,7 @@ impl Run {
         )
         .fetch_all(conn)
         .await?;
-        rows.iter()
-            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
-            .collect()
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect()
     }
 
     /// Reads how the latest runs of a version ended, newest first.

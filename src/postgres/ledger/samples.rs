@@ -37,7 +37,5 @@ pub async fn since(conn: &mut PgConnection, run: Uuid, from: Timestamp) -> Resul
         .bind(from.to_string())
         .fetch_all(conn)
         .await?;
-    rows.iter()
-        .map(|row| Ok(row.try_get::<Json<Sample>, _>(0)?.0))
-        .collect()
+    rows.iter().map(|row| Ok(row.try_get::<Json<Sample>, _>(0)?.0)).collect()
 }

@@ -141,17 +141,12 @@ pub async fn status(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<U
 
 /// Reads the statuses of every unit of every run that has any.
 pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<Uuid, BTreeMap<usize, UnitStatus>>, Error> {
-    let rows = sqlx::query("SELECT run, unit, status FROM whimbrel.units")
-        .fetch_all(conn)
-        .await?;
+    let rows = sqlx::query("SELECT run, unit, status FROM whimbrel.units").fetch_all(conn).await?;
     let mut found: BTreeMap<Uuid, BTreeMap<usize, UnitStatus>> = BTreeMap::new();
     for row in rows {
         let (run, unit): (Uuid, i32) = (row.try_get(0)?, row.try_get(1)?);
         let status: Json<UnitStatus> = row.try_get(2)?;
-        found
-            .entry(run)
-            .or_default()
-            .insert(usize::try_from(unit).unwrap_or_default(), status.0);
+        found.entry(run).or_default().insert(usize::try_from(unit).unwrap_or_default(), status.0);
     }
     Ok(found)
 }

@@ -45,9 +45,10 @@ async fn there_and_back(
     epoch: i64,
 ) -> Result<(), Stop> {
     ledger::fence(conn, epoch).await?;
-    let role = plan.owner_role.as_deref().map_or_else(String::new, |role| {
-        format!("SET LOCAL ROLE {};", quote_ident(role))
-    });
+    let role = plan
+        .owner_role
+        .as_deref()
+        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
     send_ours(
         conn,
         format!(
@@ -92,10 +93,7 @@ fn unless_the_server_answered(failed: Failed) -> Result<(), Stop> {
 
 async fn send_all(conn: &mut PgConnection, block: &Block) -> Result<(), Failed> {
     for (ordinal, statement) in block.statements.iter().enumerate() {
-        send(conn, statement).await.map_err(|error| Failed {
-            statement: Some(ordinal),
-            error,
-        })?;
+        send(conn, statement).await.map_err(|error| Failed { statement: Some(ordinal), error })?;
     }
     Ok(())
 }

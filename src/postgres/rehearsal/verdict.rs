@@ -46,10 +46,7 @@ pub(super) fn judge(plan: &Plan, unit: usize, block: &Block, failed: Failed, pla
         _ => Reason::RehearsalFailed,
     };
     let text = plan.failure(unit, block, failed.statement, &failed.error.to_string());
-    Stop::Verdict(Cause::new(
-        reason,
-        format!("{text} ({place}; the primary was not touched)"),
-    ))
+    Stop::Verdict(Cause::new(reason, format!("{text} ({place}; the primary was not touched)")))
 }
 
 pub(super) fn way_back_failed(plan: &Plan, unit: usize, block: &Block, failed: Failed) -> Stop {
@@ -97,10 +94,7 @@ pub(super) fn left_behind(stop: Stop) -> Stop {
     match stop {
         Stop::Verdict(cause) => Stop::Verdict(Cause::new(
             cause.reason,
-            format!(
-                "{}; refresh the copy, which still has what is left of it",
-                cause.message
-            ),
+            format!("{}; refresh the copy, which still has what is left of it", cause.message),
         )),
         stop @ Stop::Error(_) => stop,
     }
@@ -108,10 +102,6 @@ pub(super) fn left_behind(stop: Stop) -> Stop {
 
 pub(super) fn told(differences: &Differences) -> String {
     let more = differences.total.saturating_sub(differences.first.len());
-    let rest = if more == 0 {
-        String::new()
-    } else {
-        format!("; and {more} more")
-    };
+    let rest = if more == 0 { String::new() } else { format!("; and {more} more") };
     format!("{}{rest}", differences.first.join("; "))
 }

@@ -18,15 +18,10 @@ pub(in crate::sql) fn transactional(kind: &Kind) -> bool {
         Kind::CreateIndex(index) => !index.concurrently,
         Kind::DropIndex { concurrently, .. } | Kind::Reindex { concurrently, .. } => !concurrently,
         Kind::Vacuum => false,
-        Kind::AlterTable(alter) => !alter.actions.iter().any(|action| {
-            matches!(
-                action,
-                TableAction::DetachPartition {
-                    concurrently: true,
-                    ..
-                }
-            )
-        }),
+        Kind::AlterTable(alter) => !alter
+            .actions
+            .iter()
+            .any(|action| matches!(action, TableAction::DetachPartition { concurrently: true, .. })),
         _ => true,
     }
 }
@@ -41,9 +36,7 @@ pub(in crate::sql) fn blocking(kind: &Kind, node: &NodeEnum, created: &BTreeSet<
         Kind::CreateIndex(index) => !index.concurrently && !known(&index.relation),
         Kind::DropIndex { concurrently, .. } | Kind::Reindex { concurrently, .. } => !concurrently,
         Kind::Rename(rename) => renames_blocking(rename, created),
-        Kind::CreateView {
-            relation, replace, ..
-        } => *replace && !known(relation),
+        Kind::CreateView { relation, replace, .. } => *replace && !known(relation),
         Kind::CreateSchema { with_objects, .. } => *with_objects,
         Kind::CreateTrigger { relation, .. } | Kind::CreatePolicy { relation, .. } => !known(relation),
         Kind::Truncate { relations, cascade } => *cascade || !relations.iter().all(known),
@@ -86,19 +79,15 @@ fn creates_blocking(table: &CreateTable, created: &BTreeSet<RelationName>) -> bo
     let parents = table.inherits.iter().chain(&table.partition_of);
     parents.into_iter().any(|parent| !created.contains(parent))
         || refers_outside(&table.constraints, &with_self)
-        || table
-            .columns
-            .iter()
-            .any(|column| refers_outside(&column.constraints, &with_self))
+        || table.columns.iter().any(|column| refers_outside(&column.constraints, &with_self))
 }
 
 fn alters_blocking(alter: &AlterTable, created: &BTreeSet<RelationName>) -> bool {
     let new = created.contains(&alter.relation);
     alter.actions.iter().any(|action| match action {
-        TableAction::ValidateConstraint { .. }
-        | TableAction::DetachPartition {
-            concurrently: true, ..
-        } => false,
+        TableAction::ValidateConstraint { .. } | TableAction::DetachPartition { concurrently: true, .. } => {
+            false
+        }
         TableAction::Setting { action } if alter.object == RelationKind::Table => {
             !new && ![
                 "SetStatistics",
@@ -126,10 +115,7 @@ fn alters_blocking(alter: &AlterTable, created: &BTreeSet<RelationName>) -> bool
 
 fn renames_blocking(rename: &Rename, created: &BTreeSet<RelationName>) -> bool {
     match &rename.target {
-        RenameTarget::Relation {
-            object: RelationKind::Index,
-            ..
-        }
+        RenameTarget::Relation { object: RelationKind::Index, .. }
         | RenameTarget::Schema { .. }
         | RenameTarget::Named { .. }
         | RenameTarget::EnumValue { .. } => false,

@@ -30,22 +30,22 @@ pub(super) fn kind(node: &NodeEnum, sql: &str, tokens: &[Token]) -> Kind {
 /// Statements on rows.
 fn data(node: &NodeEnum, sql: &str, tokens: &[Token]) -> Option<Kind> {
     Some(match node {
-        NodeEnum::InsertStmt(insert) => Kind::Insert {
-            relation: only_relation(insert.relation.as_ref(), insert.with_clause.as_ref()),
-        },
+        NodeEnum::InsertStmt(insert) => {
+            Kind::Insert { relation: only_relation(insert.relation.as_ref(), insert.with_clause.as_ref()) }
+        }
         NodeEnum::UpdateStmt(update) => Kind::Update {
             relation: only_relation(update.relation.as_ref(), update.with_clause.as_ref()),
             columns: update.target_list.iter().filter_map(tree::target).collect(),
         },
-        NodeEnum::DeleteStmt(delete) => Kind::Delete {
-            relation: only_relation(delete.relation.as_ref(), delete.with_clause.as_ref()),
-        },
-        NodeEnum::MergeStmt(merge) => Kind::Merge {
-            relation: only_relation(merge.relation.as_ref(), merge.with_clause.as_ref()),
-        },
-        NodeEnum::CopyStmt(copy) if copy.is_from => Kind::Insert {
-            relation: copy.relation.as_ref().map(range),
-        },
+        NodeEnum::DeleteStmt(delete) => {
+            Kind::Delete { relation: only_relation(delete.relation.as_ref(), delete.with_clause.as_ref()) }
+        }
+        NodeEnum::MergeStmt(merge) => {
+            Kind::Merge { relation: only_relation(merge.relation.as_ref(), merge.with_clause.as_ref()) }
+        }
+        NodeEnum::CopyStmt(copy) if copy.is_from => {
+            Kind::Insert { relation: copy.relation.as_ref().map(range) }
+        }
         NodeEnum::TruncateStmt(truncate) => Kind::Truncate {
             relations: truncate.relations.iter().filter_map(tree::relation).collect(),
             cascade: truncate.behavior() == DropBehavior::DropCascade,
@@ -55,16 +55,10 @@ fn data(node: &NodeEnum, sql: &str, tokens: &[Token]) -> Option<Kind> {
             Kind::CreateTable(table::from_query(into, false)?)
         }
         NodeEnum::SelectStmt(select) if writes(select.with_clause.as_ref()) => return None,
-        NodeEnum::SelectStmt(_) => Kind::Select {
-            calls: calls_function(sql, tokens),
-        },
+        NodeEnum::SelectStmt(_) => Kind::Select { calls: calls_function(sql, tokens) },
         NodeEnum::LockStmt(_) => Kind::Lock,
-        NodeEnum::VariableSetStmt(set) => Kind::SetLocal {
-            parameter: set.name.clone(),
-        },
-        NodeEnum::ConstraintsSetStmt(_) => Kind::SetLocal {
-            parameter: "constraints".into(),
-        },
+        NodeEnum::VariableSetStmt(set) => Kind::SetLocal { parameter: set.name.clone() },
+        NodeEnum::ConstraintsSetStmt(_) => Kind::SetLocal { parameter: "constraints".into() },
         NodeEnum::VacuumStmt(vacuum) => {
             if vacuum.is_vacuumcmd {
                 Kind::Vacuum
@@ -72,9 +66,9 @@ fn data(node: &NodeEnum, sql: &str, tokens: &[Token]) -> Option<Kind> {
                 Kind::Analyze
             }
         }
-        NodeEnum::RefreshMatViewStmt(refresh) => Kind::RefreshMaterializedView {
-            relation: range(refresh.relation.as_ref()?),
-        },
+        NodeEnum::RefreshMatViewStmt(refresh) => {
+            Kind::RefreshMaterializedView { relation: range(refresh.relation.as_ref()?) }
+        }
         _ => return None,
     })
 }
@@ -117,9 +111,9 @@ fn calls_function(sql: &str, tokens: &[Token]) -> bool {
         "with",
     ];
     tokens.windows(2).any(|pair| match pair {
-        [name, open] if open.is_word(sql, "(") => name
-            .name(sql)
-            .is_some_and(|name| !NO_CALL.contains(&name.as_str())),
+        [name, open] if open.is_word(sql, "(") => {
+            name.name(sql).is_some_and(|name| !NO_CALL.contains(&name.as_str()))
+        }
         _ => false,
     })
 }
@@ -130,22 +124,14 @@ fn definition(node: &NodeEnum) -> Option<Kind> {
         NodeEnum::CreateStmt(create) => Kind::CreateTable(table::create(create)?),
         NodeEnum::CreateForeignTableStmt(create) => {
             let base = table::create(create.base_stmt.as_ref()?)?;
-            Kind::CreateTable(super::kind::CreateTable {
-                foreign: true,
-                ..base
-            })
+            Kind::CreateTable(super::kind::CreateTable { foreign: true, ..base })
         }
         NodeEnum::CreateTableAsStmt(create) => {
             let into = create.into.as_ref()?;
             if create.objtype() == ObjectType::ObjectMatview {
                 let relation = range(into.rel.as_ref()?);
                 let if_not_exists = create.if_not_exists;
-                Kind::CreateView {
-                    relation,
-                    materialized: true,
-                    replace: false,
-                    if_not_exists,
-                }
+                Kind::CreateView { relation, materialized: true, replace: false, if_not_exists }
             } else {
                 Kind::CreateTable(table::from_query(into, create.if_not_exists)?)
             }
@@ -174,18 +160,10 @@ fn definition(node: &NodeEnum) -> Option<Kind> {
 /// The same for what holds no rows.
 fn definition_without_rows(node: &NodeEnum) -> Option<Kind> {
     Some(match node {
-        NodeEnum::CreateEnumStmt(create) => Kind::CreateType {
-            relation: path(&create.type_name)?,
-        },
-        NodeEnum::CreateRangeStmt(create) => Kind::CreateType {
-            relation: path(&create.type_name)?,
-        },
-        NodeEnum::CompositeTypeStmt(create) => Kind::CreateType {
-            relation: range(create.typevar.as_ref()?),
-        },
-        NodeEnum::CreateDomainStmt(create) => Kind::CreateDomain {
-            relation: path(&create.domainname)?,
-        },
+        NodeEnum::CreateEnumStmt(create) => Kind::CreateType { relation: path(&create.type_name)? },
+        NodeEnum::CreateRangeStmt(create) => Kind::CreateType { relation: path(&create.type_name)? },
+        NodeEnum::CompositeTypeStmt(create) => Kind::CreateType { relation: range(create.typevar.as_ref()?) },
+        NodeEnum::CreateDomainStmt(create) => Kind::CreateDomain { relation: path(&create.domainname)? },
         NodeEnum::CreateFunctionStmt(create) => Kind::CreateFunction {
             signature: signature(create),
             procedure: create.is_procedure,
@@ -196,14 +174,12 @@ fn definition_without_rows(node: &NodeEnum) -> Option<Kind> {
             relation: range(create.relation.as_ref()?),
             replace: create.replace,
         },
-        NodeEnum::CreatePolicyStmt(create) => Kind::CreatePolicy {
-            policy: create.policy_name.clone(),
-            relation: range(create.table.as_ref()?),
-        },
-        NodeEnum::CreateStatsStmt(create) => Kind::CreateStatistics {
-            relation: path(&create.defnames),
-            if_not_exists: create.if_not_exists,
-        },
+        NodeEnum::CreatePolicyStmt(create) => {
+            Kind::CreatePolicy { policy: create.policy_name.clone(), relation: range(create.table.as_ref()?) }
+        }
+        NodeEnum::CreateStatsStmt(create) => {
+            Kind::CreateStatistics { relation: path(&create.defnames), if_not_exists: create.if_not_exists }
+        }
         _ => return None,
     })
 }
@@ -213,9 +189,9 @@ fn change(node: &NodeEnum) -> Option<Kind> {
     match node {
         NodeEnum::AlterTableStmt(alter) => Some(Kind::AlterTable(table::alter(alter)?)),
         NodeEnum::RenameStmt(rename) => Some(Kind::Rename(renamed(rename))),
-        NodeEnum::AlterEnumStmt(alter) if alter.old_val.is_empty() => Some(Kind::AddEnumValue {
-            relation: path(&alter.type_name)?,
-        }),
+        NodeEnum::AlterEnumStmt(alter) if alter.old_val.is_empty() => {
+            Some(Kind::AddEnumValue { relation: path(&alter.type_name)? })
+        }
         NodeEnum::AlterEnumStmt(alter) => Some(Kind::Rename(Rename {
             target: RenameTarget::EnumValue {
                 relation: path(&alter.type_name)?,
@@ -257,18 +233,13 @@ fn reindexed(reindex: &ReindexStmt) -> Option<Kind> {
         _ => return None,
     };
     let relation = range(reindex.relation.as_ref()?);
-    Some(Kind::Reindex {
-        relation,
-        index,
-        concurrently: has_option(&reindex.params, "concurrently"),
-    })
+    Some(Kind::Reindex { relation, index, concurrently: has_option(&reindex.params, "concurrently") })
 }
 
 fn renamed(rename: &RenameStmt) -> Rename {
     Rename {
-        target: rename_target(rename).unwrap_or_else(|| RenameTarget::Other {
-            object: tree::object(rename.rename_type()),
-        }),
+        target: rename_target(rename)
+            .unwrap_or_else(|| RenameTarget::Other { object: tree::object(rename.rename_type()) }),
         to: rename.newname.clone(),
         if_exists: rename.missing_ok,
     }
@@ -281,17 +252,10 @@ fn rename_target(rename: &RenameStmt) -> Option<RenameTarget> {
     let from = rename.subname.clone();
     let named = |object: &str| {
         let relation = path(&strings(rename.object.as_deref()))?;
-        Some(RenameTarget::Named {
-            object: object.into(),
-            relation,
-        })
+        Some(RenameTarget::Named { object: object.into(), relation })
     };
     let of_table = |object: &str| {
-        Some(RenameTarget::OfTable {
-            object: object.into(),
-            relation: relation.clone()?,
-            name: from.clone(),
-        })
+        Some(RenameTarget::OfTable { object: object.into(), relation: relation.clone()?, name: from.clone() })
     };
     match rename.rename_type() {
         ObjectType::ObjectColumn | ObjectType::ObjectAttribute => Some(RenameTarget::Column {
@@ -300,11 +264,9 @@ fn rename_target(rename: &RenameStmt) -> Option<RenameTarget> {
             column: from,
             only,
         }),
-        ObjectType::ObjectTabconstraint => Some(RenameTarget::Constraint {
-            relation: relation?,
-            constraint: from,
-            only,
-        }),
+        ObjectType::ObjectTabconstraint => {
+            Some(RenameTarget::Constraint { relation: relation?, constraint: from, only })
+        }
         ObjectType::ObjectTrigger => of_table("TRIGGER"),
         ObjectType::ObjectPolicy => of_table("POLICY"),
         ObjectType::ObjectRule => of_table("RULE"),
@@ -313,35 +275,23 @@ fn rename_target(rename: &RenameStmt) -> Option<RenameTarget> {
         ObjectType::ObjectDomain => named("DOMAIN"),
         ObjectType::ObjectStatisticExt => named("STATISTICS"),
         ObjectType::ObjectCollation => named("COLLATION"),
-        other => Some(RenameTarget::Relation {
-            object: relation_kind(other)?,
-            relation: relation?,
-        }),
+        other => Some(RenameTarget::Relation { object: relation_kind(other)?, relation: relation? }),
     }
 }
 
 fn dropped(drop: &DropStmt) -> Kind {
-    let relations = || {
-        drop.objects
-            .iter()
-            .filter_map(|object| path(&strings(Some(object))))
-            .collect()
-    };
+    let relations = || drop.objects.iter().filter_map(|object| path(&strings(Some(object)))).collect();
     let cascade = drop.behavior() == DropBehavior::DropCascade;
     match drop.remove_type() {
-        ObjectType::ObjectTable => Kind::DropTable {
-            relations: relations(),
-            if_exists: drop.missing_ok,
-            cascade,
-        },
+        ObjectType::ObjectTable => {
+            Kind::DropTable { relations: relations(), if_exists: drop.missing_ok, cascade }
+        }
         ObjectType::ObjectIndex => Kind::DropIndex {
             indexes: relations(),
             concurrently: drop.concurrent,
             if_exists: drop.missing_ok,
         },
-        other => Kind::Drop {
-            object: tree::object(other),
-        },
+        other => Kind::Drop { object: tree::object(other) },
     }
 }
 
@@ -356,11 +306,7 @@ fn commented(comment: &CommentStmt) -> Option<Kind> {
         });
     }
     let object = relation_kind(comment.objtype())?;
-    Some(Kind::Comment {
-        relation: path(&names)?,
-        object,
-        column: None,
-    })
+    Some(Kind::Comment { relation: path(&names)?, object, column: None })
 }
 
 fn granted(grant: &GrantStmt) -> Kind {
@@ -369,40 +315,22 @@ fn granted(grant: &GrantStmt) -> Kind {
         direct && [ObjectType::ObjectTable, ObjectType::ObjectSequence].contains(&grant.objtype());
     let schemas = direct && grant.objtype() == ObjectType::ObjectSchema;
     Kind::Grant {
-        relations: grant
-            .objects
-            .iter()
-            .filter(|_| relations)
-            .filter_map(tree::relation)
-            .collect(),
-        schemas: grant
-            .objects
-            .iter()
-            .filter(|_| schemas)
-            .filter_map(tree::string)
-            .collect(),
+        relations: grant.objects.iter().filter(|_| relations).filter_map(tree::relation).collect(),
+        schemas: grant.objects.iter().filter(|_| schemas).filter_map(tree::string).collect(),
     }
 }
 
 /// The name and the types of the arguments, as `DROP FUNCTION` takes them.
 fn signature(create: &CreateFunctionStmt) -> Option<String> {
-    let object_type = if create.is_procedure {
-        ObjectType::ObjectProcedure
-    } else {
-        ObjectType::ObjectFunction
-    };
+    let object_type =
+        if create.is_procedure { ObjectType::ObjectProcedure } else { ObjectType::ObjectFunction };
     let input = |node: &Node| match &node.node {
         Some(NodeEnum::FunctionParameter(parameter)) => {
-            let output = [
-                FunctionParameterMode::FuncParamOut,
-                FunctionParameterMode::FuncParamTable,
-            ];
+            let output = [FunctionParameterMode::FuncParamOut, FunctionParameterMode::FuncParamTable];
             if output.contains(&parameter.mode()) && !create.is_procedure {
                 return None;
             }
-            parameter.arg_type.clone().map(|arg| Node {
-                node: Some(NodeEnum::TypeName(arg)),
-            })
+            parameter.arg_type.clone().map(|arg| Node { node: Some(NodeEnum::TypeName(arg)) })
         }
         _ => None,
     };
@@ -416,19 +344,13 @@ fn signature(create: &CreateFunctionStmt) -> Option<String> {
         args_unspecified: false,
     };
     let drop = DropStmt {
-        objects: vec![Node {
-            node: Some(NodeEnum::ObjectWithArgs(object)),
-        }],
+        objects: vec![Node { node: Some(NodeEnum::ObjectWithArgs(object)) }],
         remove_type: object_type as i32,
         behavior: DropBehavior::DropRestrict as i32,
         missing_ok: false,
         concurrent: false,
     };
     let sql = grammar::deparse(NodeEnum::DropStmt(drop))?;
-    let prefix = if create.is_procedure {
-        "DROP PROCEDURE "
-    } else {
-        "DROP FUNCTION "
-    };
+    let prefix = if create.is_procedure { "DROP PROCEDURE " } else { "DROP FUNCTION " };
     sql.strip_prefix(prefix).map(str::to_owned)
 }

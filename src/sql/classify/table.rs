@@ -12,25 +12,13 @@ use crate::sql::kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateTable, Generated, RelationKind, TableAction,
 };
 
-const SERIAL: &[&str] = &[
-    "serial",
-    "serial2",
-    "serial4",
-    "serial8",
-    "bigserial",
-    "smallserial",
-];
+const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
 
 pub fn create(create: &CreateStmt) -> Option<CreateTable> {
     let target = create.relation.as_ref()?;
     let parents: Vec<_> = create.inh_relations.iter().filter_map(relation).collect();
     let partition = create.partbound.is_some();
-    let elements = || {
-        create
-            .table_elts
-            .iter()
-            .filter_map(|element| element.node.as_ref())
-    };
+    let elements = || create.table_elts.iter().filter_map(|element| element.node.as_ref());
     Some(CreateTable {
         relation: range(target),
         if_not_exists: create.if_not_exists,
@@ -87,16 +75,10 @@ fn column(definition: &ColumnDef) -> Column {
             ConstrType::ConstrDefault => column.default = part.raw_expr.as_deref().and_then(expression),
             ConstrType::ConstrIdentity => column.identity = true,
             ConstrType::ConstrGenerated => {
-                let kind = if part.generated_kind == "v" {
-                    Generated::Virtual
-                } else {
-                    Generated::Stored
-                };
+                let kind = if part.generated_kind == "v" { Generated::Virtual } else { Generated::Stored };
                 column.generated = Some(kind);
             }
-            _ => column
-                .constraints
-                .extend(constraint(node, Some(&definition.colname))),
+            _ => column.constraints.extend(constraint(node, Some(&definition.colname))),
         }
     }
     column
@@ -108,24 +90,15 @@ fn constraint(node: &Node, column: Option<&String>) -> Option<Constraint> {
         return None;
     };
     let own = |keys: &[Node]| {
-        if keys.is_empty() {
-            column.cloned().into_iter().collect()
-        } else {
-            names(keys)
-        }
+        if keys.is_empty() { column.cloned().into_iter().collect() } else { names(keys) }
     };
     let (kind, columns) = match part.contype() {
-        ConstrType::ConstrCheck => (
-            ConstraintKind::Check,
-            part.raw_expr
-                .as_deref()
-                .and_then(tree::columns)
-                .unwrap_or_default(),
-        ),
-        ConstrType::ConstrUnique => (
-            ConstraintKind::Unique,
-            [own(&part.keys), names(&part.including)].concat(),
-        ),
+        ConstrType::ConstrCheck => {
+            (ConstraintKind::Check, part.raw_expr.as_deref().and_then(tree::columns).unwrap_or_default())
+        }
+        ConstrType::ConstrUnique => {
+            (ConstraintKind::Unique, [own(&part.keys), names(&part.including)].concat())
+        }
         ConstrType::ConstrPrimary => (ConstraintKind::PrimaryKey, own(&part.keys)),
         ConstrType::ConstrForeign => (ConstraintKind::ForeignKey, own(&part.fk_attrs)),
         ConstrType::ConstrExclusion => (ConstraintKind::Exclude, excluded(part)),
@@ -152,14 +125,9 @@ fn excluded(part: &Node_) -> Vec<String> {
 
 /// An expression as SQL.
 fn expression(node: &Node) -> Option<String> {
-    let target = ResTarget {
-        val: Some(Box::new(node.clone())),
-        ..ResTarget::default()
-    };
+    let target = ResTarget { val: Some(Box::new(node.clone())), ..ResTarget::default() };
     let select = SelectStmt {
-        target_list: vec![Node {
-            node: Some(NodeEnum::ResTarget(Box::new(target))),
-        }],
+        target_list: vec![Node { node: Some(NodeEnum::ResTarget(Box::new(target))) }],
         limit_option: pg_query::protobuf::LimitOption::Default as i32,
         op: pg_query::protobuf::SetOperation::SetopNone as i32,
         ..SelectStmt::default()
@@ -190,18 +158,11 @@ fn action(command: &AlterTableCmd) -> TableAction {
     let definition = command.def.as_deref();
     let node = definition.and_then(|definition| definition.node.as_ref());
     let name = command.name.clone();
-    let label = || {
-        command
-            .subtype()
-            .as_str_name()
-            .trim_start_matches("AT_")
-            .to_owned()
-    };
+    let label = || command.subtype().as_str_name().trim_start_matches("AT_").to_owned();
     match (command.subtype(), node) {
-        (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(definition))) => TableAction::AddColumn {
-            column: column(definition),
-            if_not_exists: command.missing_ok,
-        },
+        (AlterTableType::AtAddColumn, Some(NodeEnum::ColumnDef(definition))) => {
+            TableAction::AddColumn { column: column(definition), if_not_exists: command.missing_ok }
+        }
         (AlterTableType::AtDropColumn, _) => TableAction::DropColumn {
             column: name,
             if_exists: command.missing_ok,
@@ -217,10 +178,7 @@ fn action(command: &AlterTableCmd) -> TableAction {
         (AlterTableType::AtValidateConstraint, _) => TableAction::ValidateConstraint { constraint: name },
         (AlterTableType::AtColumnDefault, None) => TableAction::DropDefault { column: name },
         (AlterTableType::AtColumnDefault, Some(_)) => match definition.and_then(expression) {
-            Some(default) => TableAction::SetDefault {
-                column: name,
-                default,
-            },
+            Some(default) => TableAction::SetDefault { column: name, default },
             None => TableAction::Other(label()),
         },
         (AlterTableType::AtSetNotNull, _) => TableAction::SetNotNull { column: name },

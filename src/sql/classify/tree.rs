@@ -14,10 +14,7 @@ pub fn optional(text: &str) -> Option<String> {
 
 /// The name in a reference to a relation.
 pub fn range(range: &RangeVar) -> RelationName {
-    RelationName {
-        schema: optional(&range.schemaname),
-        name: range.relname.clone(),
-    }
+    RelationName { schema: optional(&range.schemaname), name: range.relname.clone() }
 }
 
 /// The same of a node.
@@ -76,15 +73,13 @@ pub fn only_relation(relation: Option<&RangeVar>, with: Option<&WithClause>) -> 
 
 /// Whether a `WITH` changes rows.
 pub fn writes(with: Option<&WithClause>) -> bool {
-    with.into_iter()
-        .flat_map(|with| &with.ctes)
-        .any(|cte| match &cte.node {
-            Some(NodeEnum::CommonTableExpr(cte)) => {
-                let query = cte.ctequery.as_ref().and_then(|query| query.node.as_ref());
-                !matches!(query, Some(NodeEnum::SelectStmt(select)) if !writes(select.with_clause.as_ref()))
-            }
-            _ => true,
-        })
+    with.into_iter().flat_map(|with| &with.ctes).any(|cte| match &cte.node {
+        Some(NodeEnum::CommonTableExpr(cte)) => {
+            let query = cte.ctequery.as_ref().and_then(|query| query.node.as_ref());
+            !matches!(query, Some(NodeEnum::SelectStmt(select)) if !writes(select.with_clause.as_ref()))
+        }
+        _ => true,
+    })
 }
 
 /// Whether an option is there and not switched off.
@@ -174,10 +169,7 @@ pub fn columns(expression: &Node) -> Option<Vec<String>> {
 fn collect_columns(value: &Value, found: &mut Vec<String>) -> Option<()> {
     match value {
         Value::Object(object) => {
-            if let Some(fields) = object
-                .get("ColumnRef")
-                .and_then(|reference| reference.get("fields"))
-            {
+            if let Some(fields) = object.get("ColumnRef").and_then(|reference| reference.get("fields")) {
                 let last = fields.as_array().and_then(|fields| fields.last());
                 let name = last?.pointer("/node/String/sval").and_then(Value::as_str)?;
                 if !found.iter().any(|known| known == name) {
@@ -185,9 +177,7 @@ fn collect_columns(value: &Value, found: &mut Vec<String>) -> Option<()> {
                 }
                 return Some(());
             }
-            object
-                .values()
-                .try_for_each(|inner| collect_columns(inner, found))
+            object.values().try_for_each(|inner| collect_columns(inner, found))
         }
         Value::Array(items) => items.iter().try_for_each(|inner| collect_columns(inner, found)),
         _ => Some(()),
@@ -210,11 +200,7 @@ pub fn relation_kind(object: ObjectType) -> Option<RelationKind> {
 
 /// The kind of object in words: `OBJECT_MATVIEW` is "matview".
 pub fn object(object: ObjectType) -> String {
-    object
-        .as_str_name()
-        .trim_start_matches("OBJECT_")
-        .replace('_', " ")
-        .to_ascii_lowercase()
+    object.as_str_name().trim_start_matches("OBJECT_").replace('_', " ").to_ascii_lowercase()
 }
 
 /// The name of a node in the grammar.
@@ -233,11 +219,7 @@ impl std::fmt::Debug for Shallow<'_> {
         impl Write for First {
             fn write_str(&mut self, text: &str) -> std::fmt::Result {
                 self.0.push_str(text);
-                if self.0.contains(['(', ' ', '{']) {
-                    Err(std::fmt::Error)
-                } else {
-                    Ok(())
-                }
+                if self.0.contains(['(', ' ', '{']) { Err(std::fmt::Error) } else { Ok(()) }
             }
         }
         let mut first = First(String::new());

@@ -28,10 +28,7 @@ fn undo_action(
     let table = format!("ALTER {} {only}{relation}", alter.object.sql());
     let column_of = |column: &str| format!("{table} ALTER COLUMN {}", quote_ident(column));
     match action {
-        TableAction::AddColumn {
-            column,
-            if_not_exists,
-        } => {
+        TableAction::AddColumn { column, if_not_exists } => {
             may_exist(*if_not_exists)?;
             undo_add_column(alter, &table, column, state, preserve)
         }
@@ -49,11 +46,7 @@ fn undo_action(
         TableAction::SetNotNull { column } => {
             let before = state.column(relation, column)?;
             let sql = format!("{} DROP NOT NULL", column_of(column));
-            Ok(if before.not_null {
-                Undo::nothing()
-            } else {
-                Undo::by(sql)
-            })
+            Ok(if before.not_null { Undo::nothing() } else { Undo::by(sql) })
         }
         TableAction::DropNotNull { column } => {
             let before = state.column(relation, column)?;
@@ -88,10 +81,7 @@ fn undo_add_column(
         }
         (kind, _) => {
             let lossless = column.generated.is_some() || kind == RelationKind::ForeignTable;
-            Ok(Undo {
-                lossless,
-                ..Undo::by(format!("{table} DROP COLUMN {name}"))
-            })
+            Ok(Undo { lossless, ..Undo::by(format!("{table} DROP COLUMN {name}")) })
         }
     }
 }
@@ -106,9 +96,8 @@ fn undo_constraint(
     let mut key = constraint.columns.clone();
     if let Some(index) = &constraint.using_index {
         let made = state.made_index(&relation.sibling(index.clone()));
-        key = made
-            .ok_or("dropping the constraint would drop its index too, which was there before")?
-            .to_vec();
+        key =
+            made.ok_or("dropping the constraint would drop its index too, which was there before")?.to_vec();
     }
     let mut whole = Undo::by(format!("{table} DROP CONSTRAINT {}", quote_ident(&name)));
     if constraint.kind == ConstraintKind::PrimaryKey {

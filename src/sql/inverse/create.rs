@@ -30,41 +30,26 @@ pub fn undo_create_index(index: &CreateIndex, state: &State<'_>) -> Derived {
 pub fn undo_create(kind: &Kind, preserve: Option<&AsideSuffix>) -> Option<Derived> {
     let dropped = |sql: String| Ok(Undo::by(format!("DROP {sql}")));
     Some(match kind {
-        Kind::CreateView {
-            relation,
-            materialized,
-            replace,
-            if_not_exists,
-        } => {
-            let object = if *materialized {
-                "MATERIALIZED VIEW"
-            } else {
-                "VIEW"
-            };
+        Kind::CreateView { relation, materialized, replace, if_not_exists } => {
+            let object = if *materialized { "MATERIALIZED VIEW" } else { "VIEW" };
             may_replace(*replace)
                 .and_then(|()| may_exist(*if_not_exists))
                 .and_then(|()| dropped(format!("{object} {relation}")))
         }
-        Kind::CreateSequence {
-            relation,
-            if_not_exists,
-        } => may_exist(*if_not_exists).and_then(|()| dropped(format!("SEQUENCE {relation}"))),
-        Kind::CreateSchema {
-            with_objects: true, ..
-        } => Err("further objects are made by the same statement: write statements of their own".into()),
-        Kind::CreateSchema {
-            schema,
-            if_not_exists,
-            ..
-        } => may_exist(*if_not_exists).and_then(|()| match preserve {
-            Some(suffix) => Ok(aside::named(
-                AsideKind::Schema,
-                "SCHEMA",
-                &RelationName::unqualified(schema),
-                suffix,
-            )),
-            None => dropped(format!("SCHEMA {}", quote_ident(schema))),
-        }),
+        Kind::CreateSequence { relation, if_not_exists } => {
+            may_exist(*if_not_exists).and_then(|()| dropped(format!("SEQUENCE {relation}")))
+        }
+        Kind::CreateSchema { with_objects: true, .. } => {
+            Err("further objects are made by the same statement: write statements of their own".into())
+        }
+        Kind::CreateSchema { schema, if_not_exists, .. } => {
+            may_exist(*if_not_exists).and_then(|()| match preserve {
+                Some(suffix) => {
+                    Ok(aside::named(AsideKind::Schema, "SCHEMA", &RelationName::unqualified(schema), suffix))
+                }
+                None => dropped(format!("SCHEMA {}", quote_ident(schema))),
+            })
+        }
         _ => return undo_create_other(kind, preserve),
     })
 }
@@ -80,33 +65,18 @@ fn undo_create_other(kind: &Kind, preserve: Option<&AsideSuffix>) -> Option<Deri
             Some(suffix) => Ok(aside::named(AsideKind::Type, "DOMAIN", relation, suffix)),
             None => dropped(format!("DOMAIN {relation}")),
         },
-        Kind::CreateFunction {
-            signature,
-            procedure,
-            replace,
-        } => may_replace(*replace).and_then(|()| {
+        Kind::CreateFunction { signature, procedure, replace } => may_replace(*replace).and_then(|()| {
             let object = if *procedure { "PROCEDURE" } else { "FUNCTION" };
-            let signature = signature
-                .as_ref()
-                .ok_or("the types of its arguments cannot be written")?;
+            let signature = signature.as_ref().ok_or("the types of its arguments cannot be written")?;
             dropped(format!("{object} {signature}"))
         }),
-        Kind::CreateTrigger {
-            trigger,
-            relation,
-            replace,
-        } => may_replace(*replace)
+        Kind::CreateTrigger { trigger, relation, replace } => may_replace(*replace)
             .and_then(|()| dropped(format!("TRIGGER {} ON {relation}", quote_ident(trigger)))),
         Kind::CreatePolicy { policy, relation } => {
             dropped(format!("POLICY {} ON {relation}", quote_ident(policy)))
         }
-        Kind::CreateStatistics {
-            relation,
-            if_not_exists,
-        } => may_exist(*if_not_exists).and_then(|()| {
-            let relation = relation
-                .as_ref()
-                .ok_or("the server chooses the name: write a name")?;
+        Kind::CreateStatistics { relation, if_not_exists } => may_exist(*if_not_exists).and_then(|()| {
+            let relation = relation.as_ref().ok_or("the server chooses the name: write a name")?;
             dropped(format!("STATISTICS {relation}"))
         }),
         _ => return None,

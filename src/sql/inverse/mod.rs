@@ -46,15 +46,7 @@ pub fn derive(
     preserve: Option<&AsideSuffix>,
 ) -> Inverse {
     match undo(statements, index, &Catalog::new(facts), preserve) {
-        Ok(Undo {
-            statements,
-            aside,
-            lossless,
-        }) => Inverse::Exact {
-            statements,
-            aside,
-            lossless,
-        },
+        Ok(Undo { statements, aside, lossless }) => Inverse::Exact { statements, aside, lossless },
         Err(reason) => Inverse::None { reason },
     }
 }
@@ -69,11 +61,7 @@ pub(super) struct Undo {
 
 impl Default for Undo {
     fn default() -> Self {
-        Self {
-            statements: Vec::new(),
-            aside: Vec::new(),
-            lossless: true,
-        }
+        Self { statements: Vec::new(), aside: Vec::new(), lossless: true }
     }
 }
 
@@ -83,17 +71,11 @@ impl Undo {
     }
 
     pub fn by(sql: String) -> Self {
-        Self {
-            statements: vec![sql],
-            ..Self::nothing()
-        }
+        Self { statements: vec![sql], ..Self::nothing() }
     }
 
     fn destroying(sql: String) -> Self {
-        Self {
-            lossless: false,
-            ..Self::by(sql)
-        }
+        Self { lossless: false, ..Self::by(sql) }
     }
 
     pub fn then(mut self, other: Self) -> Self {
@@ -128,19 +110,11 @@ pub(super) fn undo(
 }
 
 fn may_exist(if_not_exists: bool) -> Result<(), String> {
-    if if_not_exists {
-        Err("IF NOT EXISTS may have found it there already".into())
-    } else {
-        Ok(())
-    }
+    if if_not_exists { Err("IF NOT EXISTS may have found it there already".into()) } else { Ok(()) }
 }
 
 fn may_lack(if_exists: bool) -> Result<(), String> {
-    if if_exists {
-        Err("IF EXISTS may have found nothing".into())
-    } else {
-        Ok(())
-    }
+    if if_exists { Err("IF EXISTS may have found nothing".into()) } else { Ok(()) }
 }
 
 fn may_replace(replace: bool) -> Result<(), String> {
@@ -158,43 +132,19 @@ fn undo_rename(rename: &Rename) -> Derived {
     Ok(Undo::by(match &rename.target {
         RenameTarget::Relation { object, relation } => {
             let now = relation.sibling(&rename.to);
-            format!(
-                "ALTER {} {now} RENAME TO {}",
-                object.sql(),
-                quote_ident(&relation.name)
-            )
+            format!("ALTER {} {now} RENAME TO {}", object.sql(), quote_ident(&relation.name))
         }
-        RenameTarget::Column {
-            object,
-            relation,
-            column,
-            only,
-        } => {
-            let part = if *object == RelationKind::Type {
-                "ATTRIBUTE"
-            } else {
-                "COLUMN"
-            };
+        RenameTarget::Column { object, relation, column, only } => {
+            let part = if *object == RelationKind::Type { "ATTRIBUTE" } else { "COLUMN" };
             let (object, only, column) = (object.sql(), one_only(*only), quote_ident(column));
             format!("ALTER {object} {only}{relation} RENAME {part} {to} TO {column}")
         }
-        RenameTarget::Constraint {
-            relation,
-            constraint,
-            only,
-        } => {
+        RenameTarget::Constraint { relation, constraint, only } => {
             let (only, constraint) = (one_only(*only), quote_ident(constraint));
             format!("ALTER TABLE {only}{relation} RENAME CONSTRAINT {to} TO {constraint}")
         }
-        RenameTarget::OfTable {
-            object,
-            relation,
-            name,
-        } => {
-            format!(
-                "ALTER {object} {to} ON {relation} RENAME TO {}",
-                quote_ident(name)
-            )
+        RenameTarget::OfTable { object, relation, name } => {
+            format!("ALTER {object} {to} ON {relation} RENAME TO {}", quote_ident(name))
         }
         RenameTarget::Schema { schema } => format!("ALTER SCHEMA {to} RENAME TO {}", quote_ident(schema)),
         RenameTarget::Named { object, relation } => {
@@ -212,28 +162,24 @@ fn undo_rename(rename: &Rename) -> Derived {
 /// Inverses of what changes rows, or nothing at all: rows of what the plan itself added go with it.
 fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
     let (verb, gone) = match kind {
-        Kind::Insert { relation } => (
-            "inserted",
-            relation.as_ref().is_some_and(|relation| state.made(relation)),
-        ),
+        Kind::Insert { relation } => {
+            ("inserted", relation.as_ref().is_some_and(|relation| state.made(relation)))
+        }
         Kind::Update { relation, columns } => (
             "updated",
             relation.as_ref().is_some_and(|relation| {
                 state.made(relation) || columns.iter().all(|column| state.added(relation, column))
             }),
         ),
-        Kind::Delete { relation } => (
-            "deleted",
-            relation.as_ref().is_some_and(|relation| state.made(relation)),
-        ),
-        Kind::Merge { relation } => (
-            "merged",
-            relation.as_ref().is_some_and(|relation| state.made(relation)),
-        ),
-        Kind::Truncate { relations, cascade } => (
-            "emptied",
-            !cascade && relations.iter().all(|name| state.made(name)),
-        ),
+        Kind::Delete { relation } => {
+            ("deleted", relation.as_ref().is_some_and(|relation| state.made(relation)))
+        }
+        Kind::Merge { relation } => {
+            ("merged", relation.as_ref().is_some_and(|relation| state.made(relation)))
+        }
+        Kind::Truncate { relations, cascade } => {
+            ("emptied", !cascade && relations.iter().all(|name| state.made(name)))
+        }
         Kind::Select { calls: true } => {
             return Some(Err("a function that is called may have changed something".into()));
         }
@@ -255,32 +201,19 @@ fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
 
 fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
     match kind {
-        Kind::Comment {
-            relation,
-            object,
-            column,
-        } => undo_comment(relation, *object, column.as_ref(), state),
+        Kind::Comment { relation, object, column } => undo_comment(relation, *object, column.as_ref(), state),
         Kind::Grant { relations, schemas } => {
             let named = !relations.is_empty() || !schemas.is_empty();
             let made = relations.iter().all(|relation| state.made(relation))
                 && schemas.iter().all(|schema| state.made_schema(schema));
-            if named && made {
-                Ok(Undo::nothing())
-            } else {
-                Err("the privileges before are not kept".into())
-            }
+            if named && made { Ok(Undo::nothing()) } else { Err("the privileges before are not kept".into()) }
         }
         Kind::AddEnumValue { relation } if state.made_type(relation) => Ok(Undo::nothing()),
         Kind::AddEnumValue { .. } => Err("an enum value cannot be dropped".into()),
         Kind::DropIndex { .. } => Err("an index that was dropped has to be built again".into()),
         Kind::DropTable { .. } => Err("the data of the table is gone with it".into()),
-        Kind::Drop { object } => Err(format!(
-            "the definition of the {object} that was dropped is not kept"
-        )),
-        Kind::Other(name) => Err(format!(
-            "{} has no derived inverse",
-            name.trim_end_matches("Stmt")
-        )),
+        Kind::Drop { object } => Err(format!("the definition of the {object} that was dropped is not kept")),
+        Kind::Other(name) => Err(format!("{} has no derived inverse", name.trim_end_matches("Stmt"))),
         kind => Err(format!("{} has no derived inverse", kind.name())),
     }
 }
@@ -298,8 +231,6 @@ fn undo_comment(
         Some(column) => format!("COLUMN {relation}.{}", quote_ident(column)),
         None => format!("{} {relation}", object.sql()),
     };
-    let before = state
-        .comment(relation, column)?
-        .map_or_else(|| "NULL".into(), |text| quote_literal(&text));
+    let before = state.comment(relation, column)?.map_or_else(|| "NULL".into(), |text| quote_literal(&text));
     Ok(Undo::by(format!("COMMENT ON {target} IS {before}")))
 }

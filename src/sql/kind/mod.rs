@@ -14,12 +14,7 @@ pub use table::{
 
 /// What a statement is. A kind that is not known here is [`Kind::Other`], and treated as the worst.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "name",
-    content = "detail",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "name", content = "detail", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Kind {
     /// `CREATE TABLE`, `CREATE FOREIGN TABLE`, `CREATE TABLE AS`, `SELECT INTO`.
     CreateTable(CreateTable),

@@ -59,10 +59,7 @@ impl Column {
         self.not_null
             || self.serial
             || self.identity
-            || self
-                .constraints
-                .iter()
-                .any(|c| c.kind == ConstraintKind::PrimaryKey)
+            || self.constraints.iter().any(|c| c.kind == ConstraintKind::PrimaryKey)
     }
 }
 
@@ -168,12 +165,7 @@ pub struct AlterTable {
 
 /// One subcommand of `ALTER TABLE`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(
-    tag = "action",
-    content = "detail",
-    rename_all = "camelCase",
-    rename_all_fields = "camelCase"
-)]
+#[serde(tag = "action", content = "detail", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum TableAction {
     /// `ADD COLUMN`.
     AddColumn {

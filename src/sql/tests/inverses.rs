@@ -13,13 +13,8 @@ fn answers(statements: &[Statement]) -> Facts {
                 identity: column == "identity",
                 generated: false,
             },
-            FactKey::Name { name, .. } => FactValue::Name {
-                taken: name == "t_taken_check",
-            },
-            FactKey::Comment { .. } => FactValue::Comment {
-                exists: true,
-                text: Some("it's".into()),
-            },
+            FactKey::Name { name, .. } => FactValue::Name { taken: name == "t_taken_check" },
+            FactKey::Comment { .. } => FactValue::Comment { exists: true, text: Some("it's".into()) },
         };
         (key, value)
     };
@@ -50,70 +45,37 @@ fn drops_what_was_added() {
     check("ALTER TABLE t ADD a int", &["ALTER TABLE t DROP COLUMN a"]);
     check(
         "ALTER TABLE ONLY \"S s\".t ADD \"A\" int, ADD b int",
-        &[
-            "ALTER TABLE ONLY \"S s\".t DROP COLUMN b",
-            "ALTER TABLE ONLY \"S s\".t DROP COLUMN \"A\"",
-        ],
+        &["ALTER TABLE ONLY \"S s\".t DROP COLUMN b", "ALTER TABLE ONLY \"S s\".t DROP COLUMN \"A\""],
     );
     check("CREATE TABLE s.t (a int)", &["DROP TABLE s.t"]);
-    check(
-        "CREATE FOREIGN TABLE t (a int) SERVER s",
-        &["DROP FOREIGN TABLE t"],
-    );
+    check("CREATE FOREIGN TABLE t (a int) SERVER s", &["DROP FOREIGN TABLE t"]);
     check("CREATE INDEX i ON s.t (a)", &["DROP INDEX IF EXISTS s.i"]);
-    check(
-        "CREATE INDEX CONCURRENTLY i ON t (a)",
-        &["DROP INDEX CONCURRENTLY IF EXISTS i"],
-    );
+    check("CREATE INDEX CONCURRENTLY i ON t (a)", &["DROP INDEX CONCURRENTLY IF EXISTS i"]);
     check("CREATE INDEX ON t (a, lower(b))", &["DROP INDEX t_a_lower_idx"]);
 }
 
 #[test]
 fn drops_constraints_and_others() {
     let check = |sql: &str, expected: &[&str]| assert_eq!(inverse(sql, None), expected, "{sql}");
-    check(
-        "ALTER TABLE t ADD CHECK (a > 0)",
-        &["ALTER TABLE t DROP CONSTRAINT t_a_check"],
-    );
-    check(
-        "ALTER TABLE t ADD CHECK (a > b)",
-        &["ALTER TABLE t DROP CONSTRAINT t_check"],
-    );
+    check("ALTER TABLE t ADD CHECK (a > 0)", &["ALTER TABLE t DROP CONSTRAINT t_a_check"]);
+    check("ALTER TABLE t ADD CHECK (a > b)", &["ALTER TABLE t DROP CONSTRAINT t_check"]);
     check(
         "ALTER TABLE t ADD CHECK (t.a > 0); ALTER TABLE t ADD CHECK (a > 1)",
         &["ALTER TABLE t DROP CONSTRAINT t_a_check1"],
     );
-    check(
-        "ALTER TABLE t ADD UNIQUE (a, b) INCLUDE (c)",
-        &["ALTER TABLE t DROP CONSTRAINT t_a_b_c_key"],
-    );
-    check(
-        "ALTER TABLE t ADD FOREIGN KEY (a, b) REFERENCES u",
-        &["ALTER TABLE t DROP CONSTRAINT t_a_b_fkey"],
-    );
-    check(
-        "ALTER TABLE t ADD CONSTRAINT \"C\" EXCLUDE (a WITH =)",
-        &["ALTER TABLE t DROP CONSTRAINT \"C\""],
-    );
+    check("ALTER TABLE t ADD UNIQUE (a, b) INCLUDE (c)", &["ALTER TABLE t DROP CONSTRAINT t_a_b_c_key"]);
+    check("ALTER TABLE t ADD FOREIGN KEY (a, b) REFERENCES u", &["ALTER TABLE t DROP CONSTRAINT t_a_b_fkey"]);
+    check("ALTER TABLE t ADD CONSTRAINT \"C\" EXCLUDE (a WITH =)", &["ALTER TABLE t DROP CONSTRAINT \"C\""]);
     check(
         "ALTER TABLE t ADD PRIMARY KEY (a, old)",
-        &[
-            "ALTER TABLE t DROP CONSTRAINT t_pkey",
-            "ALTER TABLE t ALTER COLUMN a DROP NOT NULL",
-        ],
+        &["ALTER TABLE t DROP CONSTRAINT t_pkey", "ALTER TABLE t ALTER COLUMN a DROP NOT NULL"],
     );
     check(
         "CREATE FUNCTION f(a int, OUT b text, c char(3)[]) LANGUAGE sql AS ''",
         &["DROP FUNCTION f(int, char(3)[])"],
     );
-    check(
-        "CREATE MATERIALIZED VIEW v AS SELECT 1",
-        &["DROP MATERIALIZED VIEW v"],
-    );
-    check(
-        "CREATE TRIGGER g BEFORE INSERT ON s.t EXECUTE FUNCTION f()",
-        &["DROP TRIGGER g ON s.t"],
-    );
+    check("CREATE MATERIALIZED VIEW v AS SELECT 1", &["DROP MATERIALIZED VIEW v"]);
+    check("CREATE TRIGGER g BEFORE INSERT ON s.t EXECUTE FUNCTION f()", &["DROP TRIGGER g ON s.t"]);
 }
 
 #[test]
@@ -127,10 +89,7 @@ fn brings_settings_back() {
         "ALTER TABLE t ALTER old DROP DEFAULT",
         &["ALTER TABLE t ALTER COLUMN old SET DEFAULT 'before'::text"],
     );
-    check(
-        "ALTER TABLE t ALTER a SET DEFAULT 1",
-        &["ALTER TABLE t ALTER COLUMN a DROP DEFAULT"],
-    );
+    check("ALTER TABLE t ALTER a SET DEFAULT 1", &["ALTER TABLE t ALTER COLUMN a DROP DEFAULT"]);
     check(
         "ALTER TABLE t ALTER a SET DEFAULT 1; ALTER TABLE t ALTER a SET DEFAULT now() + '1 day'",
         &["ALTER TABLE t ALTER COLUMN a SET DEFAULT 1"],
@@ -140,34 +99,16 @@ fn brings_settings_back() {
         &["ALTER TABLE t ALTER COLUMN a SET DEFAULT 1 + 1"],
     );
     check("ALTER TABLE t ALTER old SET NOT NULL", &[]);
-    check(
-        "ALTER TABLE t ALTER a SET NOT NULL",
-        &["ALTER TABLE t ALTER COLUMN a DROP NOT NULL"],
-    );
+    check("ALTER TABLE t ALTER a SET NOT NULL", &["ALTER TABLE t ALTER COLUMN a DROP NOT NULL"]);
     check(
         "ALTER TABLE t RENAME old TO \"New\"; ALTER TABLE t RENAME TO u; ALTER TABLE u ALTER \"New\" SET NOT NULL",
         &[],
     );
-    check(
-        "ALTER TABLE s.t RENAME TO \"U\"",
-        &["ALTER TABLE s.\"U\" RENAME TO t"],
-    );
-    check(
-        "ALTER TABLE t RENAME \"A\" TO b",
-        &["ALTER TABLE t RENAME COLUMN b TO \"A\""],
-    );
-    check(
-        "ALTER TABLE t RENAME CONSTRAINT a TO b",
-        &["ALTER TABLE t RENAME CONSTRAINT b TO a"],
-    );
-    check(
-        "ALTER TYPE e RENAME VALUE 'a' TO 'it''s'",
-        &["ALTER TYPE e RENAME VALUE 'it''s' TO 'a'"],
-    );
-    check(
-        "COMMENT ON COLUMN t.a IS 'x'",
-        &["COMMENT ON COLUMN t.a IS 'it''s'"],
-    );
+    check("ALTER TABLE s.t RENAME TO \"U\"", &["ALTER TABLE s.\"U\" RENAME TO t"]);
+    check("ALTER TABLE t RENAME \"A\" TO b", &["ALTER TABLE t RENAME COLUMN b TO \"A\""]);
+    check("ALTER TABLE t RENAME CONSTRAINT a TO b", &["ALTER TABLE t RENAME CONSTRAINT b TO a"]);
+    check("ALTER TYPE e RENAME VALUE 'a' TO 'it''s'", &["ALTER TYPE e RENAME VALUE 'it''s' TO 'a'"]);
+    check("COMMENT ON COLUMN t.a IS 'x'", &["COMMENT ON COLUMN t.a IS 'it''s'"]);
     check("ALTER TABLE t VALIDATE CONSTRAINT c", &[]);
 }
 
@@ -208,22 +149,13 @@ fn says_why_there_is_none() {
     check("ALTER TABLE t DROP COLUMN a", "column a");
     check("ALTER TABLE t ADD a int, DROP COLUMN b", "column b");
     check("ALTER TABLE t ALTER a TYPE bigint", "AlterColumnType");
-    check(
-        "ALTER TABLE t ALTER old DROP NOT NULL",
-        "NULL may have been written",
-    );
+    check("ALTER TABLE t ALTER old DROP NOT NULL", "NULL may have been written");
     check("ALTER TABLE t ALTER absent SET DEFAULT 1", "was not there");
     check("ALTER TABLE t ALTER identity SET DEFAULT 1", "identity");
-    check(
-        "ALTER TABLE t ADD PRIMARY KEY USING INDEX i",
-        "would drop its index",
-    );
+    check("ALTER TABLE t ADD PRIMARY KEY USING INDEX i", "would drop its index");
     check("ALTER TYPE e ADD VALUE 'a'", "an enum value cannot be dropped");
     check("UPDATE t SET a = 1", "rows are updated");
-    check(
-        "ALTER TABLE t ADD a int; UPDATE t SET a = 1, b = 2",
-        "rows are updated",
-    );
+    check("ALTER TABLE t ADD a int; UPDATE t SET a = 1, b = 2", "rows are updated");
     check(
         "CREATE TABLE t (a int); WITH x AS (DELETE FROM u RETURNING *) INSERT INTO t SELECT * FROM x",
         "rows are inserted",
@@ -241,11 +173,7 @@ fn without_facts_there_is_no_guess() {
     let check = |sql: &str, derived: bool| {
         let statements = script(sql).statements;
         let found = derive(&statements, 0, &Facts::default(), None);
-        assert_eq!(
-            matches!(found, Inverse::Exact { .. }),
-            derived,
-            "{sql}: {found:?}"
-        );
+        assert_eq!(matches!(found, Inverse::Exact { .. }), derived, "{sql}: {found:?}");
     };
     check("ALTER TABLE t ADD a int", true);
     check("ALTER TABLE t ADD CONSTRAINT c CHECK (a > 0)", true);
@@ -258,10 +186,7 @@ fn without_facts_there_is_no_guess() {
 #[test]
 fn puts_aside() {
     let check = |sql: &str, expected: &[&str]| assert_eq!(inverse(sql, Some("r1")), expected, "{sql}");
-    check(
-        "ALTER TABLE t ADD a int",
-        &["ALTER TABLE t RENAME COLUMN a TO _whimbrel_a_r1"],
-    );
+    check("ALTER TABLE t ADD a int", &["ALTER TABLE t RENAME COLUMN a TO _whimbrel_a_r1"]);
     check(
         "ALTER TABLE s.t ADD \"A\" int NOT NULL DEFAULT 1 CHECK (\"A\" > 0) UNIQUE REFERENCES u",
         &[
@@ -282,10 +207,7 @@ fn puts_aside() {
             "ALTER TABLE t RENAME COLUMN a TO _whimbrel_a_r1",
         ],
     );
-    check(
-        "ALTER TABLE t ADD a int GENERATED ALWAYS AS (b * 2) STORED",
-        &["ALTER TABLE t DROP COLUMN a"],
-    );
+    check("ALTER TABLE t ADD a int GENERATED ALWAYS AS (b * 2) STORED", &["ALTER TABLE t DROP COLUMN a"]);
     check(
         "CREATE TABLE s.t (a int PRIMARY KEY, b int DEFAULT 1 CHECK (b > 0) REFERENCES u)",
         &[
@@ -297,10 +219,7 @@ fn puts_aside() {
         ],
     );
     check("CREATE SCHEMA s", &["ALTER SCHEMA s RENAME TO _whimbrel_s_r1"]);
-    check(
-        "CREATE TYPE s.e AS ENUM ()",
-        &["ALTER TYPE s.e RENAME TO _whimbrel_e_r1"],
-    );
+    check("CREATE TYPE s.e AS ENUM ()", &["ALTER TYPE s.e RENAME TO _whimbrel_e_r1"]);
     check(
         "CREATE TABLE t (LIKE u INCLUDING ALL)",
         &["none: LIKE and OF make constraints and indexes whose names are not in the statement"],
@@ -314,10 +233,7 @@ fn names_of_what_is_put_aside_fit_and_differ() {
         suffix.aside_name(&format!("{}a", "ä".repeat(31))),
         suffix.aside_name(&format!("{}b", "ä".repeat(31))),
     );
-    assert!(
-        one.len() <= 63 && one != two && one.starts_with(ASIDE_PREFIX),
-        "{one} {two}"
-    );
+    assert!(one.len() <= 63 && one != two && one.starts_with(ASIDE_PREFIX), "{one} {two}");
     for wrong in ["", "A", "a-b", "0123456789abcdef012345678"] {
         assert_eq!(AsideSuffix::new(wrong), None, "{wrong}");
     }
@@ -331,12 +247,10 @@ fn purges_in_order() {
     let suffix = AsideSuffix::new("r1").unwrap();
     let asides: Vec<Aside> = (0..statements.len())
         .rev()
-        .flat_map(
-            |index| match derive(&statements, index, &answers(&statements), Some(&suffix)) {
-                Inverse::Exact { aside, .. } => aside,
-                Inverse::None { reason } => panic!("{reason}"),
-            },
-        )
+        .flat_map(|index| match derive(&statements, index, &answers(&statements), Some(&suffix)) {
+            Inverse::Exact { aside, .. } => aside,
+            Inverse::None { reason } => panic!("{reason}"),
+        })
         .collect();
     assert_eq!(
         purge(&asides),
@@ -359,36 +273,20 @@ fn leaves_what_a_person_wrote() {
     check(
         "ALTER TABLE t ADD a int",
         "ALTER TABLE t DROP a, DROP old",
-        &[
-            "ALTER TABLE t RENAME COLUMN a TO _whimbrel_a_r1",
-            "ALTER TABLE t DROP COLUMN old",
-        ],
+        &["ALTER TABLE t RENAME COLUMN a TO _whimbrel_a_r1", "ALTER TABLE t DROP COLUMN old"],
     );
     check(
         "CREATE TABLE t (a int)",
         "DROP TABLE IF EXISTS t, u; SELECT 1",
-        &[
-            "ALTER TABLE t RENAME TO _whimbrel_t_r1",
-            "DROP TABLE IF EXISTS u",
-            "SELECT 1",
-        ],
+        &["ALTER TABLE t RENAME TO _whimbrel_t_r1", "DROP TABLE IF EXISTS u", "SELECT 1"],
     );
     for (up, down) in [
         ("CREATE TABLE t (a int)", "DROP TABLE t CASCADE"),
         ("CREATE TABLE IF NOT EXISTS t (a int)", "DROP TABLE t"),
-        (
-            "ALTER TABLE t ADD a int; ALTER TABLE t RENAME a TO b",
-            "ALTER TABLE t DROP b",
-        ),
-        (
-            "ALTER TABLE t ADD a int",
-            "ALTER TABLE t DROP a, ALTER old DROP NOT NULL",
-        ),
+        ("ALTER TABLE t ADD a int; ALTER TABLE t RENAME a TO b", "ALTER TABLE t DROP b"),
+        ("ALTER TABLE t ADD a int", "ALTER TABLE t DROP a, ALTER old DROP NOT NULL"),
         ("ALTER TABLE t ADD a int", "UPDATE t SET old = 1"),
-        (
-            "ALTER TABLE t ADD a int GENERATED ALWAYS AS (b) STORED",
-            "ALTER TABLE t DROP a",
-        ),
+        ("ALTER TABLE t ADD a int GENERATED ALWAYS AS (b) STORED", "ALTER TABLE t DROP a"),
     ] {
         check(up, down, &[down]);
     }

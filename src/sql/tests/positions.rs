@@ -13,13 +13,7 @@ fn errors(sql: &str) -> Vec<String> {
         .iter()
         .map(|refusal| {
             let code = serde_json::to_value(refusal.code).unwrap();
-            format!(
-                "{}:{} {} {}",
-                refusal.line,
-                refusal.column,
-                code.as_str().unwrap(),
-                refusal.message
-            )
+            format!("{}:{} {} {}", refusal.line, refusal.column, code.as_str().unwrap(), refusal.message)
         })
         .collect()
 }
@@ -28,19 +22,10 @@ fn errors(sql: &str) -> Vec<String> {
 fn points_at_the_token() {
     let check = |sql: &str, expected: &[&str]| assert_eq!(errors(sql), expected, "{sql}");
     check("SELEC 1", &["1:1 syntax-error syntax error at or near \"SELEC\""]);
-    check(
-        "SELECT 1;\n  SELECT FROM WHERE x;",
-        &["2:15 syntax-error syntax error at or near \"WHERE\""],
-    );
+    check("SELECT 1;\n  SELECT FROM WHERE x;", &["2:15 syntax-error syntax error at or near \"WHERE\""]);
     check("SELECT (1", &["1:10 syntax-error syntax error at end of input"]);
-    check(
-        "SELECT (1  -- why\n",
-        &["1:10 syntax-error syntax error at end of input"],
-    );
-    check(
-        "SELECT ((1)));",
-        &["1:13 syntax-error syntax error at or near \")\""],
-    );
+    check("SELECT (1  -- why\n", &["1:10 syntax-error syntax error at end of input"]);
+    check("SELECT ((1)));", &["1:13 syntax-error syntax error at or near \")\""]);
     check(
         "ALTER TABLE t ADD COLUMN a int, ADD COLUMN b int,, ADD c int",
         &["1:50 syntax-error syntax error at or near \",\""],
@@ -53,42 +38,18 @@ fn points_at_the_token() {
         "-- größe\nCREATE TABLE größe (\n  ä int,\n  ö ö ö\n);",
         &["4:7 syntax-error syntax error at or near \"ö\""],
     );
-    check(
-        "SELECT 1;\r\nSELEC 2;\r\n",
-        &["2:1 syntax-error syntax error at or near \"SELEC\""],
-    );
+    check("SELECT 1;\r\nSELEC 2;\r\n", &["2:1 syntax-error syntax error at or near \"SELEC\""]);
     check(
         "CREATE TABLE t (a timestamp with with time zone)",
         &["1:29 syntax-error syntax error at or near \"with\""],
     );
-    check(
-        "CREATE TABLE t (a int not not null)",
-        &["1:23 syntax-error syntax error at or near \"not\""],
-    );
-    check(
-        "SELECT 'a\nb",
-        &["1:8 syntax-error unterminated quoted string at or near \"'a\nb\""],
-    );
-    check(
-        "SELECT 1; /* open",
-        &["1:11 syntax-error unterminated /* comment at or near \"/* open\""],
-    );
-    check(
-        "DO $$ BEGIN",
-        &["1:4 syntax-error unterminated dollar-quoted string at or near \"$$ BEGIN\""],
-    );
-    check(
-        "SELECT \"\"",
-        &["1:8 syntax-error zero-length delimited identifier at or near \"\"\"\""],
-    );
-    check(
-        "SELECT 12a FROM t",
-        &["1:8 syntax-error trailing junk after numeric literal at or near \"12a\""],
-    );
-    check(
-        "SELECT 1\0",
-        &["1:9 syntax-error a NUL character cannot be part of SQL"],
-    );
+    check("CREATE TABLE t (a int not not null)", &["1:23 syntax-error syntax error at or near \"not\""]);
+    check("SELECT 'a\nb", &["1:8 syntax-error unterminated quoted string at or near \"'a\nb\""]);
+    check("SELECT 1; /* open", &["1:11 syntax-error unterminated /* comment at or near \"/* open\""]);
+    check("DO $$ BEGIN", &["1:4 syntax-error unterminated dollar-quoted string at or near \"$$ BEGIN\""]);
+    check("SELECT \"\"", &["1:8 syntax-error zero-length delimited identifier at or near \"\"\"\""]);
+    check("SELECT 12a FROM t", &["1:8 syntax-error trailing junk after numeric literal at or near \"12a\""]);
+    check("SELECT 1\0", &["1:9 syntax-error a NUL character cannot be part of SQL"]);
 }
 
 #[test]
@@ -128,18 +89,9 @@ fn knows_psql() {
             "4:1 syntax-error syntax error at or near \"SELEC\"",
         ],
     );
-    check(
-        "SELECT 1\n\\gexec\n",
-        &["2:1 psql-command \\gexec is a command of psql, not SQL"],
-    );
-    check(
-        "\\copy t from 'x'",
-        &["1:1 psql-command \\copy is a command of psql, not SQL"],
-    );
-    check(
-        "SELECT :'name'",
-        &["1:8 syntax-error syntax error at or near \":\""],
-    );
+    check("SELECT 1\n\\gexec\n", &["2:1 psql-command \\gexec is a command of psql, not SQL"]);
+    check("\\copy t from 'x'", &["1:1 psql-command \\copy is a command of psql, not SQL"]);
+    check("SELECT :'name'", &["1:8 syntax-error syntax error at or near \":\""]);
     check(
         "COPY t FROM stdin;\n1\ta;b\n\\.\nSELECT 1; SELEC",
         &[
@@ -153,15 +105,8 @@ fn knows_psql() {
 #[test]
 fn takes_the_text_as_it_is() {
     let check = |sql: &str, expected: &[(&str, u32, u32)]| {
-        let found: Vec<_> = script(sql)
-            .statements
-            .into_iter()
-            .map(|s| (s.sql, s.line, s.column))
-            .collect();
-        let found: Vec<_> = found
-            .iter()
-            .map(|(sql, line, column)| (sql.as_str(), *line, *column))
-            .collect();
+        let found: Vec<_> = script(sql).statements.into_iter().map(|s| (s.sql, s.line, s.column)).collect();
+        let found: Vec<_> = found.iter().map(|(sql, line, column)| (sql.as_str(), *line, *column)).collect();
         assert_eq!(found, expected, "{sql}");
     };
     check("SELECT 1", &[("SELECT 1", 1, 1)]);
@@ -169,14 +114,8 @@ fn takes_the_text_as_it_is() {
         "-- before\n  SELECT /* in */ 1 -- after\n ;;\n; SELECT 2 ; -- end",
         &[("SELECT /* in */ 1", 2, 3), ("SELECT 2", 4, 3)],
     );
-    check(
-        "SELECT 'ä;'; SELECT 'ö'",
-        &[("SELECT 'ä;'", 1, 1), ("SELECT 'ö'", 1, 14)],
-    );
-    check(
-        "DO $x$ BEGIN; END $x$;\nSELECT 1",
-        &[("DO $x$ BEGIN; END $x$", 1, 1), ("SELECT 1", 2, 1)],
-    );
+    check("SELECT 'ä;'; SELECT 'ö'", &[("SELECT 'ä;'", 1, 1), ("SELECT 'ö'", 1, 14)]);
+    check("DO $x$ BEGIN; END $x$;\nSELECT 1", &[("DO $x$ BEGIN; END $x$", 1, 1), ("SELECT 1", 2, 1)]);
 }
 
 #[test]
@@ -193,20 +132,14 @@ fn survives_depth_and_size() {
         assert_eq!(found, code, "{head}");
     };
     check(format!("SELECT {}1{}", "(".repeat(1000), ")".repeat(1000)), None);
-    check(
-        format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
-        Some(Code::TooDeep),
-    );
+    check(format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)), Some(Code::TooDeep));
     check(format!("SELECT 1{}", "+1".repeat(500)), None);
     check(format!("ALTER TABLE t ADD CHECK (a{})", "||a".repeat(500)), None);
     check(format!("SELECT 1{}", "+1".repeat(900)), Some(Code::TooDeep));
     check(format!("SELECT 1{}", "+1".repeat(90_000)), Some(Code::TooDeep));
     check(format!("SELECT {}1", "- ".repeat(90_000)), Some(Code::TooDeep));
     check(format!("SELECT {}1", "NOT ".repeat(40_000)), Some(Code::TooDeep));
-    check(
-        format!("SELECT {}1{}", "(SELECT ".repeat(5_000), ")".repeat(5_000)),
-        Some(Code::TooDeep),
-    );
+    check(format!("SELECT {}1{}", "(SELECT ".repeat(5_000), ")".repeat(5_000)), Some(Code::TooDeep));
     check(format!("SELECT 1{}", ", 1".repeat(60_000)), None);
     check("SELECT 1;".repeat(20_000), None);
     check("x".repeat(MAX_BYTES + 1), Some(Code::TooLong));
@@ -220,10 +153,7 @@ fn threads_take_turns() {
         for thread in 0..8 {
             scope.spawn(move || {
                 for n in 0..20 {
-                    assert_eq!(
-                        script(&format!("SELECT {thread}; SELECT {n}")).statements.len(),
-                        2
-                    );
+                    assert_eq!(script(&format!("SELECT {thread}; SELECT {n}")).statements.len(), 2);
                     assert_eq!(errors("SELEC 1").len(), 1);
                 }
             });

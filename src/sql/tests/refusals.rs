@@ -102,32 +102,18 @@ const REFUSED: &[(Code, &[&str])] = &[
 /// Everything that is wrong, as code and column.
 fn found(sql: &str) -> Vec<(Code, u32)> {
     let refusals = parse(sql).err().unwrap_or_else(|| panic!("accepted: {sql}"));
-    refusals
-        .iter()
-        .map(|refusal| (refusal.code, refusal.column))
-        .collect()
+    refusals.iter().map(|refusal| (refusal.code, refusal.column)).collect()
 }
 
 #[test]
 fn refuses() {
-    for (code, sql) in REFUSED
-        .iter()
-        .flat_map(|(code, list)| list.iter().map(move |sql| (*code, sql)))
-    {
+    for (code, sql) in REFUSED.iter().flat_map(|(code, list)| list.iter().map(move |sql| (*code, sql))) {
         assert_eq!(found(sql), [(code, 1)], "{sql}");
     }
     let check = |sql: &str, code: Code, column: u32| assert_eq!(found(sql), [(code, column)], "{sql}");
     check("SELECT set_config('work_mem', '1GB', false)", Code::Setting, 8);
-    check(
-        "SELECT pg_catalog.set_config('search_path', '', false)",
-        Code::Setting,
-        19,
-    );
-    check(
-        "BEGIN; CREATE INDEX CONCURRENTLY i ON t (a); COMMIT",
-        Code::NotInTransaction,
-        8,
-    );
+    check("SELECT pg_catalog.set_config('search_path', '', false)", Code::Setting, 19);
+    check("BEGIN; CREATE INDEX CONCURRENTLY i ON t (a); COMMIT", Code::NotInTransaction, 8);
     check("BEGIN; VACUUM t; COMMIT", Code::NotInTransaction, 8);
 }
 
@@ -141,10 +127,7 @@ fn keeps_away_from_the_ledger() {
     check("DELETE FROM app.whimbrel.runs", 17);
     check("ALTER TABLE whimbrel.runs ADD COLUMN a int", 13);
     check("CREATE TABLE whimbrel.mine (a int)", 14);
-    check(
-        "CREATE FUNCTION whimbrel.f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
-        17,
-    );
+    check("CREATE FUNCTION whimbrel.f() RETURNS int LANGUAGE sql AS 'SELECT 1'", 17);
     check("DROP SCHEMA whimbrel CASCADE", 13);
     check("DROP SCHEMA IF EXISTS a, b, whimbrel", 29);
     check("CREATE SCHEMA whimbrel", 15);
@@ -155,16 +138,10 @@ fn keeps_away_from_the_ledger() {
     check("ALTER TABLE t SET SCHEMA whimbrel", 26);
     check("GRANT ALL ON SCHEMA a, whimbrel TO b", 24);
     check("GRANT ALL ON ALL TABLES IN SCHEMA whimbrel TO b", 35);
-    check(
-        "ALTER DEFAULT PRIVILEGES IN SCHEMA whimbrel GRANT ALL ON TABLES TO b",
-        36,
-    );
+    check("ALTER DEFAULT PRIVILEGES IN SCHEMA whimbrel GRANT ALL ON TABLES TO b", 36);
     check("IMPORT FOREIGN SCHEMA a FROM SERVER b INTO whimbrel", 44);
     check("ALTER ROLE a SET search_path = public, whimbrel", 40);
-    check(
-        "CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = 'whimbrel' AS 'SELECT 1'",
-        64,
-    );
+    check("CREATE FUNCTION f() RETURNS int LANGUAGE sql SET search_path = 'whimbrel' AS 'SELECT 1'", 64);
     check("CREATE EXTENSION a SCHEMA whimbrel", 27);
     // Others of that name.
     script("GRANT USAGE ON SCHEMA app TO whimbrel");
@@ -189,29 +166,14 @@ fn leaves_out_what_is_set_anyway() {
         "SET lock_timeout = '1s';\nSELECT 1;\n SET LOCAL statement_timeout = 0;\nSET client_min_messages TO warning",
     );
     assert_eq!(found.statements.len(), 1);
-    let notes: Vec<_> = found
-        .notes
-        .iter()
-        .map(|note| (note.line, note.column, note.message.as_str()))
-        .collect();
+    let notes: Vec<_> =
+        found.notes.iter().map(|note| (note.line, note.column, note.message.as_str())).collect();
     assert_eq!(
         notes,
         [
-            (
-                1,
-                1,
-                "lock_timeout is left out: it is set for every statement anyway"
-            ),
-            (
-                3,
-                2,
-                "statement_timeout is left out: it is set for every statement anyway"
-            ),
-            (
-                4,
-                1,
-                "client_min_messages is left out: it is set for every statement anyway"
-            ),
+            (1, 1, "lock_timeout is left out: it is set for every statement anyway"),
+            (3, 2, "statement_timeout is left out: it is set for every statement anyway"),
+            (4, 1, "client_min_messages is left out: it is set for every statement anyway"),
         ]
     );
 }
@@ -220,38 +182,17 @@ fn leaves_out_what_is_set_anyway() {
 fn takes_one_transaction_around_everything() {
     let check = |sql: &str, wants: bool, count: usize| {
         let found = script(sql);
-        assert_eq!(
-            (found.wants_single_transaction, found.statements.len()),
-            (wants, count),
-            "{sql}"
-        );
+        assert_eq!((found.wants_single_transaction, found.statements.len()), (wants, count), "{sql}");
     };
     check("SELECT 1; SELECT 2", false, 2);
     check("BEGIN; SELECT 1; SELECT 2; COMMIT;", true, 2);
     check("START TRANSACTION; SELECT 1; END", true, 1);
-    check(
-        "SET lock_timeout = 1; BEGIN; SET LOCAL work_mem = '1GB'; SELECT 1; COMMIT;",
-        true,
-        2,
-    );
-    check(
-        "BEGIN; CREATE TEMP TABLE a (b int) ON COMMIT DROP; SELECT 1; COMMIT;",
-        true,
-        2,
-    );
+    check("SET lock_timeout = 1; BEGIN; SET LOCAL work_mem = '1GB'; SELECT 1; COMMIT;", true, 2);
+    check("BEGIN; CREATE TEMP TABLE a (b int) ON COMMIT DROP; SELECT 1; COMMIT;", true, 2);
     let check = |sql: &str, columns: &[u32]| {
         let refusals = parse(sql).unwrap_err();
-        assert!(
-            refusals
-                .iter()
-                .all(|refusal| refusal.code == Code::TransactionControl),
-            "{refusals:?}"
-        );
-        assert_eq!(
-            refusals.iter().map(|refusal| refusal.column).collect::<Vec<_>>(),
-            columns,
-            "{sql}"
-        );
+        assert!(refusals.iter().all(|refusal| refusal.code == Code::TransactionControl), "{refusals:?}");
+        assert_eq!(refusals.iter().map(|refusal| refusal.column).collect::<Vec<_>>(), columns, "{sql}");
     };
     check("BEGIN; SELECT 1; COMMIT; SELECT 2", &[1, 18]);
     check("BEGIN; SELECT 1; COMMIT; BEGIN; SELECT 1; COMMIT", &[18, 26]);

@@ -46,11 +46,7 @@ pub struct LogLine {
 
 impl Database {
     pub(super) fn new(name: &str, port: u16, tls: bool) -> Self {
-        Self {
-            name: name.to_owned(),
-            port,
-            tls,
-        }
+        Self { name: name.to_owned(), port, tls }
     }
 
     /// Its name.
@@ -72,10 +68,7 @@ impl Database {
     /// The connection URL of a role.
     pub fn url(&self, role: &str) -> String {
         let mode = if self.tls { "require" } else { "disable" };
-        format!(
-            "postgres://{role}:{PASSWORD}@127.0.0.1:{}/{}?sslmode={mode}",
-            self.port, self.name
-        )
+        format!("postgres://{role}:{PASSWORD}@127.0.0.1:{}/{}?sslmode={mode}", self.port, self.name)
     }
 
     /// A new session of the superuser.
@@ -91,11 +84,7 @@ impl Database {
     /// # Errors
     /// When the server refuses.
     pub async fn connect_as(&self, role: &str) -> Result<PgConnection> {
-        let mode = if self.tls {
-            PgSslMode::Require
-        } else {
-            PgSslMode::Disable
-        };
+        let mode = if self.tls { PgSslMode::Require } else { PgSslMode::Disable };
         let options = PgConnectOptions::new_without_pgpass()
             .host("127.0.0.1")
             .port(self.port)
@@ -154,11 +143,7 @@ impl Database {
     /// When it fails, or gives anything else than one value that is not null.
     pub async fn value(&self, sql: &str) -> Result<String> {
         let mut rows = self.text(sql).await?;
-        let value = rows
-            .pop()
-            .filter(|_| rows.is_empty())
-            .and_then(|mut row| row.pop())
-            .flatten();
+        let value = rows.pop().filter(|_| rows.is_empty()).and_then(|mut row| row.pop()).flatten();
         value.with_context(|| format!("not exactly one value: {sql}"))
     }
 
@@ -173,11 +158,7 @@ impl Database {
         let seen = self.rows(sql).await?;
         seen.iter()
             .map(|row| {
-                Ok(Ddl {
-                    application: row.try_get(0)?,
-                    tag: row.try_get(1)?,
-                    object: row.try_get(2)?,
-                })
+                Ok(Ddl { application: row.try_get(0)?, tag: row.try_get(1)?, object: row.try_get(2)? })
             })
             .collect()
     }
@@ -187,15 +168,7 @@ impl Database {
     /// # Errors
     /// When it fails.
     pub fn psql(&self, sql: &str) -> Result<String> {
-        let arguments = [
-            "--no-psqlrc",
-            "-P",
-            "footer=off",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            sql,
-        ];
+        let arguments = ["--no-psqlrc", "-P", "footer=off", "-v", "ON_ERROR_STOP=1", "-c", sql];
         Spec::new("psql", programs::path("psql")?, scratch::root()?)
             .args(arguments)
             .args([self.url(SUPERUSER)])
@@ -241,10 +214,7 @@ impl Database {
 /// When one fails.
 #[allow(clippy::disallowed_types)]
 pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<()> {
-    connection
-        .execute(sqlx::raw_sql(AssertSqlSafe(sql)))
-        .await
-        .with_context(|| format!("in: {sql}"))?;
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await.with_context(|| format!("in: {sql}"))?;
     Ok(())
 }
 
@@ -254,10 +224,7 @@ pub async fn execute(connection: &mut PgConnection, sql: &str) -> Result<()> {
 /// When it fails.
 #[allow(clippy::disallowed_types)]
 pub async fn rows(connection: &mut PgConnection, sql: &str) -> Result<Vec<PgRow>> {
-    sqlx::query(AssertSqlSafe(sql))
-        .fetch_all(connection)
-        .await
-        .with_context(|| format!("in: {sql}"))
+    sqlx::query(AssertSqlSafe(sql)).fetch_all(connection).await.with_context(|| format!("in: {sql}"))
 }
 
 /// Runs a query on a session: the rows as text, whatever the types; `None` for null.
@@ -274,12 +241,7 @@ pub async fn text(connection: &mut PgConnection, sql: &str) -> Result<Vec<Vec<Op
         if value.is_null() {
             return Ok(None);
         }
-        value
-            .as_str()
-            .map(|text| Some(text.to_owned()))
-            .map_err(|error| anyhow!("{error} in: {sql}"))
+        value.as_str().map(|text| Some(text.to_owned())).map_err(|error| anyhow!("{error} in: {sql}"))
     };
-    rows.iter()
-        .map(|row| (0..row.len()).map(|index| field(row, index)).collect())
-        .collect()
+    rows.iter().map(|row| (0..row.len()).map(|index| field(row, index)).collect()).collect()
 }

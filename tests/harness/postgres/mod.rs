@@ -63,9 +63,7 @@ pub struct Cluster {
 /// When it cannot be started.
 pub async fn shared() -> Result<&'static Cluster> {
     static SHARED: OnceCell<Cluster> = OnceCell::const_new();
-    SHARED
-        .get_or_try_init(|| Cluster::start(Options::default()))
-        .await
+    SHARED.get_or_try_init(|| Cluster::start(Options::default())).await
 }
 
 impl Cluster {
@@ -81,35 +79,15 @@ impl Cluster {
             let template = programs::template().await?;
             programs::run_as_server(
                 "cp",
-                [
-                    "-a".as_ref(),
-                    template.as_os_str(),
-                    directory.join("data").as_os_str(),
-                ],
+                ["-a".as_ref(), template.as_os_str(), directory.join("data").as_os_str()],
             )?;
         }
-        let mut cluster = Self {
-            directory,
-            port: ports::free()?,
-            options,
-            process: None,
-        };
+        let mut cluster = Self { directory, port: ports::free()?, options, process: None };
         cluster.write_certificate()?;
         cluster.resume().await?;
-        cluster
-            .admin()
-            .execute(ROLES)
-            .await
-            .context("cannot create the roles")?;
-        cluster
-            .admin()
-            .execute("CREATE DATABASE observed OWNER app_owner IS_TEMPLATE true")
-            .await?;
-        cluster
-            .named("observed")
-            .execute(OBSERVER)
-            .await
-            .context("cannot create the observer")?;
+        cluster.admin().execute(ROLES).await.context("cannot create the roles")?;
+        cluster.admin().execute("CREATE DATABASE observed OWNER app_owner IS_TEMPLATE true").await?;
+        cluster.named("observed").execute(OBSERVER).await.context("cannot create the observer")?;
         Ok(cluster)
     }
 
@@ -132,18 +110,7 @@ impl Cluster {
     async fn copy(&self, purpose: &str, arguments: &[&str]) -> Result<Self> {
         let directory = private_directory(purpose)?;
         let data = directory.join("data");
-        let fixed = [
-            "-h",
-            "127.0.0.1",
-            "-U",
-            SUPERUSER,
-            "-c",
-            "fast",
-            "-X",
-            "stream",
-            "--no-sync",
-            "-p",
-        ];
+        let fixed = ["-h", "127.0.0.1", "-U", SUPERUSER, "-c", "fast", "-X", "stream", "--no-sync", "-p"];
         let port = self.port.to_string();
         let spec = Spec::new("pg_basebackup", programs::path("pg_basebackup")?, &directory)
             .user(SYSTEM_USER)
@@ -153,12 +120,7 @@ impl Cluster {
             .args([&data])
             .args(arguments);
         tokio::task::spawn_blocking(move || spec.output()).await??;
-        let mut copy = Self {
-            directory,
-            port: ports::free()?,
-            options: self.options.clone(),
-            process: None,
-        };
+        let mut copy = Self { directory, port: ports::free()?, options: self.options.clone(), process: None };
         copy.resume().await?;
         Ok(copy)
     }
@@ -171,9 +133,7 @@ impl Cluster {
         self.process = None;
         let mut process = Process::start(&self.server()?)?;
         let admin = self.admin();
-        process
-            .ready(READY, async || admin.connect().await.map(drop))
-            .await?;
+        process.ready(READY, async || admin.connect().await.map(drop)).await?;
         self.process = Some(process);
         Ok(())
     }
@@ -187,26 +147,17 @@ impl Cluster {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         settings.push(("log_directory".to_owned(), logs.display().to_string()));
-        settings.push((
-            "unix_socket_directories".to_owned(),
-            self.directory.display().to_string(),
-        ));
+        settings.push(("unix_socket_directories".to_owned(), self.directory.display().to_string()));
         if self.options.authority.is_some() {
             settings.push(("ssl".to_owned(), "on".to_owned()));
         }
         settings.extend(self.options.settings.iter().cloned());
-        Ok(
-            Spec::new("postgres", programs::path("postgres")?, &self.directory)
-                .user(SYSTEM_USER)
-                .env("LC_ALL", "C")
-                .args(["-p", &port, "-D"])
-                .args([&data])
-                .args(
-                    settings
-                        .iter()
-                        .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]),
-                ),
-        )
+        Ok(Spec::new("postgres", programs::path("postgres")?, &self.directory)
+            .user(SYSTEM_USER)
+            .env("LC_ALL", "C")
+            .args(["-p", &port, "-D"])
+            .args([&data])
+            .args(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")])))
     }
 
     /// Stops the server and waits for its end: `SIGINT` fast, `SIGQUIT` immediate (as after a crash).
@@ -245,12 +196,8 @@ impl Cluster {
     /// # Errors
     /// When it cannot be created.
     pub async fn database(&self, name: &str) -> Result<Database> {
-        self.admin()
-            .execute(&format!("CREATE DATABASE {name} TEMPLATE observed OWNER {OWNER}"))
-            .await?;
-        self.admin()
-            .execute(&format!("GRANT CREATE ON DATABASE {name} TO {OPERATOR}"))
-            .await?;
+        self.admin().execute(&format!("CREATE DATABASE {name} TEMPLATE observed OWNER {OWNER}")).await?;
+        self.admin().execute(&format!("GRANT CREATE ON DATABASE {name} TO {OPERATOR}")).await?;
         Ok(self.named(name))
     }
 
@@ -269,9 +216,7 @@ impl Cluster {
     /// # Errors
     /// When the server is not running.
     pub async fn server_log(&self, database: &str) -> Result<Vec<LogLine>> {
-        self.admin()
-            .server_log(&self.directory.join("log"), database)
-            .await
+        self.admin().server_log(&self.directory.join("log"), database).await
     }
 
     fn write_certificate(&self) -> Result<()> {

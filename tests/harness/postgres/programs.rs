@@ -17,17 +17,9 @@ fn directories() -> Vec<PathBuf> {
     if let Some(directory) = std::env::var_os("WHIMBREL_TEST_POSTGRES") {
         return vec![PathBuf::from(directory)];
     }
-    let installed = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut majors: Vec<(u32, PathBuf)> = installed
-        .filter_map(|entry| {
-            Some((
-                entry.file_name().to_str()?.parse().ok()?,
-                entry.path().join("bin"),
-            ))
-        })
+        .filter_map(|entry| Some((entry.file_name().to_str()?.parse().ok()?, entry.path().join("bin"))))
         .collect();
     majors.sort();
     majors.into_iter().rev().map(|(_, path)| path).collect()
@@ -56,34 +48,19 @@ pub async fn template() -> Result<&'static Path> {
 pub fn initdb(data: &Path) -> Result<()> {
     let password = data.with_extension("password");
     write_private(&password, PASSWORD)?;
-    let fixed = [
-        "--no-sync",
-        "--locale=C",
-        "--encoding=UTF8",
-        "-A",
-        "scram-sha-256",
-        "-U",
-        SUPERUSER,
-    ];
-    Spec::new(
-        "initdb",
-        path("initdb")?,
-        data.parent().context("no parent directory")?,
-    )
-    .user(SYSTEM_USER)
-    .args(fixed)
-    .args([OsStr::new("-D"), data.as_os_str()])
-    .args([format!("--pwfile={}", password.display())])
-    .output()?;
+    let fixed = ["--no-sync", "--locale=C", "--encoding=UTF8", "-A", "scram-sha-256", "-U", SUPERUSER];
+    Spec::new("initdb", path("initdb")?, data.parent().context("no parent directory")?)
+        .user(SYSTEM_USER)
+        .args(fixed)
+        .args([OsStr::new("-D"), data.as_os_str()])
+        .args([format!("--pwfile={}", password.display())])
+        .output()?;
     Ok(())
 }
 
 /// Runs a small program as the server's user.
 pub fn run_as_server<'a>(program: &str, arguments: impl IntoIterator<Item = &'a OsStr>) -> Result<()> {
-    Spec::new(program, program, scratch::root()?)
-        .user(SYSTEM_USER)
-        .args(arguments)
-        .output()?;
+    Spec::new(program, program, scratch::root()?).user(SYSTEM_USER).args(arguments).output()?;
     Ok(())
 }
 

@@ -31,37 +31,23 @@ fn queries_that_give_no_single_number_are_refused() -> Result<()> {
         ),
         ("nan", "vector(0) / vector(0)", &["metric errors", "NaN"]),
         ("unparsable", "sum(", &["metric errors", "parse error"]),
-        (
-            "template",
-            "rate(errors[{{ rnge }}])",
-            &["spec.analysis.metrics", "rnge"],
-        ),
+        ("template", "rate(errors[{{ rnge }}])", &["spec.analysis.metrics", "rnge"]),
     ];
     run(async {
         let stage = Stage::new("bad_query").await?;
         let prometheus = Prometheus::start(&[]).await?;
-        stage
-            .create("MetricsProvider", "prometheus", provider(&prometheus.url()))
-            .await?;
+        stage.create("MetricsProvider", "prometheus", provider(&prometheus.url())).await?;
         for (name, query, _) in cases {
             stage.migrate(name, watched("prometheus", query)).await?;
         }
         for (name, _, says) in cases {
-            let reason = if *name == "template" {
-                "PlanInvalid"
-            } else {
-                "QueryInvalid"
-            };
-            stage
-                .await_migration(name, &Expected::refused(reason, says))
-                .await?;
+            let reason = if *name == "template" { "PlanInvalid" } else { "QueryInvalid" };
+            stage.await_migration(name, &Expected::refused(reason, says)).await?;
         }
         let short = json!({"analysis": {"metrics": [{"name": "errors", "providerRef": {"name": "prometheus"},
             "query": "vector(0)", "range": "3s", "threshold": {"max": "1"}}]}, "up": "CREATE TABLE t ()"});
         let says = ["metric errors", "range 3s", "at least 4s"];
-        stage
-            .check("short", short, Expected::refused("QueryInvalid", &says))
-            .await?;
+        stage.check("short", short, Expected::refused("QueryInvalid", &says)).await?;
         stage.finish().await
     })
 }
@@ -74,9 +60,7 @@ async fn guarded() -> Result<String> {
             return Err(StatusCode::UNAUTHORIZED);
         }
         let result = json!([{"metric": {}, "value": [jiff::Timestamp::now().as_second(), "0"]}]);
-        Ok(axum::Json(
-            json!({"status": "success", "data": {"resultType": "vector", "result": result}}),
-        ))
+        Ok(axum::Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}})))
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -99,18 +83,12 @@ fn providers_that_are_away_or_refuse_are_awaited() -> Result<()> {
             stage.migrate(name, watched(name, "vector(0)")).await?;
         }
         let cases: [(&str, &str, &[&str]); 3] = [
-            (
-                "missing",
-                "ProviderNotFound",
-                &["MetricsProvider missing does not exist"],
-            ),
+            ("missing", "ProviderNotFound", &["MetricsProvider missing does not exist"]),
             ("away", "ProviderUnreachable", &["metric errors"]),
             ("guarded", "SecretNotFound", &["Secret token does not exist"]),
         ];
         for (name, reason, says) in cases {
-            stage
-                .await_migration(name, &Expected::retrying(reason, says))
-                .await?;
+            stage.await_migration(name, &Expected::retrying(reason, says)).await?;
         }
         stage.secret("token", &json!({"token": WRONG_PASSWORD})).await?;
         let refused = Expected::retrying("ProviderUnreachable", &["metric errors", "401"]);

@@ -27,28 +27,17 @@ fn malformed_objects_are_refused_by_the_api_server() -> Result<()> {
         ("spec.version", migration(json!({"version": "v1"}))),
         ("spec.version", migration(json!({"version": "1.2.3.4.5"}))),
         ("spec.version", migration(json!({"version": 1}))),
-        (
-            "exactly one of up and steps",
-            migration(json!({"steps": [{"sql": {"up": "SELECT 1"}}]})),
-        ),
+        ("exactly one of up and steps", migration(json!({"steps": [{"sql": {"up": "SELECT 1"}}]}))),
         ("exactly one of up and steps", migration(json!({"up": null}))),
         ("spec.guard.maxStall", with_guard(json!({"maxStall": "soon"}))),
         ("spec.guard.maxStall", with_guard(json!({"maxStall": "0s"}))),
-        (
-            "spec.guard.lockRetryFor",
-            with_guard(json!({"lockRetryFor": "forever"})),
-        ),
+        ("spec.guard.lockRetryFor", with_guard(json!({"lockRetryFor": "forever"}))),
     ];
     run(async {
         let stage = Stage::new("bad_object").await?;
         for (index, (says, (kind, spec))) in cases.into_iter().enumerate() {
-            let refused = stage
-                .try_create(kind, &format!("bad-{index}"), spec.clone())
-                .await?;
-            let message = refused
-                .err()
-                .with_context(|| format!("accepted: {spec}"))?
-                .message;
+            let refused = stage.try_create(kind, &format!("bad-{index}"), spec.clone()).await?;
+            let message = refused.err().with_context(|| format!("accepted: {spec}"))?.message;
             assert!(message.contains(says), "{says}: {message}");
         }
         stage.finish().await

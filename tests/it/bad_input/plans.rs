@@ -17,30 +17,15 @@ fn sql_that_is_refused_never_runs() -> Result<()> {
             "SqlRefused",
             &["spec.up:1:7", "TABEL"],
         ),
-        (
-            "wrong-later",
-            json!({"up": "SELECT 1;\n  CREATE TABLE t (;"}),
-            "SqlRefused",
-            &["spec.up:2:19"],
-        ),
+        ("wrong-later", json!({"up": "SELECT 1;\n  CREATE TABLE t (;"}), "SqlRefused", &["spec.up:2:19"]),
         (
             "wrong-down",
             json!({"up": "CREATE TABLE t ()", "down": "DORP TABLE t"}),
             "SqlRefused",
             &["spec.down:1:1"],
         ),
-        (
-            "wrong-step",
-            steps(json!({"up": "DORP TABLE t"})),
-            "SqlRefused",
-            &["spec.steps[1].sql.up:1:1"],
-        ),
-        (
-            "psql",
-            json!({"up": "SELECT 1;\n\\connect other"}),
-            "SqlRefused",
-            &["spec.up:2:1", "psql"],
-        ),
+        ("wrong-step", steps(json!({"up": "DORP TABLE t"})), "SqlRefused", &["spec.steps[1].sql.up:1:1"]),
+        ("psql", json!({"up": "SELECT 1;\n\\connect other"}), "SqlRefused", &["spec.up:2:1", "psql"]),
         (
             "program",
             json!({"up": "COPY users FROM PROGRAM 'id'"}),
@@ -59,18 +44,8 @@ fn sql_that_is_refused_never_runs() -> Result<()> {
             "SqlRefused",
             &["spec.up:1:13", "schema whimbrel"],
         ),
-        (
-            "commit",
-            json!({"up": "CREATE TABLE t (); COMMIT"}),
-            "SqlRefused",
-            &["spec.up:1:20", "COMMIT"],
-        ),
-        (
-            "empty",
-            json!({"up": "-- nothing"}),
-            "SqlRefused",
-            &["spec.up:1:1"],
-        ),
+        ("commit", json!({"up": "CREATE TABLE t (); COMMIT"}), "SqlRefused", &["spec.up:1:20", "COMMIT"]),
+        ("empty", json!({"up": "-- nothing"}), "SqlRefused", &["spec.up:1:1"]),
         (
             "no-down",
             json!({"up": "SELECT 1;\nUPDATE users SET name = 'x'"}),
@@ -96,9 +71,7 @@ fn sql_that_is_refused_never_runs() -> Result<()> {
             stage.migrate(name, spec.clone()).await?;
         }
         for (name, _, reason, says) in cases {
-            stage
-                .await_migration(name, &Expected::refused(reason, says))
-                .await?;
+            stage.await_migration(name, &Expected::refused(reason, says)).await?;
         }
         stage.finish().await
     })
@@ -124,11 +97,7 @@ fn plans_that_the_policy_forbids_never_run() -> Result<()> {
         let add = json!({"databaseRef": {"name": "exact"}, "up": "ALTER TABLE users ADD COLUMN x int"});
         let expected = Expected::refused(
             "PolicyViolation",
-            &[
-                "ReversibleWithArchive",
-                "policy.minReversibility",
-                "demands Reversible",
-            ],
+            &["ReversibleWithArchive", "policy.minReversibility", "demands Reversible"],
         );
         stage.check("added", add, expected).await?;
         stage.finish().await

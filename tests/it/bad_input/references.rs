@@ -16,14 +16,7 @@ fn add(database: &str) -> Value {
 fn missing_and_wrong_secrets_heal() -> Result<()> {
     run(async {
         let mut stage = Stage::new("bad_secret").await?;
-        let names = [
-            "no_secret",
-            "no_key",
-            "no_password",
-            "no_copy_password",
-            "no_url",
-            "no_database",
-        ];
+        let names = ["no_secret", "no_key", "no_password", "no_copy_password", "no_url", "no_database"];
         let mut good = Vec::new();
         for name in names {
             good.push((name, stage.database(&format!("bad_secret_{name}")).await?));
@@ -36,50 +29,26 @@ fn missing_and_wrong_secrets_heal() -> Result<()> {
         stage.secret("no-key", &json!({"url": url(1)})).await?;
         stage.secret("no-password", &json!({"uri": wrong})).await?;
         let copy = stage.copy.url(OPERATOR).replace(PASSWORD, WRONG_PASSWORD);
-        stage
-            .secret("no-copy-password", &json!({"uri": url(3), "copy": copy}))
-            .await?;
+        stage.secret("no-copy-password", &json!({"uri": url(3), "copy": copy})).await?;
         stage.secret("no-url", &json!({"uri": format!("postgres://{OPERATOR}:{PASSWORD}@127.0.0.1:1/x?sslmode=prefer&passfile=/x")})).await?;
         for (name, _) in &good {
             let name = name.replace('_', "-");
-            let spec = if name == "no-copy-password" {
-                database(&name)
-            } else {
-                without_copy(&name)
-            };
+            let spec = if name == "no-copy-password" { database(&name) } else { without_copy(&name) };
             if name != "no-database" {
                 stage.create("Database", &name, spec).await?;
             }
             stage.migrate(&name, add(&name)).await?;
         }
         let cases: &[(&str, &str, &[&str])] = &[
-            (
-                "no-secret",
-                "SecretNotFound",
-                &["Secret no-secret does not exist"],
-            ),
+            ("no-secret", "SecretNotFound", &["Secret no-secret does not exist"]),
             ("no-key", "SecretKeyNotFound", &["Secret no-key has no key uri"]),
-            (
-                "no-password",
-                "AuthenticationFailed",
-                &["refused the login", "password authentication failed"],
-            ),
-            (
-                "no-copy-password",
-                "AuthenticationFailed",
-                &["the copy", "refused the login"],
-            ),
+            ("no-password", "AuthenticationFailed", &["refused the login", "password authentication failed"]),
+            ("no-copy-password", "AuthenticationFailed", &["the copy", "refused the login"]),
             ("no-url", "ConnectionInvalid", &["spec.primary", "passfile"]),
-            (
-                "no-database",
-                "DatabaseNotFound",
-                &["Database no-database does not exist"],
-            ),
+            ("no-database", "DatabaseNotFound", &["Database no-database does not exist"]),
         ];
         for (name, reason, says) in cases {
-            stage
-                .await_migration(name, &Expected::retrying(reason, says))
-                .await?;
+            stage.await_migration(name, &Expected::retrying(reason, says)).await?;
         }
         stage.assert_untouched().await?;
 
@@ -91,18 +60,10 @@ fn missing_and_wrong_secrets_heal() -> Result<()> {
             }
             stage.secret(&name.replace('_', "-"), &data).await?;
         }
-        stage
-            .create("Database", "no-database", without_copy("no-database"))
-            .await?;
+        stage.create("Database", "no-database", without_copy("no-database")).await?;
         for (name, database) in &good {
-            stage
-                .await_migration(&name.replace('_', "-"), &Expected::ready())
-                .await?;
-            assert_eq!(
-                database.value("SELECT to_regclass('healed') IS NOT NULL").await?,
-                "t",
-                "{name}"
-            );
+            stage.await_migration(&name.replace('_', "-"), &Expected::ready()).await?;
+            assert_eq!(database.value("SELECT to_regclass('healed') IS NOT NULL").await?, "t", "{name}");
         }
         stage.assert_goes_on("bad_secret_other").await?;
         stage.assert_no_secret().await
@@ -115,9 +76,7 @@ fn database_that_is_down_is_awaited() -> Result<()> {
         let stage = Stage::new("bad_down").await?;
         let mut cluster = Cluster::start(Options::default()).await?;
         let database = cluster.database("away").await?;
-        stage
-            .secret("away", &json!({"uri": database.url(OPERATOR)}))
-            .await?;
+        stage.secret("away", &json!({"uri": database.url(OPERATOR)})).await?;
         stage.create("Database", "away", without_copy("away")).await?;
         cluster.stop(Signal::SIGINT).await?;
         stage.migrate("away", add("away")).await?;
@@ -128,14 +87,8 @@ fn database_that_is_down_is_awaited() -> Result<()> {
         let calm = stage.requests()?;
         cluster.resume().await?;
         stage.await_migration("away", &Expected::ready()).await?;
-        assert_eq!(
-            database.value("SELECT to_regclass('healed') IS NOT NULL").await?,
-            "t"
-        );
-        assert!(
-            calm < 200,
-            "{calm} requests to the API server about one Migration whose database is away"
-        );
+        assert_eq!(database.value("SELECT to_regclass('healed') IS NOT NULL").await?, "t");
+        assert!(calm < 200, "{calm} requests to the API server about one Migration whose database is away");
         stage.finish().await
     })
 }

@@ -80,12 +80,7 @@ fn sql_that_fails_on_the_copy_never_reaches_the_primary() -> Result<()> {
             "RehearsalFailed",
             &["at 1:63", "invalid transaction termination"],
         ),
-        (
-            "touches",
-            forward(TOUCH),
-            "LedgerTouched",
-            &["whimbrel.statements"],
-        ),
+        ("touches", forward(TOUCH), "LedgerTouched", &["whimbrel.statements"]),
         (
             "denied",
             forward("DO $$ BEGIN EXECUTE 'DELETE FROM whim' || 'brel.runs'; END $$"),
@@ -111,9 +106,7 @@ fn sql_that_fails_on_the_copy_never_reaches_the_primary() -> Result<()> {
             stage.migrate(name, spec.clone()).await?;
         }
         for (name, _, reason, says) in cases {
-            stage
-                .await_migration(name, &Expected::failed_on_copy(reason, says))
-                .await?;
+            stage.await_migration(name, &Expected::failed_on_copy(reason, says)).await?;
         }
         stage.finish().await
     })
@@ -125,12 +118,7 @@ fn without_a_copy_a_failing_transaction_leaves_nothing() -> Result<()> {
         let stage = Stage::new("bad_without_copy").await?;
         stage.create("Database", "bare", without_copy("shop")).await?;
         let cases: &[(&str, &str, &str, &[&str])] = &[
-            (
-                "touches",
-                TOUCH,
-                "LedgerTouched",
-                &["whimbrel.statements", "rolled back"],
-            ),
+            ("touches", TOUCH, "LedgerTouched", &["whimbrel.statements", "rolled back"]),
             (
                 "commits",
                 "CREATE TABLE t (); DO $$ BEGIN COMMIT; END $$",
@@ -179,15 +167,10 @@ fn copy_that_cannot_come_back_is_said_to_need_a_refresh() -> Result<()> {
         stage.check("index", index, expected).await?;
         let says = ["cannot be brought to where the primary is", "refresh the copy"];
         let next = json!({"up": "CREATE TABLE t ()"});
-        stage
-            .check("next", next, Expected::failed_on_copy("Drifted", &says))
-            .await?;
+        stage.check("next", next, Expected::failed_on_copy("Drifted", &says)).await?;
 
         // Refreshed by hand: what the way back did not do, and the history that knows of it.
-        stage
-            .copy
-            .execute("DROP INDEX i; DROP SCHEMA whimbrel CASCADE")
-            .await?;
+        stage.copy.execute("DROP INDEX i; DROP SCHEMA whimbrel CASCADE").await?;
         stage.finish().await
     })
 }

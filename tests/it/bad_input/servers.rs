@@ -18,23 +18,14 @@ fn standbys_and_poolers_are_no_primaries() -> Result<()> {
         let stage = Stage::new("bad_server").await?;
         let cluster = Cluster::start(Options::default()).await?;
         let database = cluster.database("standing").await?;
-        database
-            .execute("SET ROLE app_owner; CREATE TABLE users ()")
-            .await?;
+        database.execute("SET ROLE app_owner; CREATE TABLE users ()").await?;
         let (standby, pooler) = tokio::try_join!(
             cluster.standby(),
             PgBouncer::start(&stage.primary, "transaction", &[OPERATOR])
         )?;
         let pooled = stage.primary.through(pooler.port());
-        stage
-            .secret(
-                "standby",
-                &json!({"uri": standby.named(database.name()).url(OPERATOR)}),
-            )
-            .await?;
-        stage
-            .secret("pooler", &json!({"uri": pooled.url(OPERATOR)}))
-            .await?;
+        stage.secret("standby", &json!({"uri": standby.named(database.name()).url(OPERATOR)})).await?;
+        stage.secret("pooler", &json!({"uri": pooled.url(OPERATOR)})).await?;
         for name in ["standby", "pooler"] {
             stage.create("Database", name, without_copy(name)).await?;
             stage.migrate(name, add(name)).await?;
@@ -59,19 +50,10 @@ fn copies_that_are_none_are_not_used() -> Result<()> {
     run(async {
         let stage = Stage::new("bad_copy").await?;
         let same = stage.primary.url(OPERATOR);
-        stage
-            .secret(
-                "same",
-                &json!({"uri": same, "copy": same.replace("127.0.0.1", "localhost")}),
-            )
-            .await?;
+        stage.secret("same", &json!({"uri": same, "copy": same.replace("127.0.0.1", "localhost")})).await?;
         let drifted = stage.database("bad_copy_drifted").await?;
-        drifted
-            .execute("SET ROLE app_owner; ALTER TABLE users ADD COLUMN only_here int")
-            .await?;
-        stage
-            .secret("drifted", &json!({"uri": same, "copy": drifted.url(OPERATOR)}))
-            .await?;
+        drifted.execute("SET ROLE app_owner; ALTER TABLE users ADD COLUMN only_here int").await?;
+        stage.secret("drifted", &json!({"uri": same, "copy": drifted.url(OPERATOR)})).await?;
         for name in ["same", "drifted"] {
             stage.create("Database", name, database(name)).await?;
         }

@@ -46,9 +46,7 @@ const ROWS: &str = "SELECT md5(string_agg(users::text, ',' ORDER BY id)) FROM us
 /// as a physical copy has.
 async fn copies() -> Result<&'static Cluster> {
     static COPIES: OnceCell<Cluster> = OnceCell::const_new();
-    COPIES
-        .get_or_try_init(|| Cluster::start(postgres::Options::default()))
-        .await
+    COPIES.get_or_try_init(|| Cluster::start(postgres::Options::default())).await
 }
 
 async fn server() -> Result<&'static ApiServer> {
@@ -87,11 +85,8 @@ pub struct Expected<'a> {
 impl<'a> Expected<'a> {
     /// Refused before anything ran, on the copy or on the primary, because of what it asks for.
     pub fn refused(reason: &'a str, says: &'a [&'a str]) -> Self {
-        let conditions = vec![
-            ("Ready", "False", reason),
-            ("Stalled", "True", reason),
-            ("PlanValid", "False", reason),
-        ];
+        let conditions =
+            vec![("Ready", "False", reason), ("Stalled", "True", reason), ("PlanValid", "False", reason)];
         Self { conditions, says }
     }
 
@@ -109,26 +104,17 @@ impl<'a> Expected<'a> {
 
     /// Stopped, and a person has to do something about the servers.
     pub fn stalled(reason: &'a str, says: &'a [&'a str]) -> Self {
-        Self {
-            conditions: vec![("Ready", "False", reason), ("Stalled", "True", reason)],
-            says,
-        }
+        Self { conditions: vec![("Ready", "False", reason), ("Stalled", "True", reason)], says }
     }
 
     /// Not yet possible, and tried again by itself.
     pub fn retrying(reason: &'a str, says: &'a [&'a str]) -> Self {
-        Self {
-            conditions: vec![("Ready", "False", reason), ("Reconciling", "True", "Retrying")],
-            says,
-        }
+        Self { conditions: vec![("Ready", "False", reason), ("Reconciling", "True", "Retrying")], says }
     }
 
     /// Done.
     pub fn ready() -> Expected<'static> {
-        Expected {
-            conditions: vec![("Ready", "True", "Succeeded")],
-            says: &[],
-        }
+        Expected { conditions: vec![("Ready", "True", "Succeeded")], says: &[] }
     }
 }
 
@@ -147,20 +133,9 @@ impl Stage {
             tables(copies().await?, name)
         )?;
         let client = server.admin().await?;
-        let mut stage = Self {
-            namespace,
-            client,
-            operator,
-            primary,
-            copy,
-            server,
-            before: None,
-        };
+        let mut stage = Self { namespace, client, operator, primary, copy, server, before: None };
         stage
-            .secret(
-                "shop",
-                &json!({"uri": stage.primary.url(OPERATOR), "copy": stage.copy.url(OPERATOR)}),
-            )
+            .secret("shop", &json!({"uri": stage.primary.url(OPERATOR), "copy": stage.copy.url(OPERATOR)}))
             .await?;
         stage.create("Database", "shop", database("shop")).await?;
         stage.before = Some(stage.look().await?);
@@ -207,11 +182,7 @@ impl Stage {
         name: &str,
         patch: &Value,
     ) -> Result<Result<(), kube::core::Status>> {
-        refusal(
-            self.api(kind)
-                .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-                .await,
-        )
+        refusal(self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
     /// Deletes a Migration and waits until it is gone.
@@ -230,9 +201,7 @@ impl Stage {
         let secret =
             json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data});
         let parameters = PatchParams::apply("test").force();
-        self.api("Secret")
-            .patch(name, &parameters, &Patch::Apply(&secret))
-            .await?;
+        self.api("Secret").patch(name, &parameters, &Patch::Apply(&secret)).await?;
         Ok(())
     }
 
@@ -262,21 +231,11 @@ impl Stage {
                 let right = found.is_some_and(|found| found.status == *is && found.reason == *reason);
                 ensure!(right, "not {condition}={is} {reason}:\n  {seen}");
             }
-            let ready = status
-                .conditions
-                .iter()
-                .find(|one| one.type_ == "Ready")
-                .context("not Ready")?;
+            let ready = status.conditions.iter().find(|one| one.type_ == "Ready").context("not Ready")?;
             for text in expected.says {
-                ensure!(
-                    ready.message.contains(text),
-                    "Ready does not say {text:?}:\n  {seen}"
-                );
+                ensure!(ready.message.contains(text), "Ready does not say {text:?}:\n  {seen}");
             }
-            ensure!(
-                status.observed_generation == migration.metadata.generation,
-                "not about this generation"
-            );
+            ensure!(status.observed_generation == migration.metadata.generation, "not about this generation");
             Ok(migration)
         })
         .await
@@ -307,8 +266,7 @@ impl Stage {
     /// Asserts that the operator works on: a good migration of Database `shop`, and one of another database.
     pub async fn assert_goes_on(&mut self, other: &str) -> Result<()> {
         let database = self.database(other).await?;
-        self.secret("other", &json!({"uri": database.url(OPERATOR)}))
-            .await?;
+        self.secret("other", &json!({"uri": database.url(OPERATOR)})).await?;
         self.create("Database", "other", without_copy("other")).await?;
         let add = json!({"up": "ALTER TABLE users ADD COLUMN good text DEFAULT 'free'"});
         self.migrate("good", add.clone()).await?;
@@ -328,12 +286,7 @@ impl Stage {
     /// Waits until an object that is created now is younger than a Migration: times of creation are whole seconds.
     pub async fn next_second(&self, name: &str) -> Result<()> {
         let api: Api<Migration> = Api::namespaced(self.client.clone(), &self.namespace);
-        let created = api
-            .get(name)
-            .await?
-            .creation_timestamp()
-            .context("no time of creation")?
-            .0;
+        let created = api.get(name).await?.creation_timestamp().context("no time of creation")?.0;
         await_until("the next second", SOON, async || {
             let age = jiff::Timestamp::now().duration_since(created);
             ensure!(age >= jiff::SignedDuration::from_secs(1), "{age} old");
@@ -415,26 +368,17 @@ async fn tables(cluster: &Cluster, name: &str) -> Result<Database> {
 
 /// How many units the ledger says are in force.
 pub async fn in_force(database: &Database) -> Result<String> {
-    if database
-        .value("SELECT to_regclass('whimbrel.units') IS NULL")
-        .await?
-        == "t"
-    {
+    if database.value("SELECT to_regclass('whimbrel.units') IS NULL").await? == "t" {
         return Ok("0".to_owned());
     }
-    database
-        .value("SELECT count(*) FROM whimbrel.units WHERE in_force")
-        .await
+    database.value("SELECT count(*) FROM whimbrel.units WHERE in_force").await
 }
 
 async fn ledger(database: &Database) -> Result<String> {
     let tables = ["runs", "units", "statements"];
     let all = tables.map(|table| format!("SELECT to_jsonb(t)::text AS line FROM whimbrel.{table} t"));
     database
-        .value(&format!(
-            "SELECT coalesce(string_agg(line, E'\\n'), '') FROM ({}) l",
-            all.join(" UNION ALL ")
-        ))
+        .value(&format!("SELECT coalesce(string_agg(line, E'\\n'), '') FROM ({}) l", all.join(" UNION ALL ")))
         .await
 }
 

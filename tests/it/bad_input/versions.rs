@@ -15,14 +15,10 @@ fn applied_versions_are_immutable_and_in_order() -> Result<()> {
         let seen = stage.primary.ddl().await?;
 
         // An edit is refused by the API server, in words that name the field.
-        for (field, patch) in [
-            ("up", json!("DROP TABLE users")),
-            ("version", json!("3")),
-            ("stream", json!("other")),
-        ] {
-            let refused = stage
-                .try_patch("Migration", "applied", &json!({"spec": {field: patch}}))
-                .await?;
+        for (field, patch) in
+            [("up", json!("DROP TABLE users")), ("version", json!("3")), ("stream", json!("other"))]
+        {
+            let refused = stage.try_patch("Migration", "applied", &json!({"spec": {field: patch}})).await?;
             let message = refused.err().map(|status| status.message).unwrap_or_default();
             assert!(
                 message.contains(&format!("spec.{field}")) && message.contains("cannot be changed"),
@@ -32,18 +28,10 @@ fn applied_versions_are_immutable_and_in_order() -> Result<()> {
 
         // Another object with the same version, beside it.
         let beside = json!({"stream": "s", "version": "2.0", "up": "CREATE TABLE beside ()"});
-        stage
-            .check(
-                "beside",
-                beside,
-                Expected::refused("ChecksumMismatch", &["version 2"]),
-            )
-            .await?;
+        stage.check("beside", beside, Expected::refused("ChecksumMismatch", &["version 2"])).await?;
         let late = json!({"stream": "s", "version": "1", "up": "CREATE TABLE late ()"});
         let says = ["version 1 is lower than 2", "policy.outOfOrder"];
-        stage
-            .check("late", late, Expected::refused("OutOfOrder", &says))
-            .await?;
+        stage.check("late", late, Expected::refused("OutOfOrder", &says)).await?;
 
         // The same object again: other SQL is refused, the same SQL is taken for what it is.
         stage.delete("beside").await?;
@@ -53,9 +41,7 @@ fn applied_versions_are_immutable_and_in_order() -> Result<()> {
         let mut other = other;
         other["steps"] = json!([{"sql": {"up": other["up"].take(), "irreversible": {"reason": "test"}}}]);
         other.as_object_mut().map(|spec| spec.remove("up"));
-        stage
-            .check("applied", other, Expected::refused("ChecksumMismatch", &says))
-            .await?;
+        stage.check("applied", other, Expected::refused("ChecksumMismatch", &says)).await?;
         stage.delete("applied").await?;
         stage.check("applied", applied, Expected::ready()).await?;
 
@@ -74,22 +60,13 @@ fn one_version_belongs_to_one_migration() -> Result<()> {
         let wrong = |table: &str| json!({"stream": "s", "up": format!("CREATE INDEX i ON {table} (nope)"), "suspend": true});
         stage.migrate("first", wrong("users")).await?;
         let waiting = Expected {
-            conditions: vec![
-                ("Ready", "Unknown", "Suspended"),
-                ("Reconciling", "True", "Suspended"),
-            ],
+            conditions: vec![("Ready", "Unknown", "Suspended"), ("Reconciling", "True", "Suspended")],
             says: &[],
         };
         stage.await_migration("first", &waiting).await?;
         stage.next_second("first").await?;
         let says = ["Migration first has version 1 of stream s already"];
-        stage
-            .check(
-                "second",
-                wrong("other"),
-                Expected::refused("VersionConflict", &says),
-            )
-            .await?;
+        stage.check("second", wrong("other"), Expected::refused("VersionConflict", &says)).await?;
         stage.delete("first").await?;
         stage.await_migration("second", &waiting).await?;
         stage.finish().await

@@ -97,14 +97,10 @@ impl Case {
 
     fn apply(&self, spec: &Value) -> Value {
         let mut spec = spec.clone();
-        let part = self
-            .at
-            .split('/')
-            .skip(1)
-            .fold(&mut spec, |part, key| match key.parse::<usize>() {
-                Ok(index) => &mut part[index],
-                Err(_) => &mut part[key],
-            });
+        let part = self.at.split('/').skip(1).fold(&mut spec, |part, key| match key.parse::<usize>() {
+            Ok(index) => &mut part[index],
+            Err(_) => &mut part[key],
+        });
         merge(part, self.patch());
         spec
     }
@@ -117,14 +113,8 @@ impl Case {
             (Err(kube::Error::Api(status)), Some(_)) => {
                 let message = &status.message;
                 ensure!(status.code == 422, "not refused as invalid: {message}");
-                ensure!(
-                    message.contains(&format!("{field}: ")),
-                    "does not name {field}: {message}"
-                );
-                ensure!(
-                    message.contains(says.as_str()),
-                    "does not say {says:?}: {message}"
-                );
+                ensure!(message.contains(&format!("{field}: ")), "does not name {field}: {message}");
+                ensure!(message.contains(says.as_str()), "does not say {says:?}: {message}");
                 Ok(())
             }
             (Ok(_), Some(_)) => bail!("accepted, though of {field} it should say {says:?}"),
@@ -188,19 +178,14 @@ fn check(Table { kind, spec, cases }: &Table) -> Result<()> {
         let server = server().await?;
         let namespace = server.namespace("crds").await?;
         let api = api(server.admin().await?, kind, &namespace);
-        let dry_run = PostParams {
-            dry_run: true,
-            ..PostParams::default()
-        };
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
         for case in cases {
             let changed = case.apply(spec);
             let shown: String = case.patch().to_string().chars().take(300).collect();
             let answer = api.create(&dry_run, &object(kind, "example", &changed)).await;
-            case.compare(answer)
-                .with_context(|| format!("API server, {kind} {shown}"))?;
+            case.compare(answer).with_context(|| format!("API server, {kind} {shown}"))?;
             let problems = own_check(kind, &changed);
-            case.compare_own(problems)
-                .with_context(|| format!("operator, {kind} {shown}"))?;
+            case.compare_own(problems).with_context(|| format!("operator, {kind} {shown}"))?;
         }
         Ok(())
     })
@@ -286,17 +271,11 @@ fn database_and_metrics_provider_are_bounded() -> Result<()> {
         |count: usize| json!({"prometheus": {"headers": (0..count).map(header).collect::<Value>()}});
     let cases = vec![
         Case::accepts(headers(16)),
-        Case::refuses(
-            headers(17),
-            "spec.prometheus.headers",
-            "must have at most 16 items",
-        ),
+        Case::refuses(headers(17), "spec.prometheus.headers", "must have at most 16 items"),
     ];
     check_cases(METRICS_PROVIDER, cases)?;
     let role = |length: usize| json!({"ownerRole": "x".repeat(length)});
-    let cases = vec![
-        Case::accepts(role(63)),
-        Case::refuses(role(64), "spec.ownerRole", "may not be more than 63"),
-    ];
+    let cases =
+        vec![Case::accepts(role(63)), Case::refuses(role(64), "spec.ownerRole", "may not be more than 63")];
     check_cases(DATABASE, cases)
 }

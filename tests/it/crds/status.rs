@@ -66,10 +66,7 @@ fn plan() -> PlanStatus {
 }
 
 fn rehearsal() -> RehearsalStatus {
-    let lock = LockStatus {
-        relation: "public.users".into(),
-        mode: "AccessExclusiveLock".into(),
-    };
+    let lock = LockStatus { relation: "public.users".into(), mode: "AccessExclusiveLock".into() };
     let step = RehearsedStep {
         name: "step-1".into(),
         duration: "1m30s".into(),
@@ -104,22 +101,12 @@ fn progress() -> Progress {
 }
 
 fn analysis() -> AnalysisStatus {
-    let sample = SampleStatus {
-        at: time(),
-        value: Some("0.07".into()),
-        verdict: Verdict::Breach,
-    };
+    let sample = SampleStatus { at: time(), value: Some("0.07".into()), verdict: Verdict::Breach };
     let metric = |index: usize| MetricStatus {
         name: format!("m{index}"),
         last: Some("0.07".into()),
         limit: Some("<= 0.05".into()),
-        counts: VerdictCounts {
-            pass: 1,
-            breach: 2,
-            no_data: 3,
-            low_traffic: 4,
-            error: 5,
-        },
+        counts: VerdictCounts { pass: 1, breach: 2, no_data: 3, low_traffic: 4, error: 5 },
         recent: vec![sample.clone(); 10],
         message: Some(text(1024)),
     };
@@ -179,10 +166,7 @@ fn database() -> DatabaseStatus {
 }
 
 fn metrics_provider() -> MetricsProviderStatus {
-    MetricsProviderStatus {
-        observed_generation: Some(3),
-        conditions: vec![ready()],
-    }
+    MetricsProviderStatus { observed_generation: Some(3), conditions: vec![ready()] }
 }
 
 /// Writes a status as the operator does, and expects it back as it was.
@@ -199,13 +183,9 @@ where
         api.create(&PostParams::default(), &example).await?;
         let patch = json!({"apiVersion": "whimbrel.dev/v1alpha1", "kind": table.kind, "status": status});
         let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        api.patch_status("example", &parameters, &Patch::Apply(patch))
-            .await?;
+        api.patch_status("example", &parameters, &Patch::Apply(patch)).await?;
         let stored = api.get("example").await?;
-        assert_eq!(
-            &serde_json::from_value::<S>(stored.data["status"].clone())?,
-            status
-        );
+        assert_eq!(&serde_json::from_value::<S>(stored.data["status"].clone())?, status);
         Ok(())
     })
 }

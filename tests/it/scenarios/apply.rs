@@ -47,7 +47,9 @@ async fn changes(world: &World) -> Result<Vec<String>> {
     let log = postgres::shared().await?.server_log(world.primary.name()).await?;
     let reads = ["select", "begin", "commit", "rollback", "set ", "reset", "show", "with "];
     let text = |message: &str| {
-        let sql = message.split_once(": ").filter(|(head, _)| head.starts_with("statement") || head.starts_with("execute"));
+        let sql = message
+            .split_once(": ")
+            .filter(|(head, _)| head.starts_with("statement") || head.starts_with("execute"));
         sql.map(|(_, sql)| sql.trim().to_lowercase())
     };
     Ok(log
@@ -87,7 +89,11 @@ async fn good(world: World) -> Result<()> {
     if let Some(copy) = &world.copy {
         assert_eq!(world.columns(copy).await?, "tier", "the copy follows");
         let there = ddl(copy).await?;
-        assert_eq!(there.iter().filter(|effect| *effect == "CREATE INDEX public.users_tier").count(), 3, "{there:?}");
+        assert_eq!(
+            there.iter().filter(|effect| *effect == "CREATE INDEX public.users_tier").count(),
+            3,
+            "{there:?}"
+        );
         assert_eq!(condition(&object, "Rehearsed"), "True", "{object}");
     }
     recreated(&world).await?;

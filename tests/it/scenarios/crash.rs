@@ -82,8 +82,13 @@ async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
         let units = "SELECT coalesce(string_agg(u.status #>> '{}', ' ' ORDER BY unit), 'nothing') FROM whimbrel.units u \
                      JOIN whimbrel.runs r ON r.id = run WHERE r.name = ";
         moments.push(format!("{after:.0?} ({})", world.value(&format!("{units}'{name}'")).await?));
-        operator = Operator::start(&world.options_of(if number % 2 == 0 { "whimbrel-0" } else { "whimbrel-1" })).await?;
-        world.ready(&name).await.with_context(|| format!("killed {after:?} into {name}, usual is {usual:?}"))?;
+        operator =
+            Operator::start(&world.options_of(if number % 2 == 0 { "whimbrel-0" } else { "whimbrel-1" }))
+                .await?;
+        world
+            .ready(&name)
+            .await
+            .with_context(|| format!("killed {after:?} into {name}, usual is {usual:?}"))?;
     }
     assert_eq!(effects(&world).await?, expected(KILLS / LANES + 1), "killed after {moments:?}");
     let open = "SELECT count(*) FROM whimbrel.units WHERE status <> '\"Done\"'";

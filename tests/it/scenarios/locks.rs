@@ -62,7 +62,11 @@ impl Load {
 
 async fn reader(world: &World) -> Result<(PgConnection, i64)> {
     let mut reader = world.primary.connect().await?;
-    postgres::execute(&mut reader, "SET application_name TO 'monthly-report'; BEGIN; SELECT count(*) FROM users").await?;
+    postgres::execute(
+        &mut reader,
+        "SET application_name TO 'monthly-report'; BEGIN; SELECT count(*) FROM users",
+    )
+    .await?;
     let pid = postgres::text(&mut reader, "SELECT pg_backend_pid()").await?;
     let pid = pid.into_iter().flatten().flatten().next().context("a pid")?.parse()?;
     Ok((reader, pid))
@@ -81,7 +85,9 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
         // The same load on nothing: what the machine itself takes.
         let control = Load::start(&world.primary, |_| "SELECT 1".to_owned()).await?;
         let began = Instant::now();
-        world.migrate("add-tier", "1", json!({"up": "ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'"})).await?;
+        world
+            .migrate("add-tier", "1", json!({"up": "ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'"}))
+            .await?;
         let names = |object: &Value| object["status"]["progress"]["blockers"][0]["pid"] == pid;
         let object = world.until("add-tier", "naming its blocker", names).await?;
         assert_eq!(condition(&object, "Stalled"), "", "{object}");
@@ -103,7 +109,10 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
              Ready {after:?} after the reader ended"
         ));
         ensure!(done > 300, "the load was {done} statements only");
-        ensure!(worst <= STALL + noise * 2, "the application was held up for {worst:?}; the machine's own noise is {noise:?}");
+        ensure!(
+            worst <= STALL + noise * 2,
+            "the application was held up for {worst:?}; the machine's own noise is {noise:?}"
+        );
         assert_eq!(world.ddl().await?, ["ALTER TABLE public.users"]);
         world.finish().await
     })

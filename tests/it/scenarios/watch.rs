@@ -84,7 +84,11 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
         assert_eq!(condition(&object, "RolledBack"), "True", "{object}");
 
         let way = "SELECT string_agg(unit || outcome, ' ' ORDER BY at) FROM whimbrel.history WHERE direction = 'down'";
-        assert_eq!(world.value(way).await?, "3done 2intent 2done 1done 1done", "the default goes, then the name");
+        assert_eq!(
+            world.value(way).await?,
+            "3done 2intent 2done 1done 1done",
+            "the default goes, then the name"
+        );
         let aside = world.columns(&world.primary).await?;
         ensure!(aside.starts_with("_whimbrel_"), "{aside}");
         let kept = format!("SELECT count(*) FROM users WHERE paid AND \"{aside}\" = 'pro'");
@@ -96,7 +100,9 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
         assert_eq!(copy.value(left).await?, "0", "the copy still has the index");
 
         let (reaction, inverses) = reaction(&world).await?;
-        figure(&format!("N-th breaching sample to last inverse: {reaction:.3} s, of which inverses {inverses:.3} s"));
+        figure(&format!(
+            "N-th breaching sample to last inverse: {reaction:.3} s, of which inverses {inverses:.3} s"
+        ));
         ensure!(reaction <= PROMISED + inverses, "{reaction} s, of which {inverses} s were the inverses'");
         world.finish().await
     })
@@ -106,7 +112,8 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
 async fn reaction(world: &World) -> Result<(f64, f64)> {
     let visible = "(SELECT at + interval '1 s' FROM whimbrel.samples WHERE sample ->> 'verdict' = 'Breach' ORDER BY at OFFSET 1 LIMIT 1)";
     let last = "(SELECT max(at) FROM whimbrel.statements WHERE direction = 'down')";
-    let took = "SELECT coalesce(sum(milliseconds), 0) / 1000 FROM whimbrel.statements WHERE direction = 'down'";
+    let took =
+        "SELECT coalesce(sum(milliseconds), 0) / 1000 FROM whimbrel.statements WHERE direction = 'down'";
     let reaction = world.value(&format!("SELECT extract(epoch FROM {last} - {visible})")).await?;
     Ok((reaction.parse()?, world.value(took).await?.parse()?))
 }
@@ -122,7 +129,11 @@ fn breach_pauses_where_that_is_asked_for() -> Result<()> {
         world.reason("add-tier", "Analyzing").await?;
         world.break_application(true);
         let object = world.stalled("add-tier", "MetricBreached").await?;
-        ensure!(message(&object).contains("rollback-requested-at"), "it does not say what to do: {}", message(&object));
+        ensure!(
+            message(&object).contains("rollback-requested-at"),
+            "it does not say what to do: {}",
+            message(&object)
+        );
         assert_eq!(object["status"]["applied"], true);
         assert_eq!(world.columns(&world.primary).await?, "tier");
         world.request("add-tier", "rollback", "now").await?;
@@ -157,7 +168,8 @@ fn silence_of_the_provider_pauses_and_a_later_breach_still_rolls_back() -> Resul
         let proxy = Proxy::start(world.prometheus_port().await?).await?;
         world.watched(Some(proxy.port())).await?;
         let _operator = world.operator().await?;
-        let spec = with(add_tier(&world, "90s"), "/analysis/onUnknown", json!({"action": "Pause", "after": "3s"}));
+        let spec =
+            with(add_tier(&world, "90s"), "/analysis/onUnknown", json!({"action": "Pause", "after": "3s"}));
         world.migrate("add-tier", "1", spec).await?;
         await_samples_exist(&world).await?;
         proxy.set(Mode::Reset);

@@ -48,7 +48,10 @@ fn traffic() -> MutexGuard<'static, HashMap<String, Traffic>> {
 
 fn page() -> String {
     let of = |(app, one): (&String, &Traffic)| {
-        format!("requests_total{{app=\"{app}\"}} {}\nerrors_total{{app=\"{app}\"}} {}\n", one.requests, one.errors)
+        format!(
+            "requests_total{{app=\"{app}\"}} {}\nerrors_total{{app=\"{app}\"}} {}\n",
+            one.requests, one.errors
+        )
     };
     traffic().iter().map(of).collect()
 }
@@ -140,7 +143,8 @@ impl World {
         let kubeconfig = server.operator_kubeconfig(&namespace).await?;
         let mut options = Options::new(env!("CARGO_BIN_EXE_whimbrel"), kubeconfig).in_namespace(&namespace);
         let lease = [("DURATION", "4s"), ("RENEW_DEADLINE", "3s"), ("RENEW_INTERVAL", "500ms")];
-        options.environment = lease.map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned())).to_vec();
+        options.environment =
+            lease.map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned())).to_vec();
         options.environment.push(("WHIMBREL_LOG_LEVEL".to_owned(), "info,whimbrel=debug".to_owned()));
         let client = server.admin().await?;
         let seen: Arc<Mutex<Vec<(Instant, Value)>>> = Arc::default();
@@ -156,7 +160,8 @@ impl World {
         let mut replica = json!({"mode": "None"});
         if let Some(copy) = &self.copy {
             urls["copy"] = json!(copy.url(OPERATOR));
-            let existing = json!({"urlFrom": from("copy"), "tls": {"mode": "Disable"}, "isolation": "InPlace"});
+            let existing =
+                json!({"urlFrom": from("copy"), "tls": {"mode": "Disable"}, "isolation": "InPlace"});
             replica = json!({"mode": "Existing", "existing": existing});
         }
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": urls});
@@ -253,7 +258,8 @@ impl World {
         for (key, value) in spec.as_object().context("a spec is an object")? {
             object["spec"][key] = value.clone();
         }
-        let created = self.migrations().create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        let created =
+            self.migrations().create(&PostParams::default(), &serde_json::from_value(object)?).await?;
         created.metadata.uid.context("an object without a UID")
     }
 
@@ -266,7 +272,9 @@ impl World {
 
     /// Asks for something by an annotation, such as `abort`.
     pub async fn request(&self, name: &str, what: &str, token: &str) -> Result<()> {
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {format!("whimbrel.dev/{what}-requested-at"): token}}}));
+        let patch = Patch::Merge(
+            json!({"metadata": {"annotations": {format!("whimbrel.dev/{what}-requested-at"): token}}}),
+        );
         self.migrations().patch(name, &PatchParams::default(), &patch).await?;
         Ok(())
     }
@@ -275,9 +283,11 @@ impl World {
     pub async fn delete(&self, name: &str) -> Result<Duration> {
         let started = Instant::now();
         let _ = self.migrations().delete(name, &DeleteParams::default()).await?;
-        await_until("the Migration being gone", SOON, async || match self.migrations().get_opt(name).await? {
-            Some(object) => bail!("it is still there: {:?}", object.metadata.finalizers),
-            None => Ok(()),
+        await_until("the Migration being gone", SOON, async || {
+            match self.migrations().get_opt(name).await? {
+                Some(object) => bail!("it is still there: {:?}", object.metadata.finalizers),
+                None => Ok(()),
+            }
         })
         .await?;
         Ok(started.elapsed())
@@ -305,7 +315,9 @@ impl World {
 
     /// Waits until it is stalled with that reason.
     pub async fn stalled(&self, name: &str, reason: &str) -> Result<Value> {
-        let is = |object: &Value| current(object) && condition(object, "Stalled") == "True" && reason_of(object, "Ready") == reason;
+        let is = |object: &Value| {
+            current(object) && condition(object, "Stalled") == "True" && reason_of(object, "Ready") == reason
+        };
         let object = self.until(name, &format!("stalled as {reason}"), is).await?;
         assert_eq!(condition(&object, "Ready"), "False", "{object}");
         Ok(object)
@@ -343,11 +355,14 @@ impl World {
 
     /// Writes that operators of this world made to the API server, without Leases.
     pub fn writes(&self) -> Result<Vec<String>> {
-        let text = |event: &Value, pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |event: &Value, pointer: &str| {
+            event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+        };
         let user = format!("system:serviceaccount:{}:whimbrel", self.namespace);
         let mut writes = Vec::new();
         for event in self.server.writes_of(&user)? {
-            let what = [text(&event, "/objectRef/resource"), text(&event, "/objectRef/subresource")].join("/");
+            let what =
+                [text(&event, "/objectRef/resource"), text(&event, "/objectRef/subresource")].join("/");
             writes.push(format!("{} {what} {}", text(&event, "/verb"), text(&event, "/objectRef/name")));
         }
         Ok(writes)
@@ -362,7 +377,10 @@ impl World {
     pub async fn finish(self) -> Result<()> {
         kstatus::check(&self.seen())?;
         let sentinel = postgres::PASSWORD;
-        ensure!(!self.seen().iter().any(|(_, object)| object.to_string().contains(sentinel)), "a password in a status");
+        ensure!(
+            !self.seen().iter().any(|(_, object)| object.to_string().contains(sentinel)),
+            "a password in a status"
+        );
         let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
         ensure!(self.value(invalid).await? == "0", "an invalid index is left");
         Ok(())
