@@ -9,5 +9,6 @@ pub mod project;
 pub mod runner;
 pub mod subject;
 pub mod survey;
+mod turn;
 pub mod views;
 pub mod watch;

@@ -13,16 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use super::begin::{self, NotBegun};
 use super::postponed::Postponed;
 use super::subject::{Database, Desired, Subject};
 use super::views::Views;
 use super::{clock, failure, project};
-use crate::api::{Reason, Version};
-use crate::core::compile::{canonical_version, plan_hash};
 use crate::core::decide::{Decision, decide};
 use crate::core::observation::{Attempt, Class, Wish};
-use crate::core::order::{Candidate, InForce, Latest, Place, order};
 use crate::core::state::{Cause, State};
 use crate::core::view::{Standing, Tokens, View};
 use crate::postgres::ledger::{Run, RunChange, Side};
@@ -65,9 +61,9 @@ pub struct Runner {
     pub(super) session: Option<Session>,
     pub(super) epoch: Option<i64>,
     pub(super) attempt: Option<(Uuid, Attempt)>,
-    refused: BTreeSet<String>,
-    postponed: Postponed,
-    failures: u32,
+    pub(super) refused: BTreeSet<String>,
+    pub(super) postponed: Postponed,
+    pub(super) failures: u32,
     last: Option<Box<Run>>,
 }
 
@@ -240,154 +236,17 @@ impl Runner {
     }
 
     /// Publishes where an object stands; its tokens stay open.
-    fn tell(&self, subject: &Subject, standing: Standing) {
+    pub(super) fn tell(&self, subject: &Subject, standing: Standing) {
         self.publish(subject, standing, Tokens::default(), Vec::new());
     }
 
     /// Publishes a last word; whatever the tokens asked for is answered by it.
-    fn answer(&self, subject: &Subject, standing: Standing) {
+    pub(super) fn answer(&self, subject: &Subject, standing: Standing) {
         self.publish(subject, standing, subject.tokens.clone(), Vec::new());
     }
 
-    /// Nothing is under way: finds whose turn it is.
-    async fn choose(&mut self, desired: &Desired) -> Result<Next, Error> {
-        let session = self.open(&desired.database).await?;
-        let ledger = session.head().is_some();
-        let identity = begin::identity(session);
-        let mut in_force = InForce {
-            versions: Vec::new(),
-            baseline: desired.database.baseline.clone(),
-            out_of_order: desired.database.out_of_order,
-        };
-        let mut candidates = Vec::new();
-        let mut latest_runs = Vec::new();
-        if ledger {
-            let applied = Run::applied_versions(session.conn()).await?;
-            in_force.versions = applied
-                .into_iter()
-                .filter_map(|(stream, text)| Some((stream, Version::parse(&text, "version").ok()?)))
-                .collect();
-        }
-        for subject in &desired.subjects {
-            let version = canonical_version(&subject.spec.version);
-            let latest = if ledger {
-                Run::latest(session.conn(), &subject.spec.stream, &version).await?
-            } else {
-                None
-            };
-            let Ok(parsed) = Version::parse(&version, "spec.version") else {
-                continue;
-            };
-            candidates.push(Candidate {
-                uid: subject.key.uid.clone(),
-                name: subject.key.name.clone(),
-                created: subject.created,
-                stream: subject.spec.stream.clone(),
-                version: parsed,
-                hash: plan_hash(&subject.spec, &identity, desired.database.owner_role.as_deref()),
-                wish: wish(Some(subject), latest.as_ref().map(|run| &run.tokens), false),
-                latest: latest.as_ref().map(|run| Latest {
-                    uid: run.key.uid.clone(),
-                    hash: run.plan.hash.clone(),
-                    state: run.state.clone(),
-                }),
-            });
-            latest_runs.push((Arc::clone(subject), latest));
-        }
-        let places = order(&candidates, &in_force);
-        self.take_turns(desired, &in_force, places, latest_runs).await
-    }
-
-    async fn take_turns(
-        &mut self,
-        desired: &Desired,
-        in_force: &InForce,
-        places: Vec<Place>,
-        subjects: Vec<(Arc<Subject>, Option<Run>)>,
-    ) -> Result<Next, Error> {
-        let now = clock::now();
-        let mut turn = None;
-        let mut look_again = None;
-        for (place, (subject, latest)) in places.into_iter().zip(subjects) {
-            let refused = self.refused.contains(&subject.key.uid);
-            let later = self.postponed.until(&subject.key.uid, now);
-            match place {
-                Place::Begin if refused => {}
-                Place::Begin if later.is_some() => look_again = look_again.min(later).or(later),
-                Place::Begin if turn.is_none() => turn = Some((subject, None)),
-                Place::Resume if turn.is_none() => turn = Some((subject, latest)),
-                Place::Begin | Place::Resume => {
-                    let cause = Cause::new(
-                        Reason::WaitingForDatabase,
-                        "another Migration of this database goes first",
-                    );
-                    self.tell(&subject, Standing::Waiting(cause));
-                }
-                Place::Show => self.show(desired, &subject, latest).await?,
-                Place::Covered(cause) => self.answer(&subject, Standing::Covered(cause)),
-                Place::Wait(cause) => self.tell(&subject, Standing::Waiting(cause)),
-                Place::Refuse(cause) => self.answer(&subject, Standing::Refused(cause)),
-            }
-        }
-        match turn {
-            None if look_again.is_some() => Ok(Next::Wait(look_again)),
-            None => Ok(Next::Idle),
-            Some((_, Some(run))) => self.drive(desired, run).await,
-            Some((subject, None)) => self.begin(desired, in_force, &subject).await,
-        }
-    }
-
-    async fn begin(
-        &mut self,
-        desired: &Desired,
-        in_force: &InForce,
-        subject: &Subject,
-    ) -> Result<Next, Error> {
-        let from = in_force.current(&subject.spec.stream).map(Version::canonical);
-        let owner = self.start.owner.clone();
-        let session = self.open(&desired.database).await?;
-        let begun = begin::begin(session, &desired.database, subject, &owner, from.as_deref()).await;
-        if session.epoch() > 0 {
-            self.epoch = Some(session.epoch());
-        }
-        match begun {
-            Ok(()) => {
-                self.postponed.remove(&subject.key.uid);
-                info!(database = desired.database.name, migration = subject.key.name, "run begun");
-                Ok(Next::Again)
-            }
-            Err(NotBegun::Failed(error)) => Err(error),
-            Err(NotBegun::Refused(cause)) => {
-                info!(
-                    migration = subject.key.name,
-                    reason = cause.reason.as_str(),
-                    "refused: {}",
-                    cause.message
-                );
-                self.refused.insert(subject.key.uid.clone());
-                self.answer(subject, Standing::Refused(cause));
-                Ok(Next::Again)
-            }
-            Err(NotBegun::Later(cause)) => {
-                self.postponed.add(&subject.key.uid, clock::now());
-                self.tell(subject, Standing::Retrying(cause));
-                Ok(Next::Again)
-            }
-        }
-    }
-
-    /// Publishes a run that has ended.
-    async fn show(&mut self, desired: &Desired, subject: &Subject, run: Option<Run>) -> Result<(), Error> {
-        let Some(run) = run else { return Ok(()) };
-        let session = self.open(&desired.database).await?;
-        let view = project::with_samples(session.conn(), &run, None, None).await?;
-        let past = Run::past(session.conn(), &run.plan.stream, &run.plan.version).await?;
-        self.publish(subject, Standing::Run(Box::new(view)), run.tokens.clone(), past);
-        Ok(())
-    }
-
     /// One step of a run: observe, decide, act.
-    async fn drive(&mut self, desired: &Desired, run: Run) -> Result<Next, Error> {
+    pub(super) async fn drive(&mut self, desired: &Desired, run: Run) -> Result<Next, Error> {
         let subject = desired.subject(&run.key.uid).cloned();
         let gone = match &subject {
             Some(subject) => subject.gone,
@@ -486,7 +345,7 @@ impl Start {
 }
 
 /// Compares an object's tokens with those that were answered.
-fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
+pub(super) fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
     let Some(subject) = subject else {
         return Wish { gone, ..Wish::default() };
     };
