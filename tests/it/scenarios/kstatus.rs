@@ -16,7 +16,10 @@ pub fn check(seen: &[(Instant, Value)]) -> Result<()> {
         one(object)?;
         let now = object["status"]["observedGeneration"].as_i64().unwrap_or(-1);
         let before = observed.insert(uid, now).unwrap_or(-1);
-        ensure!(now >= before, "observedGeneration went from {before} to {now}: {object}");
+        ensure!(
+            now >= before,
+            "observedGeneration went from {before} to {now}: {object}"
+        );
     }
     Ok(())
 }
@@ -26,24 +29,44 @@ fn one(object: &Value) -> Result<()> {
     let observed = object["status"]["observedGeneration"].as_i64();
     ensure!(observed.is_some(), "no observedGeneration: {object}");
     ensure!(observed <= Some(generation), "it is ahead of the spec: {object}");
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let conditions = object["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
     if observed == Some(-1) {
-        ensure!(conditions.is_empty(), "conditions before anything was observed: {object}");
+        ensure!(
+            conditions.is_empty(),
+            "conditions before anything was observed: {object}"
+        );
         return Ok(());
     }
-    let (ready, reconciling, stalled) =
-        (condition(object, "Ready"), condition(object, "Reconciling"), condition(object, "Stalled"));
+    let (ready, reconciling, stalled) = (
+        condition(object, "Ready"),
+        condition(object, "Reconciling"),
+        condition(object, "Stalled"),
+    );
     for condition in &conditions {
         let about = condition["observedGeneration"].as_i64();
-        ensure!(about <= Some(generation), "a condition is ahead of the spec: {object}");
-        let short = condition["reason"].as_str().is_some_and(|reason| !reason.is_empty());
+        ensure!(
+            about <= Some(generation),
+            "a condition is ahead of the spec: {object}"
+        );
+        let short = condition["reason"]
+            .as_str()
+            .is_some_and(|reason| !reason.is_empty());
         ensure!(short, "a condition without a reason: {object}");
     }
-    ensure!(["", "True"].contains(&reconciling), "Reconciling={reconciling}: {object}");
+    ensure!(
+        ["", "True"].contains(&reconciling),
+        "Reconciling={reconciling}: {object}"
+    );
     ensure!(["", "True"].contains(&stalled), "Stalled={stalled}: {object}");
     match (ready, reconciling, stalled) {
         ("True", "", "") => {
-            ensure!(object["status"]["applied"] == true, "Ready and not applied: {object}");
+            ensure!(
+                object["status"]["applied"] == true,
+                "Ready and not applied: {object}"
+            );
             let about = conditions.iter().find(|condition| condition["type"] == "Ready");
             let about = about.and_then(|ready| ready["observedGeneration"].as_i64());
             ensure!(about == observed, "Ready is about another generation: {object}");

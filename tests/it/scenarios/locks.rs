@@ -62,9 +62,19 @@ impl Load {
 
 async fn reader(world: &World) -> Result<(PgConnection, i64)> {
     let mut reader = world.primary.connect().await?;
-    postgres::execute(&mut reader, "SET application_name TO 'monthly-report'; BEGIN; SELECT count(*) FROM users").await?;
+    postgres::execute(
+        &mut reader,
+        "SET application_name TO 'monthly-report'; BEGIN; SELECT count(*) FROM users",
+    )
+    .await?;
     let pid = postgres::text(&mut reader, "SELECT pg_backend_pid()").await?;
-    let pid = pid.into_iter().flatten().flatten().next().context("a pid")?.parse()?;
+    let pid = pid
+        .into_iter()
+        .flatten()
+        .flatten()
+        .next()
+        .context("a pid")?
+        .parse()?;
     Ok((reader, pid))
 }
 
@@ -75,19 +85,39 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
         let _operator = world.operator().await?;
         let (mut reader, pid) = reader(&world).await?;
         let load = Load::start(&world.primary, |number| {
-            format!("UPDATE users SET name = 'user' WHERE id = {}", number % 10_000 + 1)
+            format!(
+                "UPDATE users SET name = 'user' WHERE id = {}",
+                number % 10_000 + 1
+            )
         })
         .await?;
         // The same load on nothing: what the machine itself takes.
         let control = Load::start(&world.primary, |_| "SELECT 1".to_owned()).await?;
         let began = Instant::now();
-        world.migrate("add-tier", "1", json!({"up": "ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'"})).await?;
+        world
+            .migrate(
+                "add-tier",
+                "1",
+                json!({"up": "ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'"}),
+            )
+            .await?;
         let names = |object: &Value| object["status"]["progress"]["blockers"][0]["pid"] == pid;
         let object = world.until("add-tier", "naming its blocker", names).await?;
         assert_eq!(condition(&object, "Stalled"), "", "{object}");
-        assert_eq!(super::world::reason_of(&object, "Ready"), "WaitingForLock", "{object}");
-        assert_eq!(object["status"]["progress"]["blockers"][0]["application"], "monthly-report", "{object}");
-        ensure!(message(&object).contains(&pid.to_string()), "{}", message(&object));
+        assert_eq!(
+            super::world::reason_of(&object, "Ready"),
+            "WaitingForLock",
+            "{object}"
+        );
+        assert_eq!(
+            object["status"]["progress"]["blockers"][0]["application"], "monthly-report",
+            "{object}"
+        );
+        ensure!(
+            message(&object).contains(&pid.to_string()),
+            "{}",
+            message(&object)
+        );
         await_until("the reader having read", READING * 4, async || {
             ensure!(began.elapsed() >= READING, "{:?}", began.elapsed());
             Ok(())
@@ -103,7 +133,10 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
              Ready {after:?} after the reader ended"
         ));
         ensure!(done > 300, "the load was {done} statements only");
-        ensure!(worst <= STALL + noise * 2, "the application was held up for {worst:?}; the machine's own noise is {noise:?}");
+        ensure!(
+            worst <= STALL + noise * 2,
+            "the application was held up for {worst:?}; the machine's own noise is {noise:?}"
+        );
         assert_eq!(world.ddl().await?, ["ALTER TABLE public.users"]);
         world.finish().await
     })

@@ -11,7 +11,10 @@ use crate::harness::{await_until, postgres, run};
 
 /// The first step can be applied, the second one only when the reader is gone.
 async fn blocked_second_step(world: &World) -> Result<(Value, PgConnection)> {
-    world.primary.execute("SET ROLE app_owner; CREATE TABLE busy (id int)").await?;
+    world
+        .primary
+        .execute("SET ROLE app_owner; CREATE TABLE busy (id int)")
+        .await?;
     let mut reader = world.primary.connect().await?;
     postgres::execute(&mut reader, "BEGIN; SELECT count(*) FROM busy").await?;
     let steps = json!({"steps": [
@@ -45,7 +48,11 @@ fn suspended_migration_does_not_begin() -> Result<()> {
         let spec = json!({"up": "ALTER TABLE users ADD COLUMN tier text", "suspend": true});
         world.migrate("add-tier", "1", spec).await?;
         let object = world.reason("add-tier", "Suspended").await?;
-        assert_eq!(condition(&object, "Stalled"), "", "a wait is no failure: {object}");
+        assert_eq!(
+            condition(&object, "Stalled"),
+            "",
+            "a wait is no failure: {object}"
+        );
         nothing_happens(&world).await?;
         assert_eq!(world.ddl().await?, [""; 0]);
         world.edit("add-tier", json!({"suspend": false})).await?;
@@ -112,7 +119,8 @@ fn abort_cancels_an_index_build_that_waits() -> Result<()> {
         postgres::execute(&mut writer, "BEGIN; UPDATE users SET name = name WHERE id = 1").await?;
         let build = json!({"up": "CREATE INDEX CONCURRENTLY users_name ON users (name)"});
         world.migrate("build", "1", build).await?;
-        let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()";
+        let building =
+            "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()";
         await_until("the build", SOON, async || {
             ensure!(world.value(building).await? == "1", "it does not run");
             Ok(())
@@ -183,7 +191,13 @@ fn finished_migration_is_rolled_back_on_request_and_once() -> Result<()> {
     run(async {
         let world = World::with_copy("rollback").await?;
         let operator = world.operator().await?;
-        world.migrate("add-tier", "1", json!({"up": "ALTER TABLE users ADD COLUMN tier text"})).await?;
+        world
+            .migrate(
+                "add-tier",
+                "1",
+                json!({"up": "ALTER TABLE users ADD COLUMN tier text"}),
+            )
+            .await?;
         world.ready("add-tier").await?;
         world.request("add-tier", "rollback", "first").await?;
         let object = world.stalled("add-tier", "RolledBack").await?;
@@ -191,7 +205,10 @@ fn finished_migration_is_rolled_back_on_request_and_once() -> Result<()> {
         assert_eq!(object["status"]["applied"], false, "{object}");
         ensure!(world.columns(&world.primary).await?.starts_with("_whimbrel_"));
         if let Some(copy) = &world.copy {
-            ensure!(!world.columns(copy).await?.contains("tier"), "the copy did not follow");
+            ensure!(
+                !world.columns(copy).await?.contains("tier"),
+                "the copy did not follow"
+            );
         }
         ensure!(operator.stop().await?.success());
         let operator = world.operator().await?;
@@ -203,8 +220,33 @@ fn finished_migration_is_rolled_back_on_request_and_once() -> Result<()> {
         let _operator = world.operator().await?;
         nothing_happens(&world).await?;
         let object = world.get("add-tier").await?;
-        ensure!(current(&object) && condition(&object, "Ready") == "True", "{object}");
+        ensure!(
+            current(&object) && condition(&object, "Ready") == "True",
+            "{object}"
+        );
         assert_eq!(reason_of(&object, "Ready"), "Succeeded");
+        world.finish().await
+    })
+}
+
+#[test]
+fn edit_in_the_middle_changes_nothing_of_the_run() -> Result<()> {
+    run(async {
+        let world = World::new("edit_middle").await?;
+        let _operator = world.operator().await?;
+        let (spec, reader) = blocked_second_step(&world).await?;
+        world.migrate("two", "1", spec.clone()).await?;
+        world.reason("two", "WaitingForLock").await?;
+        let mut other = spec.clone();
+        other["steps"][1]["sql"]["up"] = json!("ALTER TABLE busy ADD COLUMN other text");
+        world.edit("two", other).await?;
+        commit(reader).await?;
+        let object = world.stalled("two", "ChecksumMismatch").await?;
+        let columns = "SELECT string_agg(attname, ' ') FROM pg_attribute WHERE attrelid = 'busy'::regclass AND attnum > 1";
+        assert_eq!(world.value(columns).await?, "note", "{object}");
+        world.edit("two", spec).await?;
+        world.ready("two").await?;
+        assert_eq!(world.phases().await?, "Succeeded");
         world.finish().await
     })
 }
@@ -218,7 +260,10 @@ fn deletion_in_the_middle_leaves_no_half_applied_plan() -> Result<()> {
         world.migrate("two", "1", spec.clone()).await?;
         world.reason("two", "WaitingForLock").await?;
         let gone = world.delete("two").await?;
-        ensure!(gone < Duration::from_secs(10), "the finalizer stayed for {gone:?}");
+        ensure!(
+            gone < Duration::from_secs(10),
+            "the finalizer stayed for {gone:?}"
+        );
         assert_eq!(world.phases().await?, "Aborted");
         ensure!(world.columns(&world.primary).await?.starts_with("_whimbrel_"));
         commit(reader).await?;

@@ -73,10 +73,19 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
             {"sql": {"up": "CREATE INDEX CONCURRENTLY users_tier ON users (tier)"}},
             {"sql": {"up": "ALTER TABLE users ADD CONSTRAINT tier_known CHECK (tier IN ('free', 'pro'))"}},
         ]);
-        world.migrate("bad", "1", json!({"steps": steps, "analysis": world.analysis("60s")})).await?;
+        world
+            .migrate(
+                "bad",
+                "1",
+                json!({"steps": steps, "analysis": world.analysis("60s")}),
+            )
+            .await?;
         world.reason("bad", "Analyzing").await?;
         let copy = world.copy.as_ref().context("a copy")?;
-        world.primary.execute("UPDATE users SET tier = 'pro' WHERE paid").await?;
+        world
+            .primary
+            .execute("UPDATE users SET tier = 'pro' WHERE paid")
+            .await?;
         await_samples(&world, "Pass", 1).await?;
         world.break_application(true);
         let object = world.stalled("bad", "RolledBack").await?;
@@ -84,20 +93,35 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
         assert_eq!(condition(&object, "RolledBack"), "True", "{object}");
 
         let way = "SELECT string_agg(unit || outcome, ' ' ORDER BY at) FROM whimbrel.history WHERE direction = 'down'";
-        assert_eq!(world.value(way).await?, "3done 2intent 2done 1done 1done", "the default goes, then the name");
+        assert_eq!(
+            world.value(way).await?,
+            "3done 2intent 2done 1done 1done",
+            "the default goes, then the name"
+        );
         let aside = world.columns(&world.primary).await?;
         ensure!(aside.starts_with("_whimbrel_"), "{aside}");
         let kept = format!("SELECT count(*) FROM users WHERE paid AND \"{aside}\" = 'pro'");
-        assert_eq!(world.value(&kept).await?, world.value("SELECT count(*) FROM users WHERE paid").await?);
+        assert_eq!(
+            world.value(&kept).await?,
+            world.value("SELECT count(*) FROM users WHERE paid").await?
+        );
         assert_eq!(world.value("SELECT count(*) FROM whimbrel.trash").await?, "1");
         let left = "SELECT count(*) FROM pg_class WHERE relname = 'users_tier'";
         assert_eq!(world.value(left).await?, "0");
-        ensure!(!world.columns(copy).await?.contains("tier"), "the copy still has the column");
+        ensure!(
+            !world.columns(copy).await?.contains("tier"),
+            "the copy still has the column"
+        );
         assert_eq!(copy.value(left).await?, "0", "the copy still has the index");
 
         let (reaction, inverses) = reaction(&world).await?;
-        figure(&format!("N-th breaching sample to last inverse: {reaction:.3} s, of which inverses {inverses:.3} s"));
-        ensure!(reaction <= PROMISED + inverses, "{reaction} s, of which {inverses} s were the inverses'");
+        figure(&format!(
+            "N-th breaching sample to last inverse: {reaction:.3} s, of which inverses {inverses:.3} s"
+        ));
+        ensure!(
+            reaction <= PROMISED + inverses,
+            "{reaction} s, of which {inverses} s were the inverses'"
+        );
         world.finish().await
     })
 }
@@ -106,8 +130,11 @@ fn breach_brings_everything_back_in_reverse_order_and_loses_no_data() -> Result<
 async fn reaction(world: &World) -> Result<(f64, f64)> {
     let visible = "(SELECT at + interval '1 s' FROM whimbrel.samples WHERE sample ->> 'verdict' = 'Breach' ORDER BY at OFFSET 1 LIMIT 1)";
     let last = "(SELECT max(at) FROM whimbrel.statements WHERE direction = 'down')";
-    let took = "SELECT coalesce(sum(milliseconds), 0) / 1000 FROM whimbrel.statements WHERE direction = 'down'";
-    let reaction = world.value(&format!("SELECT extract(epoch FROM {last} - {visible})")).await?;
+    let took =
+        "SELECT coalesce(sum(milliseconds), 0) / 1000 FROM whimbrel.statements WHERE direction = 'down'";
+    let reaction = world
+        .value(&format!("SELECT extract(epoch FROM {last} - {visible})"))
+        .await?;
     Ok((reaction.parse()?, world.value(took).await?.parse()?))
 }
 
@@ -122,7 +149,11 @@ fn breach_pauses_where_that_is_asked_for() -> Result<()> {
         world.reason("add-tier", "Analyzing").await?;
         world.break_application(true);
         let object = world.stalled("add-tier", "MetricBreached").await?;
-        ensure!(message(&object).contains("rollback-requested-at"), "it does not say what to do: {}", message(&object));
+        ensure!(
+            message(&object).contains("rollback-requested-at"),
+            "it does not say what to do: {}",
+            message(&object)
+        );
         assert_eq!(object["status"]["applied"], true);
         assert_eq!(world.columns(&world.primary).await?, "tier");
         world.request("add-tier", "rollback", "now").await?;
@@ -157,7 +188,11 @@ fn silence_of_the_provider_pauses_and_a_later_breach_still_rolls_back() -> Resul
         let proxy = Proxy::start(world.prometheus_port().await?).await?;
         world.watched(Some(proxy.port())).await?;
         let _operator = world.operator().await?;
-        let spec = with(add_tier(&world, "90s"), "/analysis/onUnknown", json!({"action": "Pause", "after": "3s"}));
+        let spec = with(
+            add_tier(&world, "90s"),
+            "/analysis/onUnknown",
+            json!({"action": "Pause", "after": "3s"}),
+        );
         world.migrate("add-tier", "1", spec).await?;
         await_samples_exist(&world).await?;
         proxy.set(Mode::Reset);
@@ -214,13 +249,20 @@ fn watch_goes_on_after_a_restart_and_fills_the_gap() -> Result<()> {
             Ok(())
         })
         .await?;
-        assert_eq!(world.value(taken).await?.parse::<usize>()?, before, "somebody samples");
+        assert_eq!(
+            world.value(taken).await?.parse::<usize>()?,
+            before,
+            "somebody samples"
+        );
         let _operator = world.operator().await?;
         world.ready("add-tier").await?;
         let gaps = "SELECT count(*) FROM (SELECT at - lag(at) OVER (ORDER BY at) AS gap FROM whimbrel.samples) g \
                     WHERE gap <> interval '1 s'";
         assert_eq!(world.value(gaps).await?, "0", "samples are missing");
-        ensure!(world.value(taken).await?.parse::<usize>()? >= 14, "too few samples");
+        ensure!(
+            world.value(taken).await?.parse::<usize>()? >= 14,
+            "too few samples"
+        );
         let span = "SELECT extract(epoch FROM finished_at - applied_at) FROM whimbrel.runs";
         let span: f64 = world.value(span).await?.parse()?;
         ensure!((14.0..20.0).contains(&span), "the window took {span} s");

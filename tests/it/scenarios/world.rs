@@ -48,7 +48,10 @@ fn traffic() -> MutexGuard<'static, HashMap<String, Traffic>> {
 
 fn page() -> String {
     let of = |(app, one): (&String, &Traffic)| {
-        format!("requests_total{{app=\"{app}\"}} {}\nerrors_total{{app=\"{app}\"}} {}\n", one.requests, one.errors)
+        format!(
+            "requests_total{{app=\"{app}\"}} {}\nerrors_total{{app=\"{app}\"}} {}\n",
+            one.requests, one.errors
+        )
     };
     traffic().iter().map(of).collect()
 }
@@ -58,7 +61,9 @@ fn serve_applications() -> Result<String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?.to_string();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     std::thread::spawn(move || {
         runtime.block_on(async move {
             tokio::spawn(async {
@@ -81,13 +86,17 @@ fn serve_applications() -> Result<String> {
 
 async fn prometheus() -> Result<&'static Prometheus> {
     static SHARED: OnceCell<Prometheus> = OnceCell::const_new();
-    SHARED.get_or_try_init(async || Prometheus::start(&[("shop", &serve_applications()?)]).await).await
+    SHARED
+        .get_or_try_init(async || Prometheus::start(&[("shop", &serve_applications()?)]).await)
+        .await
 }
 
 /// The server that has the writable copies.
 async fn copies() -> Result<&'static Cluster> {
     static SHARED: OnceCell<Cluster> = OnceCell::const_new();
-    SHARED.get_or_try_init(async || Cluster::start(postgres::Options::default()).await).await
+    SHARED
+        .get_or_try_init(async || Cluster::start(postgres::Options::default()).await)
+        .await
 }
 
 async fn api_server() -> Result<&'static ApiServer> {
@@ -133,19 +142,40 @@ impl World {
         let namespace = server.namespace(&name.replace('_', "-")).await?;
         let primary = postgres::shared().await?.database(name).await?;
         primary.execute(SHOP).await?;
-        let copy = if copy { Some(copies().await?.database(name).await?) } else { None };
+        let copy = if copy {
+            Some(copies().await?.database(name).await?)
+        } else {
+            None
+        };
         if let Some(copy) = &copy {
             copy.execute(SHOP).await?;
         }
         let kubeconfig = server.operator_kubeconfig(&namespace).await?;
         let mut options = Options::new(env!("CARGO_BIN_EXE_whimbrel"), kubeconfig).in_namespace(&namespace);
-        let lease = [("DURATION", "4s"), ("RENEW_DEADLINE", "3s"), ("RENEW_INTERVAL", "500ms")];
-        options.environment = lease.map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned())).to_vec();
-        options.environment.push(("WHIMBREL_LOG_LEVEL".to_owned(), "info,whimbrel=debug".to_owned()));
+        let lease = [
+            ("DURATION", "4s"),
+            ("RENEW_DEADLINE", "3s"),
+            ("RENEW_INTERVAL", "500ms"),
+        ];
+        options.environment = lease
+            .map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned()))
+            .to_vec();
+        options
+            .environment
+            .push(("WHIMBREL_LOG_LEVEL".to_owned(), "info,whimbrel=debug".to_owned()));
         let client = server.admin().await?;
         let seen: Arc<Mutex<Vec<(Instant, Value)>>> = Arc::default();
         let recording = tokio::spawn(record(api(&client, &namespace, "Migration"), Arc::clone(&seen)));
-        let world = Self { server, namespace, primary, copy, client, options, seen, recording };
+        let world = Self {
+            server,
+            namespace,
+            primary,
+            copy,
+            client,
+            options,
+            seen,
+            recording,
+        };
         world.declare().await?;
         Ok(world)
     }
@@ -156,7 +186,8 @@ impl World {
         let mut replica = json!({"mode": "None"});
         if let Some(copy) = &self.copy {
             urls["copy"] = json!(copy.url(OPERATOR));
-            let existing = json!({"urlFrom": from("copy"), "tls": {"mode": "Disable"}, "isolation": "InPlace"});
+            let existing =
+                json!({"urlFrom": from("copy"), "tls": {"mode": "Disable"}, "isolation": "InPlace"});
             replica = json!({"mode": "Existing", "existing": existing});
         }
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop-db"}, "stringData": urls});
@@ -167,7 +198,9 @@ impl World {
                 "primary": {"urlFrom": from("uri"), "tls": {"mode": "Disable"}},
             },
         });
-        self.server.apply(&format!("{secret}\n---\n{database}"), Some(&self.namespace)).await?;
+        self.server
+            .apply(&format!("{secret}\n---\n{database}"), Some(&self.namespace))
+            .await?;
         Ok(())
     }
 
@@ -181,7 +214,9 @@ impl World {
             "apiVersion": "whimbrel.dev/v1alpha1", "kind": "MetricsProvider", "metadata": {"name": "prometheus"},
             "spec": {"prometheus": {"url": url, "scrapeInterval": "1s", "timeout": "2s"}},
         });
-        self.server.apply(&provider.to_string(), Some(&self.namespace)).await?;
+        self.server
+            .apply(&provider.to_string(), Some(&self.namespace))
+            .await?;
         let query = format!("rate(requests_total{{app=\"{}\"}}[4s])", self.namespace);
         await_until("the application's traffic in Prometheus", SOON, async || {
             ensure!(prometheus.query(&query).await? > Some(0.0), "no traffic");
@@ -193,7 +228,10 @@ impl World {
     /// Where the metrics come from, for a proxy before it.
     pub async fn prometheus_port(&self) -> Result<u16> {
         let url = prometheus().await?.url();
-        url.rsplit(':').next().and_then(|port| port.parse().ok()).context("a URL without a port")
+        url.rsplit(':')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .context("a URL without a port")
     }
 
     /// Lets four of ten requests fail, or none.
@@ -233,7 +271,10 @@ impl World {
 
     /// The same operator under another name.
     pub fn options_of(&self, pod: &str) -> Options {
-        Options { pod: pod.to_owned(), ..self.options.clone() }
+        Options {
+            pod: pod.to_owned(),
+            ..self.options.clone()
+        }
     }
 
     pub fn migrations(&self) -> Api<DynamicObject> {
@@ -253,21 +294,30 @@ impl World {
         for (key, value) in spec.as_object().context("a spec is an object")? {
             object["spec"][key] = value.clone();
         }
-        let created = self.migrations().create(&PostParams::default(), &serde_json::from_value(object)?).await?;
+        let created = self
+            .migrations()
+            .create(&PostParams::default(), &serde_json::from_value(object)?)
+            .await?;
         created.metadata.uid.context("an object without a UID")
     }
 
     /// Merges into the spec of a Migration.
     pub async fn edit(&self, name: &str, spec: Value) -> Result<()> {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.migrations().patch(name, &PatchParams::default(), &patch).await?;
+        self.migrations()
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
         Ok(())
     }
 
     /// Asks for something by an annotation, such as `abort`.
     pub async fn request(&self, name: &str, what: &str, token: &str) -> Result<()> {
-        let patch = Patch::Merge(json!({"metadata": {"annotations": {format!("whimbrel.dev/{what}-requested-at"): token}}}));
-        self.migrations().patch(name, &PatchParams::default(), &patch).await?;
+        let patch = Patch::Merge(
+            json!({"metadata": {"annotations": {format!("whimbrel.dev/{what}-requested-at"): token}}}),
+        );
+        self.migrations()
+            .patch(name, &PatchParams::default(), &patch)
+            .await?;
         Ok(())
     }
 
@@ -275,9 +325,11 @@ impl World {
     pub async fn delete(&self, name: &str) -> Result<Duration> {
         let started = Instant::now();
         let _ = self.migrations().delete(name, &DeleteParams::default()).await?;
-        await_until("the Migration being gone", SOON, async || match self.migrations().get_opt(name).await? {
-            Some(object) => bail!("it is still there: {:?}", object.metadata.finalizers),
-            None => Ok(()),
+        await_until("the Migration being gone", SOON, async || {
+            match self.migrations().get_opt(name).await? {
+                Some(object) => bail!("it is still there: {:?}", object.metadata.finalizers),
+                None => Ok(()),
+            }
         })
         .await?;
         Ok(started.elapsed())
@@ -300,12 +352,17 @@ impl World {
 
     /// Waits for `Ready=True`.
     pub async fn ready(&self, name: &str) -> Result<Value> {
-        self.until(name, "Ready", |object| current(object) && condition(object, "Ready") == "True").await
+        self.until(name, "Ready", |object| {
+            current(object) && condition(object, "Ready") == "True"
+        })
+        .await
     }
 
     /// Waits until it is stalled with that reason.
     pub async fn stalled(&self, name: &str, reason: &str) -> Result<Value> {
-        let is = |object: &Value| current(object) && condition(object, "Stalled") == "True" && reason_of(object, "Ready") == reason;
+        let is = |object: &Value| {
+            current(object) && condition(object, "Stalled") == "True" && reason_of(object, "Ready") == reason
+        };
         let object = self.until(name, &format!("stalled as {reason}"), is).await?;
         assert_eq!(condition(&object, "Ready"), "False", "{object}");
         Ok(object)
@@ -313,7 +370,10 @@ impl World {
 
     /// Waits until `Ready` has that reason.
     pub async fn reason(&self, name: &str, reason: &str) -> Result<Value> {
-        self.until(name, &format!("being {reason}"), |object| reason_of(object, "Ready") == reason).await
+        self.until(name, &format!("being {reason}"), |object| {
+            reason_of(object, "Ready") == reason
+        })
+        .await
     }
 
     /// What the observer saw on the primary, as `ALTER TABLE public.users`.
@@ -338,17 +398,32 @@ impl World {
 
     /// How far the runs in the ledger are, oldest first.
     pub async fn phases(&self) -> Result<String> {
-        self.value("SELECT coalesce(string_agg(phase, ' ' ORDER BY seq), '') FROM whimbrel.runs").await
+        self.value("SELECT coalesce(string_agg(phase, ' ' ORDER BY seq), '') FROM whimbrel.runs")
+            .await
     }
 
     /// Writes that operators of this world made to the API server, without Leases.
     pub fn writes(&self) -> Result<Vec<String>> {
-        let text = |event: &Value, pointer: &str| event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let text = |event: &Value, pointer: &str| {
+            event
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
         let user = format!("system:serviceaccount:{}:whimbrel", self.namespace);
         let mut writes = Vec::new();
         for event in self.server.writes_of(&user)? {
-            let what = [text(&event, "/objectRef/resource"), text(&event, "/objectRef/subresource")].join("/");
-            writes.push(format!("{} {what} {}", text(&event, "/verb"), text(&event, "/objectRef/name")));
+            let what = [
+                text(&event, "/objectRef/resource"),
+                text(&event, "/objectRef/subresource"),
+            ]
+            .join("/");
+            writes.push(format!(
+                "{} {what} {}",
+                text(&event, "/verb"),
+                text(&event, "/objectRef/name")
+            ));
         }
         Ok(writes)
     }
@@ -362,7 +437,13 @@ impl World {
     pub async fn finish(self) -> Result<()> {
         kstatus::check(&self.seen())?;
         let sentinel = postgres::PASSWORD;
-        ensure!(!self.seen().iter().any(|(_, object)| object.to_string().contains(sentinel)), "a password in a status");
+        ensure!(
+            !self
+                .seen()
+                .iter()
+                .any(|(_, object)| object.to_string().contains(sentinel)),
+            "a password in a status"
+        );
         let invalid = "SELECT count(*) FROM pg_index WHERE NOT indisvalid";
         ensure!(self.value(invalid).await? == "0", "an invalid index is left");
         Ok(())
@@ -371,7 +452,12 @@ impl World {
 
 /// What the observer saw, as `ALTER TABLE public.users`.
 pub async fn ddl(database: &Database) -> Result<Vec<String>> {
-    Ok(database.ddl().await?.into_iter().map(|ddl| format!("{} {}", ddl.tag, ddl.object)).collect())
+    Ok(database
+        .ddl()
+        .await?
+        .into_iter()
+        .map(|ddl| format!("{} {}", ddl.tag, ddl.object))
+        .collect())
 }
 
 fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
@@ -396,8 +482,13 @@ pub fn message(object: &Value) -> &str {
 
 fn field<'a>(object: &'a Value, kind: &str, field: &str) -> &'a str {
     let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
-    found.and_then(|condition| condition[field].as_str()).unwrap_or_default()
+    let found = conditions
+        .into_iter()
+        .flatten()
+        .find(|condition| condition["type"] == kind);
+    found
+        .and_then(|condition| condition[field].as_str())
+        .unwrap_or_default()
 }
 
 /// Whether the status is about the newest spec.
@@ -409,7 +500,7 @@ async fn record(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<(Instant, Value)>>>
     let mut version = "0".to_owned();
     loop {
         let Ok(stream) = api.watch(&WatchParams::default(), &version).await else {
-            version = "0".to_owned();
+            "0".clone_into(&mut version);
             tokio::task::yield_now().await;
             continue;
         };
@@ -418,7 +509,9 @@ async fn record(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<(Instant, Value)>>>
             if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
                 version = object.metadata.resource_version.clone().unwrap_or_default();
                 let object = serde_json::to_value(object).unwrap_or_default();
-                seen.lock().unwrap_or_else(PoisonError::into_inner).push((Instant::now(), object));
+                seen.lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push((Instant::now(), object));
             }
         }
     }
