@@ -59,7 +59,8 @@ pub fn database(
     };
     match &wrong {
         None => {
-            drafts.insert(0, Draft::new(condition::READY, Tri::True, Reason::Succeeded, "migrations can run"));
+            drafts
+                .insert(0, Draft::new(condition::READY, Tri::True, Reason::Succeeded, "migrations can run"));
         }
         Some(cause) => {
             drafts.insert(0, Draft::new(condition::READY, Tri::False, cause.reason, &cause.message));

@@ -156,12 +156,14 @@ async fn few_writes(world: World) -> Result<()> {
     }
     let all = quiet(&world, Duration::from_secs(2)).await?;
     let writes = all.get(before..).context("writes vanished")?;
-    times.sort();
     let copy = if world.copy.is_some() { "Existing" } else { "None" };
     figure(&format!("mode {copy}, trivial: create to Ready {times:?}; {} API writes for 5", writes.len()));
-    for number in 1..=5 {
+    for (number, took) in (1..=5).zip(times) {
         let own: Vec<_> = writes.iter().filter(|write| write.contains(&format!("m{number}"))).collect();
-        ensure!(own.len() <= 4, "more than four writes: {own:?}");
+        // On a machine that is so slow people are told how far it is, and a deletion has to wait.
+        let slow = usize::try_from(took.as_secs() / 2)?;
+        let allowed = if slow > 0 { 4 + 2 + slow } else { 4 };
+        ensure!(own.len() <= allowed, "more than {allowed} writes in {took:?}: {own:?}");
         ensure!(!own.is_empty(), "the audit log has none of the writes: {writes:?}");
     }
     world.finish().await

@@ -2,7 +2,7 @@
 //! to do with our code.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -51,8 +51,37 @@ fn expected(runs: u32) -> BTreeMap<String, usize> {
 fn seed() -> Result<u64> {
     match std::env::var("WHIMBREL_TEST_SEED") {
         Ok(text) => text.parse().context("WHIMBREL_TEST_SEED is a number"),
-        Err(_) => Ok(u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() & 0xffff_ffff)?),
+        Err(_) => Ok(u64::from(rand::random::<u32>())),
     }
+}
+
+/// Kills an operator some time after now, and starts the other one.
+async fn kill_after(world: &World, operator: &mut Operator, after: Duration, number: u32) -> Result<()> {
+    tokio::time::sleep(after).await;
+    operator.process().signal(Signal::SIGKILL)?;
+    *operator = Operator::start(&world.options_of(if number.is_multiple_of(2) {
+        "whimbrel-0"
+    } else {
+        "whimbrel-1"
+    }))
+    .await?;
+    Ok(())
+}
+
+/// Waits until the ledger has so many runs, or a run has that phase.
+async fn await_runs(world: &World, count: u32, phase: &str) -> Result<()> {
+    let sql = format!("SELECT count(*) >= {count} FROM whimbrel.runs WHERE '{phase}' IN ('', phase)");
+    await_until("the run in the ledger", SOON, async || {
+        ensure!(world.value(&sql).await? == "t", "not yet");
+        Ok(())
+    })
+    .await
+}
+
+/// How long the first run took, as the ledger says: what the machine gives today.
+async fn usual(world: &World) -> Result<Duration> {
+    let sql = "SELECT extract(epoch FROM finished_at - started_at) FROM whimbrel.runs ORDER BY seq LIMIT 1";
+    Ok(Duration::from_secs_f64(world.value(sql).await?.parse()?))
 }
 
 /// One run after the other, each with one kill at a moment of its own. Two operators are there in turn.
@@ -62,33 +91,28 @@ async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
     world.primary.execute(more).await?;
     let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
     let mut operator = world.operator().await?;
-    let started = Instant::now();
     world.migrate("m0", "1", four_units(0)).await?;
     world.ready("m0").await?;
-    // What the machine takes today; the kills are spread over a little more than that.
-    let usual = started.elapsed();
+    let usual = usual(&world).await?;
     let mut moments = Vec::new();
     for number in 1..=KILLS / LANES {
         let after = usual.mul_f64(random.random_range(0.0..1.1));
         let name = format!("m{number}");
         world.migrate(&name, &(number + 1).to_string(), four_units(number)).await?;
-        let begun = Instant::now();
-        await_until("the moment of the kill", SOON, async || {
-            tokio::time::sleep_until((begun + after).into()).await;
-            Ok(())
-        })
-        .await?;
-        operator.process().signal(Signal::SIGKILL)?;
+        // Every fifth one also while the run is being made.
+        if number % 5 != 0 {
+            await_runs(&world, number + 1, "").await?;
+        }
         let units = "SELECT coalesce(string_agg(u.status #>> '{}', ' ' ORDER BY unit), 'nothing') FROM whimbrel.units u \
                      JOIN whimbrel.runs r ON r.id = run WHERE r.name = ";
-        moments.push(format!("{after:.0?} ({})", world.value(&format!("{units}'{name}'")).await?));
-        operator =
-            Operator::start(&world.options_of(if number % 2 == 0 { "whimbrel-0" } else { "whimbrel-1" }))
-                .await?;
+        kill_after(&world, &mut operator, after, number).await?;
         world
             .ready(&name)
             .await
             .with_context(|| format!("killed {after:?} into {name}, usual is {usual:?}"))?;
+        let epochs =
+            world.value(&format!("{}'{name}'", units.replace("u.status #>> '{}'", "u.epoch::text"))).await?;
+        moments.push(format!("{after:.0?} (epochs {epochs})"));
     }
     assert_eq!(effects(&world).await?, expected(KILLS / LANES + 1), "killed after {moments:?}");
     let open = "SELECT count(*) FROM whimbrel.units WHERE status <> '\"Done\"'";
@@ -112,6 +136,84 @@ fn killed_operator_leaves_every_effect_exactly_once() -> Result<()> {
         figure(&format!("SIGKILL at {KILLS} moments, seed {seed}: {}", moments.join(", ")));
         Ok(())
     })
+}
+
+/// What is left of a plan of four units.
+async fn left(world: &World) -> Result<String> {
+    world
+        .value(
+            "SELECT coalesce(string_agg(name, ' '), '') FROM (\
+             SELECT relname::text FROM pg_class WHERE relname ~ '^(t|users_c)[0-9]+$' UNION ALL \
+             SELECT conname::text FROM pg_constraint WHERE conname ~ '^k[0-9]+$' UNION ALL \
+             SELECT attname::text FROM pg_attribute WHERE attrelid = 'users'::regclass AND attname ~ '^c[0-9]+$') AS l (name)",
+        )
+        .await
+}
+
+/// One way back after the other, each with one kill.
+async fn way_back(lane: u32, seed: u64) -> Result<()> {
+    let world = World::new(&format!("killed_back_{lane}")).await?;
+    let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
+    let mut operator = world.operator().await?;
+    for number in 0..4 {
+        let name = format!("m{number}");
+        world.migrate(&name, &(number + 1).to_string(), four_units(number)).await?;
+        world.ready(&name).await?;
+        let after = usual(&world).await?.mul_f64(random.random_range(0.0..0.8));
+        world.request(&name, "rollback", "now").await?;
+        if number % 2 == 0 {
+            await_runs(&world, 1, "RollingBack").await?;
+        }
+        kill_after(&world, &mut operator, after, number + 1).await?;
+        world
+            .stalled(&name, "RolledBack")
+            .await
+            .with_context(|| format!("killed {after:?} into the way back of {name}"))?;
+        assert_eq!(left(&world).await?, "", "after the way back of {name}, killed {after:?} into it");
+        assert_eq!(world.value("SELECT count(*) FROM whimbrel.trash").await?, (2 * (number + 1)).to_string());
+        // What was rolled back holds up the later versions while it is there.
+        world.delete(&name).await?;
+    }
+    let twice = "SELECT count(*) FROM (SELECT FROM whimbrel.statements WHERE outcome IN ('done', 'found') \
+                 GROUP BY run, unit, direction, block, ordinal HAVING count(*) <> 1) twice";
+    assert_eq!(world.value(twice).await?, "0", "recorded other than once");
+    world.finish().await
+}
+
+#[test]
+fn killed_operator_finishes_the_way_back() -> Result<()> {
+    run(async {
+        let seed = seed()?;
+        println!("WHIMBREL_TEST_SEED={seed}");
+        let lanes = (0..2).map(|number| way_back(number, seed));
+        futures::future::try_join_all(lanes).await.with_context(|| format!("WHIMBREL_TEST_SEED={seed}"))?;
+        Ok(())
+    })
+}
+
+/// The frozen operator goes on. It either ends or stands by, and the next migration shows that one leads, and only one.
+async fn thaw(world: &World, first: &mut Operator, effects: usize) -> Result<()> {
+    first.process().signal(Signal::SIGCONT)?;
+    world.migrate("next", "2", json!({"up": "ALTER TABLE users ADD COLUMN later text"})).await?;
+    world.ready("next").await?;
+    await_until("the first one having noticed", SOON, async || {
+        let ended = first.process().exited()?.is_some();
+        ensure!(ended || first.process().log().contains("standing by"), "it says nothing");
+        Ok(())
+    })
+    .await?;
+    let started = Instant::now();
+    await_until("a while in which nothing happens", SOON, async || {
+        let now = world.ddl().await?;
+        assert_eq!(now.len(), effects + 1, "{now:?}");
+        ensure!(started.elapsed() > Duration::from_secs(2), "not long enough");
+        Ok(())
+    })
+    .await?;
+    let done =
+        "SELECT string_agg(unit || outcome, ' ' ORDER BY at) FROM whimbrel.history WHERE migration = 'three'";
+    assert_eq!(world.value(done).await?, "1done 2done 3intent 3done");
+    Ok(())
 }
 
 #[test]
@@ -146,26 +248,7 @@ fn frozen_leader_is_replaced_and_does_no_harm_when_it_thaws() -> Result<()> {
         world.ready("three").await?;
         let before = world.ddl().await?;
         assert_eq!(before.len(), 4, "{before:?}");
-        first.process().signal(Signal::SIGCONT)?;
-        // It either ends or stands by; the work of the next migration shows that one leads, and only one.
-        world.migrate("next", "2", json!({"up": "ALTER TABLE users ADD COLUMN later text"})).await?;
-        world.ready("next").await?;
-        await_until("the first one having noticed", SOON, async || {
-            let ended = first.process().exited()?.is_some();
-            ensure!(ended || first.process().log().contains("standing by"), "it says nothing");
-            Ok(())
-        })
-        .await?;
-        let started = Instant::now();
-        await_until("a while in which nothing happens", SOON, async || {
-            let now = world.ddl().await?;
-            assert_eq!(now.len(), before.len() + 1, "{now:?}");
-            ensure!(started.elapsed() > Duration::from_secs(2), "not long enough");
-            Ok(())
-        })
-        .await?;
-        let done = "SELECT string_agg(unit || outcome, ' ' ORDER BY at) FROM whimbrel.history WHERE migration = 'three'";
-        assert_eq!(world.value(done).await?, "1done 2done 3intent 3done");
+        thaw(&world, &mut first, before.len()).await?;
         drop(second);
         world.finish().await
     })

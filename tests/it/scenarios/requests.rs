@@ -211,6 +211,28 @@ fn finished_migration_is_rolled_back_on_request_and_once() -> Result<()> {
 }
 
 #[test]
+fn edit_in_the_middle_changes_nothing_of_the_run() -> Result<()> {
+    run(async {
+        let world = World::new("edit_middle").await?;
+        let _operator = world.operator().await?;
+        let (spec, reader) = blocked_second_step(&world).await?;
+        world.migrate("two", "1", spec.clone()).await?;
+        world.reason("two", "WaitingForLock").await?;
+        let mut other = spec.clone();
+        other["steps"][1]["sql"]["up"] = json!("ALTER TABLE busy ADD COLUMN other text");
+        world.edit("two", other).await?;
+        commit(reader).await?;
+        let object = world.stalled("two", "ChecksumMismatch").await?;
+        let columns = "SELECT string_agg(attname, ' ') FROM pg_attribute WHERE attrelid = 'busy'::regclass AND attnum > 1";
+        assert_eq!(world.value(columns).await?, "note", "{object}");
+        world.edit("two", spec).await?;
+        world.ready("two").await?;
+        assert_eq!(world.phases().await?, "Succeeded");
+        world.finish().await
+    })
+}
+
+#[test]
 fn deletion_in_the_middle_leaves_no_half_applied_plan() -> Result<()> {
     run(async {
         let world = World::new("delete_middle").await?;

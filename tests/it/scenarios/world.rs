@@ -427,7 +427,7 @@ async fn record(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<(Instant, Value)>>>
     let mut version = "0".to_owned();
     loop {
         let Ok(stream) = api.watch(&WatchParams::default(), &version).await else {
-            version = "0".to_owned();
+            "0".clone_into(&mut version);
             tokio::task::yield_now().await;
             continue;
         };
