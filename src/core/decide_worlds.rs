@@ -176,7 +176,7 @@ fn check_move(plan: &Plan, world: &World, wish: &Wish, next: &State) {
     let everything = units.iter().all(|unit| *unit == UnitStatus::Done);
     match next {
         State::Watching { .. } | State::Done { outcome: Outcome::Succeeded, .. } => {
-            assert!(everything, "{world:?}")
+            assert!(everything, "{world:?}");
         }
         State::Done { outcome: Outcome::RollbackFailed(_), .. } => assert!(!nothing, "{world:?}"),
         // Nobody is there any more to decide what becomes of the rest.

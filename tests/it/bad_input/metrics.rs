@@ -59,7 +59,7 @@ async fn guarded() -> Result<String> {
         if token != Some(&format!("Bearer {PASSWORD}")) {
             return Err(StatusCode::UNAUTHORIZED);
         }
-        let result = json!([{"metric": {}, "value": [jiff::Timestamp::now().as_second(), "0"]}]);
+        let result = json!([{"metric": {}, "value": [whimbrel::engine::clock::now().as_second(), "0"]}]);
         Ok(axum::Json(json!({"status": "success", "data": {"resultType": "vector", "result": result}})))
     });
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;

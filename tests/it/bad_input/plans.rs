@@ -7,6 +7,7 @@ use super::stage::{Expected, Stage, database};
 use crate::harness::run;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn sql_that_is_refused_never_runs() -> Result<()> {
     let steps = |sql: Value| json!({"steps": [{"name": "first", "sql": {"up": "CREATE TABLE fine ()"}}, {"name": "second", "sql": sql}]});
     let no_such_way = "write spec.down, or use spec.steps with irreversible";

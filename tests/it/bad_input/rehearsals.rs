@@ -15,6 +15,7 @@ fn forward(up: &str) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn sql_that_fails_on_the_copy_never_reaches_the_primary() -> Result<()> {
     let at = "at 1:1";
     let cases: &[(&str, Value, &str, &[&str])] = &[

@@ -288,7 +288,7 @@ impl Stage {
         let api: Api<Migration> = Api::namespaced(self.client.clone(), &self.namespace);
         let created = api.get(name).await?.creation_timestamp().context("no time of creation")?.0;
         await_until("the next second", SOON, async || {
-            let age = jiff::Timestamp::now().duration_since(created);
+            let age = whimbrel::engine::clock::now().duration_since(created);
             ensure!(age >= jiff::SignedDuration::from_secs(1), "{age} old");
             Ok(())
         })
