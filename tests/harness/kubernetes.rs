@@ -15,13 +15,12 @@ use kube::{Api, Client, Config, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
+use super::manifests::{apply, crd_resource, kind_of};
 use super::process::{self, Process, Spec};
 use super::tls::Authority;
 use super::{await_until, init, ports, scratch};
 
 const READY: Duration = Duration::from_mins(1);
-/// How long a new definition may take to be served.
-const SERVED: Duration = Duration::from_secs(10);
 const MODULE: &str = include_str!("../setup/kubernetes/go.mod");
 const REMEDY: &str = "tests/setup/kubernetes.sh";
 /// The token of a user in `system:masters`.
@@ -316,56 +315,6 @@ impl ApiServer {
         });
         Ok(events)
     }
-}
-
-/// Applies every document of a manifest (server-side, forced) with the rights of a client.
-///
-/// # Errors
-/// When a document is not understood or refused.
-pub async fn apply(client: Client, manifest: &str, namespace: Option<&str>) -> Result<Vec<DynamicObject>> {
-    let mut applied = Vec::new();
-    for document in serde_yaml::Deserializer::from_str(manifest) {
-        let value: Value = serde::Deserialize::deserialize(document)?;
-        if value.is_null() {
-            continue;
-        }
-        let object: DynamicObject = serde_json::from_value(value)?;
-        let types = object.types.clone().context("a document without apiVersion and kind")?;
-        let gvk = kube::core::GroupVersionKind::try_from(&types)?;
-        // A definition that was just established may not be served yet.
-        let what = format!("the API server knowing {} {}", types.api_version, types.kind);
-        let discover = async || Ok(kube::discovery::pinned_kind(&client, &gvk).await?);
-        let (resource, capabilities) = await_until(&what, SERVED, discover).await?;
-        let api = api_of(client.clone(), &object, &resource, &capabilities, namespace);
-        let name = object.name_any();
-        let parameters = PatchParams::apply("harness").force();
-        let stored = api.patch(&name, &parameters, &Patch::Apply(&object)).await;
-        applied.push(stored.with_context(|| format!("cannot apply {} {name}", types.kind))?);
-    }
-    Ok(applied)
-}
-
-fn api_of(
-    client: Client,
-    object: &DynamicObject,
-    resource: &ApiResource,
-    capabilities: &ApiCapabilities,
-    namespace: Option<&str>,
-) -> Api<DynamicObject> {
-    if capabilities.scope == Scope::Cluster {
-        return Api::all_with(client, resource);
-    }
-    let own = object.namespace();
-    Api::namespaced_with(client, own.as_deref().or(namespace).unwrap_or("default"), resource)
-}
-
-fn kind_of(object: &DynamicObject) -> &str {
-    object.types.as_ref().map_or("", |types| types.kind.as_str())
-}
-
-fn crd_resource() -> ApiResource {
-    use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-    ApiResource::erase::<CustomResourceDefinition>(&())
 }
 
 async fn client_of(kubeconfig: &Value) -> Result<Client> {

@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod kubernetes;
+pub mod manifests;
 pub mod operator;
 pub mod pgbouncer;
 pub mod ports;

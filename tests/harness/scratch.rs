@@ -33,9 +33,16 @@ struct Scratch {
     _janitor: ChildStdin,
 }
 
+/// A log that a failure prints, and the thread, which has the name of its test, that started the process.
+struct Subject {
+    name: String,
+    log: PathBuf,
+    thread: Option<String>,
+}
+
 static SCRATCH: OnceLock<Scratch> = OnceLock::new();
 static CREATING: Mutex<()> = Mutex::new(());
-static SUBJECTS: Mutex<Vec<(String, PathBuf)>> = Mutex::new(Vec::new());
+static SUBJECTS: Mutex<Vec<Subject>> = Mutex::new(Vec::new());
 static NUMBER: AtomicUsize = AtomicUsize::new(0);
 
 /// The directory, made on first use; other users may enter it, since servers run as users of their own.
@@ -80,12 +87,17 @@ pub fn directory(purpose: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Registers a log whose end is printed when something fails.
+/// Registers a log whose end is printed when the test of this thread fails.
 pub fn subject(name: &str, log: &Path) {
-    SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).push((name.to_owned(), log.to_owned()));
+    let subject = Subject { name: name.to_owned(), log: log.to_owned(), thread: thread_name() };
+    SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).push(subject);
 }
 
-/// Keeps the directory, and prints where it is and the end of each interesting log.
+fn thread_name() -> Option<String> {
+    std::thread::current().name().map(ToOwned::to_owned)
+}
+
+/// Keeps the directory, and prints where it is and the end of each interesting log of this thread's test.
 pub fn report_failure(reason: &str) {
     let Some(scratch) = SCRATCH.get() else { return };
     let keep = scratch.path.join("keep");
@@ -93,7 +105,9 @@ pub fn report_failure(reason: &str) {
         // Not empty: the janitor keeps the logs and drops the data.
         let _ = std::fs::write(keep, format!("{reason}\n"));
     }
-    for (name, log) in SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+    let thread = thread_name();
+    let subjects = SUBJECTS.lock().unwrap_or_else(PoisonError::into_inner);
+    for Subject { name, log, .. } in subjects.iter().filter(|subject| subject.thread == thread) {
         eprintln!("--- the last lines of {name} ({})\n{}", log.display(), tail(log, TAIL));
     }
     eprintln!("--- all logs are kept in {}", scratch.path.display());
