@@ -119,7 +119,12 @@ check_upgrade() {
   check "nothing ran again" test "$(ddl_statements)" = "$before"
 }
 
+none_refused() {
+  grep -q '"code":200' "$NODE_DIR/audit.log" && ! grep '"code":403' "$NODE_DIR/audit.log"
+}
+
 check_uninstall() {
+  check "the API server refused the operator nothing" none_refused
   check "helm uninstall" helm uninstall "$release" --namespace "$system" --wait --timeout 60s
   eventually 30 "no Pod is left" no_pods
   check "the definitions are left" kubectl get crd migrations.whimbrel.dev databases.whimbrel.dev metricsproviders.whimbrel.dev
