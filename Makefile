@@ -48,7 +48,7 @@ check: ## Checks format, lints, documentation, generated files, licences
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh --check
 
 .PHONY: generate
-generate: ## Writes crds/, the chart's copy of them, and deploy/base from their sources
+generate: ## Writes crds/ and deploy/base from their sources
 	@tests/setup/target.sh
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
