@@ -161,9 +161,9 @@ fn copy_that_cannot_come_back_is_said_to_need_a_refresh() -> Result<()> {
         let stage = Stage::new("bad_left_behind").await?;
         let index = json!({
             "up": "CREATE INDEX CONCURRENTLY i ON users (email)",
-            "down": "DROP INDEX CONCURRENTLY no_such_index",
+            "down": "DROP INDEX CONCURRENTLY users_pkey",
         });
-        let says = ["no_such_index", "on the way back", "refresh the copy"];
+        let says = ["users_pkey", "on the way back", "refresh the copy"];
         let expected = Expected::failed_on_copy("RoundTripFailed", &says);
         stage.check("index", index, expected).await?;
         let says = ["cannot be brought to where the primary is", "refresh the copy"];
