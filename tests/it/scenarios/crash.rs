@@ -86,7 +86,7 @@ async fn usual(world: &World) -> Result<Duration> {
 
 /// One run after the other, each with one kill at a moment of its own. Two operators are there in turn.
 async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
-    let world = World::new(&format!("killed_{lane}")).await?;
+    let world = World::new(&format!("killed_{lane}")).await?.with_short_lease();
     let more = "INSERT INTO users SELECT g, 'more ' || g, true FROM generate_series(10001, 60000) g";
     world.primary.execute(more).await?;
     let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
@@ -152,7 +152,7 @@ async fn left(world: &World) -> Result<String> {
 
 /// One way back after the other, each with one kill.
 async fn way_back(lane: u32, seed: u64) -> Result<()> {
-    let world = World::new(&format!("killed_back_{lane}")).await?;
+    let world = World::new(&format!("killed_back_{lane}")).await?.with_short_lease();
     let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
     let mut operator = world.operator().await?;
     for number in 0..4 {
@@ -219,10 +219,7 @@ async fn thaw(world: &World, first: &mut Operator, effects: usize) -> Result<()>
 #[test]
 fn frozen_leader_is_replaced_and_does_no_harm_when_it_thaws() -> Result<()> {
     run(async {
-        let mut world = World::new("frozen").await?;
-        for (name, value) in [("DURATION", "2s"), ("RENEW_DEADLINE", "1500ms"), ("RENEW_INTERVAL", "300ms")] {
-            world.options.environment.push((format!("WHIMBREL_LEASE_{name}"), value.to_owned()));
-        }
+        let world = World::new("frozen").await?.with_short_lease();
         world.primary.execute("SET ROLE app_owner; CREATE TABLE busy (id int)").await?;
         let mut reader = world.primary.connect().await?;
         postgres::execute(&mut reader, "BEGIN; SELECT count(*) FROM busy").await?;
