@@ -55,17 +55,37 @@ fn seed() -> Result<u64> {
     }
 }
 
-/// Kills an operator some time after now, and starts the other one.
+/// Every second time another operator takes over, which has to wait for the Lease.
+fn pod(number: u32) -> &'static str {
+    if number % 4 < 2 { "whimbrel-0" } else { "whimbrel-1" }
+}
+
+/// Kills an operator some time after now, and starts one again.
 async fn kill_after(world: &World, operator: &mut Operator, after: Duration, number: u32) -> Result<()> {
     tokio::time::sleep(after).await;
     operator.process().signal(Signal::SIGKILL)?;
-    *operator = Operator::start(&world.options_of(if number.is_multiple_of(2) {
-        "whimbrel-0"
-    } else {
-        "whimbrel-1"
-    }))
-    .await?;
+    *operator = Operator::start(&world.options_of(pod(number))).await?;
     Ok(())
+}
+
+/// Waits for an outcome, and starts an operator that ended by itself again, as Kubernetes does: one that cannot renew its
+/// Lease for so long, because the machine is busy, ends.
+async fn kept_alive<T>(
+    world: &World,
+    operator: &mut Operator,
+    number: u32,
+    outcome: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::pin!(outcome);
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            result = &mut outcome => return result,
+            _ = look.tick() => if operator.process().exited()?.is_some() {
+                *operator = Operator::spawn(&world.options_of(pod(number)))?;
+            },
+        }
+    }
 }
 
 /// Waits until the ledger says so.
@@ -92,7 +112,7 @@ async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
     let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
     let mut operator = world.operator().await?;
     world.migrate("m0", "1", four_units(0)).await?;
-    world.ready("m0").await?;
+    kept_alive(&world, &mut operator, 0, world.ready("m0")).await?;
     let usual = usual(&world).await?;
     let mut moments = Vec::new();
     for number in 1..=KILLS / LANES {
@@ -106,8 +126,7 @@ async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
         let units = "SELECT coalesce(string_agg(u.status #>> '{}', ' ' ORDER BY unit), 'nothing') FROM whimbrel.units u \
                      JOIN whimbrel.runs r ON r.id = run WHERE r.name = ";
         kill_after(&world, &mut operator, after, number).await?;
-        world
-            .ready(&name)
+        kept_alive(&world, &mut operator, number, world.ready(&name))
             .await
             .with_context(|| format!("killed {after:?} into {name}, usual is {usual:?}"))?;
         let epochs =
@@ -158,15 +177,14 @@ async fn way_back(lane: u32, seed: u64) -> Result<()> {
     for number in 0..4 {
         let name = format!("m{number}");
         world.migrate(&name, &(number + 1).to_string(), four_units(number)).await?;
-        world.ready(&name).await?;
+        kept_alive(&world, &mut operator, number, world.ready(&name)).await?;
         let after = usual(&world).await?.mul_f64(random.random_range(0.0..0.8));
         world.request(&name, "rollback", "now").await?;
         if number % 2 == 0 {
             await_ledger(&world, "count(*) FILTER (WHERE phase = 'Succeeded') = 0").await?;
         }
         kill_after(&world, &mut operator, after, number + 1).await?;
-        world
-            .stalled(&name, "RolledBack")
+        kept_alive(&world, &mut operator, number + 1, world.stalled(&name, "RolledBack"))
             .await
             .with_context(|| format!("killed {after:?} into the way back of {name}"))?;
         assert_eq!(left(&world).await?, "", "after the way back of {name}, killed {after:?} into it");
