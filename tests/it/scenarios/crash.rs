@@ -55,23 +55,43 @@ fn seed() -> Result<u64> {
     }
 }
 
-/// Kills an operator some time after now, and starts the other one.
+/// Every second time another operator takes over, which has to wait for the Lease.
+fn pod(number: u32) -> &'static str {
+    if number % 4 < 2 { "whimbrel-0" } else { "whimbrel-1" }
+}
+
+/// Kills an operator some time after now, and starts one again.
 async fn kill_after(world: &World, operator: &mut Operator, after: Duration, number: u32) -> Result<()> {
     tokio::time::sleep(after).await;
     operator.process().signal(Signal::SIGKILL)?;
-    *operator = Operator::start(&world.options_of(if number.is_multiple_of(2) {
-        "whimbrel-0"
-    } else {
-        "whimbrel-1"
-    }))
-    .await?;
+    *operator = Operator::start(&world.options_of(pod(number))).await?;
     Ok(())
 }
 
-/// Waits until the ledger has so many runs, or a run has that phase.
-async fn await_runs(world: &World, count: u32, phase: &str) -> Result<()> {
-    let sql = format!("SELECT count(*) >= {count} FROM whimbrel.runs WHERE '{phase}' IN ('', phase)");
-    await_until("the run in the ledger", SOON, async || {
+/// Waits for an outcome, and starts an operator that ended by itself again, as Kubernetes does: one that cannot renew its
+/// Lease for so long, because the machine is busy, ends.
+async fn kept_alive<T>(
+    world: &World,
+    operator: &mut Operator,
+    number: u32,
+    outcome: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::pin!(outcome);
+    let mut look = tokio::time::interval(Duration::from_millis(200));
+    loop {
+        tokio::select! {
+            result = &mut outcome => return result,
+            _ = look.tick() => if operator.process().exited()?.is_some() {
+                *operator = Operator::spawn(&world.options_of(pod(number)))?;
+            },
+        }
+    }
+}
+
+/// Waits until the ledger says so.
+async fn await_ledger(world: &World, condition: &str) -> Result<()> {
+    let sql = format!("SELECT {condition} FROM whimbrel.runs");
+    await_until(condition, SOON, async || {
         ensure!(world.value(&sql).await? == "t", "not yet");
         Ok(())
     })
@@ -80,19 +100,19 @@ async fn await_runs(world: &World, count: u32, phase: &str) -> Result<()> {
 
 /// How long the first run took, as the ledger says: what the machine gives today.
 async fn usual(world: &World) -> Result<Duration> {
-    let sql = "SELECT extract(epoch FROM finished_at - started_at) FROM whimbrel.runs ORDER BY seq LIMIT 1";
+    let sql = "SELECT extract(epoch FROM applied_at - started_at) FROM whimbrel.runs ORDER BY seq LIMIT 1";
     Ok(Duration::from_secs_f64(world.value(sql).await?.parse()?))
 }
 
 /// One run after the other, each with one kill at a moment of its own. Two operators are there in turn.
 async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
-    let world = World::new(&format!("killed_{lane}")).await?;
+    let world = World::new(&format!("killed_{lane}")).await?.with_short_lease();
     let more = "INSERT INTO users SELECT g, 'more ' || g, true FROM generate_series(10001, 60000) g";
     world.primary.execute(more).await?;
     let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
     let mut operator = world.operator().await?;
     world.migrate("m0", "1", four_units(0)).await?;
-    world.ready("m0").await?;
+    kept_alive(&world, &mut operator, 0, world.ready("m0")).await?;
     let usual = usual(&world).await?;
     let mut moments = Vec::new();
     for number in 1..=KILLS / LANES {
@@ -101,13 +121,12 @@ async fn lane(lane: u32, seed: u64) -> Result<Vec<String>> {
         world.migrate(&name, &(number + 1).to_string(), four_units(number)).await?;
         // Every fifth one also while the run is being made.
         if number % 5 != 0 {
-            await_runs(&world, number + 1, "").await?;
+            await_ledger(&world, &format!("count(*) > {number}")).await?;
         }
         let units = "SELECT coalesce(string_agg(u.status #>> '{}', ' ' ORDER BY unit), 'nothing') FROM whimbrel.units u \
                      JOIN whimbrel.runs r ON r.id = run WHERE r.name = ";
         kill_after(&world, &mut operator, after, number).await?;
-        world
-            .ready(&name)
+        kept_alive(&world, &mut operator, number, world.ready(&name))
             .await
             .with_context(|| format!("killed {after:?} into {name}, usual is {usual:?}"))?;
         let epochs =
@@ -152,21 +171,20 @@ async fn left(world: &World) -> Result<String> {
 
 /// One way back after the other, each with one kill.
 async fn way_back(lane: u32, seed: u64) -> Result<()> {
-    let world = World::new(&format!("killed_back_{lane}")).await?;
+    let world = World::new(&format!("killed_back_{lane}")).await?.with_short_lease();
     let mut random = StdRng::seed_from_u64(seed + u64::from(lane));
     let mut operator = world.operator().await?;
     for number in 0..4 {
         let name = format!("m{number}");
         world.migrate(&name, &(number + 1).to_string(), four_units(number)).await?;
-        world.ready(&name).await?;
+        kept_alive(&world, &mut operator, number, world.ready(&name)).await?;
         let after = usual(&world).await?.mul_f64(random.random_range(0.0..0.8));
         world.request(&name, "rollback", "now").await?;
         if number % 2 == 0 {
-            await_runs(&world, 1, "RollingBack").await?;
+            await_ledger(&world, "count(*) FILTER (WHERE phase = 'Succeeded') = 0").await?;
         }
         kill_after(&world, &mut operator, after, number + 1).await?;
-        world
-            .stalled(&name, "RolledBack")
+        kept_alive(&world, &mut operator, number + 1, world.stalled(&name, "RolledBack"))
             .await
             .with_context(|| format!("killed {after:?} into the way back of {name}"))?;
         assert_eq!(left(&world).await?, "", "after the way back of {name}, killed {after:?} into it");
@@ -219,10 +237,7 @@ async fn thaw(world: &World, first: &mut Operator, effects: usize) -> Result<()>
 #[test]
 fn frozen_leader_is_replaced_and_does_no_harm_when_it_thaws() -> Result<()> {
     run(async {
-        let mut world = World::new("frozen").await?;
-        for (name, value) in [("DURATION", "2s"), ("RENEW_DEADLINE", "1500ms"), ("RENEW_INTERVAL", "300ms")] {
-            world.options.environment.push((format!("WHIMBREL_LEASE_{name}"), value.to_owned()));
-        }
+        let world = World::new("frozen").await?.with_short_lease();
         world.primary.execute("SET ROLE app_owner; CREATE TABLE busy (id int)").await?;
         let mut reader = world.primary.connect().await?;
         postgres::execute(&mut reader, "BEGIN; SELECT count(*) FROM busy").await?;

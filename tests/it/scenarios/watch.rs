@@ -211,7 +211,7 @@ fn application_that_fails_already_is_left_alone() -> Result<()> {
 #[test]
 fn watch_goes_on_after_a_restart_and_fills_the_gap() -> Result<()> {
     run(async {
-        let world = World::new("watch_restart").await?;
+        let world = World::new("watch_restart").await?.with_short_lease();
         world.watched(None).await?;
         let mut operator = world.operator().await?;
         world.migrate("add-tier", "1", add_tier(&world, "14s")).await?;
