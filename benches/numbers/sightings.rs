@@ -1,0 +1,114 @@
+//! When a client of the API server saw what: one watch on all Migrations, as the operator has one.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use futures::{StreamExt as _, TryStreamExt as _};
+use kube::Api;
+use kube::api::{DynamicObject, WatchEvent, WatchParams};
+use serde_json::Value;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// A state of an object, and when it was delivered.
+#[derive(Clone, Debug)]
+struct Sighting {
+    at: Instant,
+    namespace: String,
+    name: String,
+    object: Value,
+}
+
+/// Everything that was delivered so far.
+pub struct Sightings {
+    seen: Arc<Mutex<Vec<Sighting>>>,
+    news: watch::Receiver<()>,
+    watching: JoinHandle<()>,
+}
+
+impl Drop for Sightings {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+impl Sightings {
+    /// Begins to watch.
+    pub fn begin(api: Api<DynamicObject>) -> Self {
+        let seen: Arc<Mutex<Vec<Sighting>>> = Arc::default();
+        let (sender, news) = watch::channel(());
+        let watching = tokio::spawn(follow(api, Arc::clone(&seen), sender));
+        Self { seen, news, watching }
+    }
+
+    /// Waits for the first state of an object that satisfies a condition, and returns when it was delivered.
+    ///
+    /// # Errors
+    /// When there is none within a minute.
+    pub async fn first(&self, namespace: &str, name: &str, is: impl Fn(&Value) -> bool) -> Result<Instant> {
+        let mut news = self.news.clone();
+        let end = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(at) = self.find(namespace, name, &is) {
+                return Ok(at);
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                bail!("{namespace}/{name} is not as awaited: {}", self.last(namespace, name));
+            }
+            // The end of the waiting is found at the top.
+            let _ = tokio::time::timeout(left, news.changed()).await;
+        }
+    }
+
+    fn find(&self, namespace: &str, name: &str, is: &impl Fn(&Value) -> bool) -> Option<Instant> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = seen.iter().filter(|one| one.namespace == namespace && one.name == name);
+        of.find(|one| is(&one.object)).map(|one| one.at)
+    }
+
+    fn last(&self, namespace: &str, name: &str) -> Value {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut of = seen.iter().filter(|one| one.namespace == namespace && one.name == name);
+        of.next_back().map(|one| one.object["status"].clone()).unwrap_or_default()
+    }
+}
+
+async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Sighting>>>, news: watch::Sender<()>) {
+    let mut version = "0".to_owned();
+    loop {
+        let Ok(stream) = api.watch(&WatchParams::default().timeout(290), &version).await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let mut events = stream.into_stream().boxed();
+        while let Ok(Some(event)) = events.try_next().await {
+            let at = Instant::now();
+            if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+                let metadata = object.metadata.clone();
+                version = metadata.resource_version.unwrap_or_default();
+                let sighting = Sighting {
+                    at,
+                    namespace: metadata.namespace.unwrap_or_default(),
+                    name: metadata.name.unwrap_or_default(),
+                    object: serde_json::to_value(object).unwrap_or_default(),
+                };
+                seen.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
+                news.send_replace(());
+            }
+        }
+    }
+}
+
+/// Whether a status is about the newest spec and says `Ready=True`.
+pub fn is_ready(object: &Value) -> bool {
+    object["status"]["observedGeneration"] == object["metadata"]["generation"] && condition(object, "Ready") == "True"
+}
+
+/// The status of a condition; empty where there is none.
+pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
+    found.and_then(|condition| condition["status"].as_str()).unwrap_or_default()
+}
