@@ -47,7 +47,8 @@ finish() {
 stage "set-up" set_up || finish
 stage "build" cargo test --locked --no-run || finish
 stage "unit" cargo test --locked --quiet --lib --bins
-stage "integration" cargo test --locked --test it
+# Most of these tests wait for a server: more of them than cores run at once.
+stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" cargo test --locked --test it
 stage "documentation" cargo test --locked --quiet --doc
 [ ! -x tests/e2e.sh ] || stage "whole node" tests/e2e.sh
 finish

@@ -34,7 +34,11 @@ impl Application {
             let (requests, errors) = (Arc::clone(&requests), Arc::clone(&errors));
             move || {
                 let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-                std::future::ready(format!("requests_total {}\nerrors_total {}\n", count(&requests), count(&errors)))
+                std::future::ready(format!(
+                    "requests_total {}\nerrors_total {}\n",
+                    count(&requests),
+                    count(&errors)
+                ))
             }
         };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
@@ -53,11 +57,7 @@ impl Application {
                 errors.fetch_add(if failing.load(Ordering::Relaxed) { 4 } else { 0 }, Ordering::Relaxed);
             }
         });
-        Ok(Self {
-            broken,
-            address,
-            _serving: vec![serving, counting],
-        })
+        Ok(Self { broken, address, _serving: vec![serving, counting] })
     }
 }
 
@@ -91,10 +91,16 @@ async fn reaction(shop: &Shop<'_>, name: &str) -> Result<(f64, f64)> {
 }
 
 /// One migration that the application does not survive.
-async fn round(shop: &Shop<'_>, prometheus: &Prometheus, application: &Application, number: usize) -> Result<(f64, f64)> {
+async fn round(
+    shop: &Shop<'_>,
+    prometheus: &Prometheus,
+    application: &Application,
+    number: usize,
+) -> Result<(f64, f64)> {
     let rate = |wanted: bool| async move {
         await_until("the error rate in Prometheus", SOON, async || {
-            let rate = prometheus.query("sum(rate(errors_total[4s])) / sum(rate(requests_total[4s]))").await?;
+            let rate =
+                prometheus.query("sum(rate(errors_total[4s])) / sum(rate(requests_total[4s]))").await?;
             ensure!(rate.is_some_and(|rate| (rate > 0.05) == wanted), "it is {rate:?}");
             Ok(())
         })
@@ -102,7 +108,9 @@ async fn round(shop: &Shop<'_>, prometheus: &Prometheus, application: &Applicati
     };
     rate(false).await?;
     let name = format!("breaking-{number}");
-    let up = format!("ALTER TABLE users ADD COLUMN breaking_{number} text; CREATE TABLE breaking_{number} (id bigint)");
+    let up = format!(
+        "ALTER TABLE users ADD COLUMN breaking_{number} text; CREATE TABLE breaking_{number} (id bigint)"
+    );
     let spec = json!({"up": up, "analysis": analysis()});
     shop.create(&shop.migration(&name, number, &spec)).await?;
     let sightings = &shop.stage.sightings;

@@ -32,8 +32,10 @@ async fn connected(stage: &Stage) -> Result<f64> {
 /// Statements of the operator that the server logged because they change something.
 async fn changes(shop: &Shop<'_>) -> Result<Vec<String>> {
     let log = shop.stage.primary.server_log(&shop.name).await?;
-    let own = log.into_iter().filter(|line| line.application.starts_with("whimbrel") && line.severity == "LOG");
-    let sent = own.filter(|line| line.message.starts_with("statement:") || line.message.starts_with("execute"));
+    let own =
+        log.into_iter().filter(|line| line.application.starts_with("whimbrel") && line.severity == "LOG");
+    let sent =
+        own.filter(|line| line.message.starts_with("statement:") || line.message.starts_with("execute"));
     Ok(sent.map(|line| line.message).collect())
 }
 
@@ -75,9 +77,12 @@ pub async fn measure(stage: &mut Stage, finished: usize, seconds: u64) -> Result
     };
     tokio::time::sleep(SETTLING).await;
     let peak = memory(stage)?;
-    let mut numbers = vec![Number::new(format!("{finished} migrations of one database, created at once"), filled, "s")];
+    let mut numbers =
+        vec![Number::new(format!("{finished} migrations of one database, created at once"), filled, "s")];
     numbers.extend(quiet(stage, seconds).await?);
-    numbers.push(Number::new("resident memory after all that, idle", peak.max(memory(stage)?), "MiB").at_most(32.0));
+    numbers.push(
+        Number::new("resident memory after all that, idle", peak.max(memory(stage)?), "MiB").at_most(32.0),
+    );
     numbers.extend(restarted(stage, finished).await?);
     Ok(numbers)
 }
@@ -92,9 +97,13 @@ async fn quiet(stage: &Stage, seconds: u64) -> Result<Vec<Number>> {
     let (writes, requests) = (stage.writes(mark)?, stage.requests(mark)?);
     let opened = sessions(&shop).await? - opened;
     Ok(vec![
-        Number::new(format!("idle for {seconds} s: API writes but the Lease"), count(&writes), "").at_most(0.0).of(writes),
-        Number::new(format!("idle for {seconds} s: all API requests but the Lease"), count(&requests), "").of(requests),
-        Number::new(format!("idle for {seconds} s: database sessions, open or opened"), open.max(opened), "").at_most(0.0),
+        Number::new(format!("idle for {seconds} s: API writes but the Lease"), count(&writes), "")
+            .at_most(0.0)
+            .of(writes),
+        Number::new(format!("idle for {seconds} s: all API requests but the Lease"), count(&requests), "")
+            .of(requests),
+        Number::new(format!("idle for {seconds} s: database sessions, open or opened"), open.max(opened), "")
+            .at_most(0.0),
     ])
 }
 
@@ -112,7 +121,9 @@ async fn restarted(stage: &mut Stage, finished: usize) -> Result<Vec<Number>> {
     let what = format!("restart with {finished} finished Migrations");
     Ok(vec![
         Number::new(format!("{what}: API writes but the Lease"), count(&writes), "").at_most(0.0).of(writes),
-        Number::new(format!("{what}: SQL that changes anything"), count(&changes), "").at_most(0.0).of(changes),
+        Number::new(format!("{what}: SQL that changes anything"), count(&changes), "")
+            .at_most(0.0)
+            .of(changes),
         Number::new(format!("{what}: all API requests but the Lease"), count(&requests), "").of(requests),
         Number::new(format!("{what}: database sessions opened"), opened, ""),
         Number::new(format!("{what}: resident memory"), ready.max(memory(stage)?), "MiB").at_most(32.0),
@@ -121,9 +132,5 @@ async fn restarted(stage: &mut Stage, finished: usize) -> Result<Vec<Number>> {
 
 /// The namespace and database that were filled.
 fn again(stage: &Stage) -> Shop<'_> {
-    Shop {
-        stage,
-        name: "idle".to_owned(),
-        database: stage.primary.named("idle"),
-    }
+    Shop { stage, name: "idle".to_owned(), database: stage.primary.named("idle") }
 }

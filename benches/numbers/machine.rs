@@ -46,10 +46,7 @@ pub async fn facts(stage: &Stage, operator: &Path) -> Result<Value> {
 /// What was checked out; `+` where it was changed.
 fn commit() -> String {
     let git = |arguments: &[&str]| {
-        let output = Command::new("git")
-            .args(arguments)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output();
+        let output = Command::new("git").args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
     };
     let changed = !git(&["status", "--porcelain", "--", "src", "Cargo.lock"]).is_empty();

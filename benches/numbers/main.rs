@@ -80,9 +80,7 @@ async fn main() -> Result<()> {
         "{} is missing: run make bench, which builds it",
         options.operator.display()
     );
-    measure(&options)
-        .await
-        .inspect_err(|_| harness::scratch::report_failure("the measurement failed"))
+    measure(&options).await.inspect_err(|_| harness::scratch::report_failure("the measurement failed"))
 }
 
 async fn measure(options: &Options) -> Result<()> {

@@ -24,14 +24,7 @@ pub struct Number {
 impl Number {
     /// A number without a goal, to compare with.
     pub fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self {
-            what: what.into(),
-            unit,
-            at_most: None,
-            value,
-            met: None,
-            raw: Value::Null,
-        }
+        Self { what: what.into(), unit, at_most: None, value, met: None, raw: Value::Null }
     }
 
     /// Sets the goal.

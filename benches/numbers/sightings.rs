@@ -103,7 +103,8 @@ async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Sighting>>>, news: 
 
 /// Whether a status is about the newest spec and says `Ready=True`.
 pub fn is_ready(object: &Value) -> bool {
-    object["status"]["observedGeneration"] == object["metadata"]["generation"] && condition(object, "Ready") == "True"
+    object["status"]["observedGeneration"] == object["metadata"]["generation"]
+        && condition(object, "Ready") == "True"
 }
 
 /// The status of a condition; empty where there is none.

@@ -45,12 +45,9 @@ impl Stage {
     /// # Errors
     /// When something does not start.
     pub async fn build(binary: &Path) -> Result<Self> {
-        let settings = [("track_commit_timestamp", "on")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let durable = Options {
-            durable: true,
-            settings: settings.to_vec(),
-            ..Options::default()
-        };
+        let settings =
+            [("track_commit_timestamp", "on")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let durable = Options { durable: true, settings: settings.to_vec(), ..Options::default() };
         let (api, primary) = tokio::join!(ApiServer::start(), Cluster::start(durable.clone()));
         let (api, primary) = (api?, primary?);
         let copy = Cluster::start(durable).await?;
@@ -64,15 +61,7 @@ impl Stage {
             options.environment.push((level.0.to_owned(), level.1.to_owned()));
         }
         let operator = Operator::start(&options).await?;
-        Ok(Self {
-            operator,
-            options,
-            sightings,
-            client,
-            api,
-            copy,
-            primary,
-        })
+        Ok(Self { operator, options, sightings, client, api, copy, primary })
     }
 
     /// The running operator.
@@ -85,10 +74,8 @@ impl Stage {
     /// # Errors
     /// When it does not stop well or does not become ready.
     pub async fn restart(&mut self) -> Result<()> {
-        let next = Operator::spawn(&operator::Options {
-            pod: "whimbrel-1".to_owned(),
-            ..self.options.clone()
-        })?;
+        let next =
+            Operator::spawn(&operator::Options { pod: "whimbrel-1".to_owned(), ..self.options.clone() })?;
         let last = std::mem::replace(&mut self.operator, next);
         let status = last.stop().await?;
         ensure!(status.success(), "the operator ended with {status}");
@@ -119,7 +106,8 @@ impl Stage {
             let copy = self.copy.database(name).await?;
             copy.execute(SHOP).await?;
             urls["copy"] = json!(copy.url(OPERATOR));
-            let existing = json!({"urlFrom": from("copy"), "tls": {"mode": "Disable"}, "isolation": "InPlace"});
+            let existing =
+                json!({"urlFrom": from("copy"), "tls": {"mode": "Disable"}, "isolation": "InPlace"});
             replica = json!({"mode": "Existing", "existing": existing});
         }
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
@@ -131,11 +119,7 @@ impl Stage {
         });
         self.api.apply(&namespace.to_string(), None).await?;
         self.api.apply(&format!("{secret}\n---\n{object}"), Some(name)).await?;
-        let shop = Shop {
-            stage: self,
-            name: name.to_owned(),
-            database,
-        };
+        let shop = Shop { stage: self, name: name.to_owned(), database };
         let databases = shop.objects("Database");
         await_until(&format!("Database {name} being ready"), SOON, async || {
             let object = serde_json::to_value(databases.get("shop").await?)?;
@@ -166,7 +150,8 @@ impl Stage {
         };
         let audit = self.api.audit()?;
         let own = audit.iter().skip(since).filter(|event| {
-            text(event, "/user/username").starts_with(&account) && text(event, "/objectRef/resource") != "leases"
+            text(event, "/user/username").starts_with(&account)
+                && text(event, "/objectRef/resource") != "leases"
         });
         Ok(own
             .map(|event| {
@@ -241,7 +226,8 @@ impl Shop<'_> {
         std::fs::write(&path, manifest.to_string())?;
         let path = path.display().to_string();
         // What it prints is of no interest; that it blocks is.
-        tokio::task::block_in_place(|| self.stage.api.kubectl(&["apply", "-f", &path])).context("kubectl apply")?;
+        tokio::task::block_in_place(|| self.stage.api.kubectl(&["apply", "-f", &path]))
+            .context("kubectl apply")?;
         Ok(())
     }
 

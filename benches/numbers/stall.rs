@@ -155,7 +155,8 @@ pub async fn measure(stage: &Stage, rounds: usize) -> Result<Vec<Number>> {
     println!("{rounds} rounds of a column that is added beside a reader of {READING:?}");
     let shop = stage.shop("stall", false).await?;
     // The first migration makes the ledger.
-    shop.create(&shop.migration("first", 1, &json!({"up": "CREATE TABLE carts (id bigint PRIMARY KEY)"}))).await?;
+    shop.create(&shop.migration("first", 1, &json!({"up": "CREATE TABLE carts (id bigint PRIMARY KEY)"})))
+        .await?;
     shop.stage.sightings.first(&shop.name, "first", is_ready).await?;
     let (mut operator, mut psql, mut alone) = (Rounds::default(), Rounds::default(), Rounds::default());
     let mut after = Vec::new();

@@ -63,13 +63,18 @@ pub async fn measure(stage: &Stage, count: usize) -> Result<Vec<Number>> {
         #[expect(clippy::cast_precision_loss, reason = "some dozens")]
         let each = writes.len() as f64 / count as f64;
         numbers.extend([
-            Number::new(format!("{mode}: delivered to Ready, median of {count}"), median(&series.delivered), "ms")
-                .at_most(delivered)
-                .of(series.delivered),
+            Number::new(
+                format!("{mode}: delivered to Ready, median of {count}"),
+                median(&series.delivered),
+                "ms",
+            )
+            .at_most(delivered)
+            .of(series.delivered),
             Number::new(format!("{mode}: kubectl apply to Ready, median"), median(&series.applied), "ms")
                 .at_most(applied)
                 .of(series.applied),
-            Number::new(format!("{mode}: of that, kubectl itself, median"), median(&series.kubectl), "ms").of(series.kubectl),
+            Number::new(format!("{mode}: of that, kubectl itself, median"), median(&series.kubectl), "ms")
+                .of(series.kubectl),
             Number::new(format!("{mode}: API writes for each"), each, "").at_most(4.0).of(writes),
         ]);
     }

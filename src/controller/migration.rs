@@ -56,6 +56,10 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
         return delete(&api, &context, &object).await;
     }
     if report::settled(&object) {
+        // Left over where a process ended between the last word and this.
+        if object.finalizers().iter().any(|name| name == FINALIZER) {
+            set_finalizer(&api, &object, false).await?;
+        }
         context.forget(&uid);
         return Ok(Action::await_change());
     }

@@ -2,7 +2,8 @@
 //!
 //! Logical: no oids, no column positions. Left out: owners, grants, comments, tablespaces, current values of sequences;
 //! schema `whimbrel`, members of extensions, and whatever was put aside (`_whimbrel_*`, with its indexes, constraints and
-//! sequences). Not covered: text search objects, operator classes, casts, foreign servers, event triggers, languages.
+//! sequences). Nor is it told whether a constraint is validated: to validate one says something of the rows, and there is
+//! nothing to undo. Not covered: text search objects, operator classes, casts, foreign servers, event triggers, languages.
 //!
 //! **Invariant**: the result does not depend on the settings, the search path or the privileges of the session.
 

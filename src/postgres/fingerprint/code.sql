@@ -29,7 +29,7 @@ FROM typ t
 JOIN pg_type b ON b.oid = t.typbasetype
 WHERE t.typtype = 'd'
 UNION ALL
-SELECT 'constraint ' || quote_ident(k.conname) || ' on ' || t.name, pg_get_constraintdef(k.oid)
+SELECT 'constraint ' || quote_ident(k.conname) || ' on ' || t.name, regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
 FROM typ t
 JOIN pg_constraint k ON k.contypid = t.oid
 UNION ALL

@@ -53,7 +53,7 @@ LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE r.relkind IN ('r', 'p', 'f', 'c')
 UNION ALL
 SELECT 'constraint ' || quote_ident(k.conname) || ' on ' || r.name,
-       concat_ws('; ', pg_get_constraintdef(k.oid), CASE WHEN NOT k.convalidated THEN 'not validated' END)
+       regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
 FROM rel r
 JOIN pg_constraint k ON k.conrelid = r.oid AND k.contype <> 't' AND k.conname !~ '^_whimbrel_'
 LEFT JOIN hidden h ON h.classid = 'pg_constraint'::regclass AND h.objid = k.oid
