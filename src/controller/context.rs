@@ -15,8 +15,8 @@ use tokio_util::task::TaskTracker;
 
 use super::client::{self, CALL_LIMIT};
 use super::election::Leadership;
-use super::wishes::Offered;
 use crate::api::Migration;
+use crate::core::view::Tokens;
 use crate::engine::runner::{Runner, Start};
 use crate::engine::subject::{Desired, Presence};
 use crate::engine::views::Views;
@@ -27,6 +27,18 @@ pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 
 /// One that tells nothing but how far a run is, so often: a short migration costs no status in between.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// What a runner has to hear of: the object's and the Database's generations, the tokens, and whether the object is gone.
+pub type Mark = (Option<i64>, Option<i64>, Tokens, bool);
+
+/// What was handed over for an object.
+#[derive(Clone, Debug)]
+pub struct Offered {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub mark: Mark,
+}
 
 /// What every reconcile shares.
 pub struct Context {

@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use kube::api::Api;
 
 use super::client::{self, CALL_LIMIT, Error};
-use super::context::Context;
+use super::context::{Context, Mark, Offered};
 use super::resolve::{Resolver, Unresolved};
 use crate::api::{
     ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason,
@@ -25,13 +25,6 @@ use crate::postgres::ledger::RunKey;
 const AGAIN_SOON: Duration = Duration::from_secs(5);
 /// A refusal that does not depend on the object alone is looked at again so often.
 const AGAIN_LATER: Duration = Duration::from_secs(30);
-
-/// What was handed over for an object.
-#[derive(Clone, Debug)]
-pub struct Offered {
-    at: Instant,
-    mark: (Option<i64>, Option<i64>, Tokens, bool),
-}
 
 /// Returns when an object is looked at again without any news.
 pub fn look_again(standing: &Standing) -> Option<Duration> {
@@ -96,7 +89,7 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
 }
 
 /// Whether the runner has to hear of an object.
-fn news(context: &Context, object: &Migration, mark: &(Option<i64>, Option<i64>, Tokens, bool)) -> bool {
+fn news(context: &Context, object: &Migration, mark: &Mark) -> bool {
     let uid = object.uid().unwrap_or_default();
     let Some(offered) = context.offered(&uid) else { return true };
     if offered.mark != *mark {

@@ -197,3 +197,127 @@ fn goes_before(other: &Candidate, me: &Candidate, in_force: &InForce) -> bool {
         && other.version < me.version
         && !applied
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text, "version").unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    fn candidate(uid: &str, number: &str) -> Candidate {
+        Candidate {
+            uid: uid.to_owned(),
+            name: uid.to_owned(),
+            created: at(1),
+            stream: "default".to_owned(),
+            version: version(number),
+            hash: "sha256:a".to_owned(),
+            wish: Wish::default(),
+            latest: None,
+        }
+    }
+
+    fn with_run(mut candidate: Candidate, hash: &str, outcome: Outcome) -> Candidate {
+        let state = State::Done { at: at(2), outcome };
+        candidate.latest = Some(Latest { uid: candidate.uid.clone(), hash: hash.to_owned(), state });
+        candidate
+    }
+
+    fn failed() -> Outcome {
+        Outcome::Failed(Cause::new(Reason::RehearsalFailed, "no"))
+    }
+
+    fn applied(numbers: &[&str]) -> InForce {
+        let versions = numbers.iter().map(|number| ("default".to_owned(), version(number))).collect();
+        InForce { versions, baseline: None, out_of_order: false }
+    }
+
+    /// Names each place in one word, with the reason where it has one.
+    fn places(candidates: &[Candidate], in_force: &InForce) -> Vec<String> {
+        let word = |place: Place| match place {
+            Place::Begin => "begin".to_owned(),
+            Place::Resume => "resume".to_owned(),
+            Place::Show => "show".to_owned(),
+            Place::Covered(_) => "covered".to_owned(),
+            Place::Wait(cause) => format!("wait {}", cause.reason),
+            Place::Refuse(cause) => format!("refuse {}", cause.reason),
+        };
+        order(candidates, in_force).into_iter().map(word).collect()
+    }
+
+    fn check(candidates: &[Candidate], in_force: &InForce, expected: &[&str]) {
+        assert_eq!(places(candidates, in_force), expected);
+    }
+
+    #[test]
+    fn versions_go_upwards_one_after_the_other() {
+        let two = [candidate("b", "10"), candidate("a", "9")];
+        check(&two, &applied(&[]), &["wait WaitingForEarlierVersion", "begin"]);
+        let stuck = [with_run(candidate("a", "9"), "sha256:a", failed()), candidate("b", "10")];
+        check(&stuck, &applied(&[]), &["show", "wait WaitingForEarlierVersion"]);
+        let done = [with_run(candidate("a", "9"), "sha256:a", Outcome::Succeeded), candidate("b", "10")];
+        check(&done, &applied(&["9"]), &["show", "begin"]);
+    }
+
+    #[test]
+    fn streams_do_not_wait_for_each_other() {
+        let other = Candidate { stream: "audit".to_owned(), ..candidate("b", "10") };
+        check(&[candidate("a", "9"), other], &applied(&[]), &["begin", "begin"]);
+    }
+
+    #[test]
+    fn a_late_version_is_refused_and_holds_nobody_up() {
+        let late = [candidate("a", "8"), candidate("b", "10")];
+        check(&late, &applied(&["9"]), &["refuse OutOfOrder", "begin"]);
+        let allowed = InForce { out_of_order: true, ..applied(&["9"]) };
+        check(&late, &allowed, &["begin", "wait WaitingForEarlierVersion"]);
+        let baseline = InForce { baseline: Some(version("9")), ..applied(&[]) };
+        check(&late, &baseline, &["covered", "begin"]);
+    }
+
+    #[test]
+    fn of_two_objects_with_one_version_the_older_has_it() {
+        let younger = Candidate { created: at(5), ..candidate("b", "9") };
+        check(&[candidate("a", "9"), younger.clone()], &applied(&[]), &["begin", "refuse VersionConflict"]);
+        let owner =
+            with_run(Candidate { created: at(5), ..candidate("b", "9") }, "sha256:a", Outcome::Succeeded);
+        let late = Candidate { latest: owner.latest.clone(), ..candidate("a", "9") };
+        check(&[late, owner], &applied(&["9"]), &["refuse VersionConflict", "show"]);
+    }
+
+    #[test]
+    fn what_is_applied_runs_once_whatever_becomes_of_the_object() {
+        let again = Candidate {
+            uid: "new".to_owned(),
+            ..with_run(candidate("old", "9"), "sha256:a", Outcome::Succeeded)
+        };
+        check(std::slice::from_ref(&again), &applied(&["9"]), &["show"]);
+        let changed = Candidate { hash: "sha256:b".to_owned(), ..again };
+        check(&[changed], &applied(&["9"]), &["refuse ChecksumMismatch"]);
+    }
+
+    #[test]
+    fn a_failure_is_tried_again_for_another_plan_or_a_token_only() {
+        let same = with_run(candidate("a", "9"), "sha256:a", failed());
+        check(std::slice::from_ref(&same), &applied(&[]), &["show"]);
+        let edited = Candidate { hash: "sha256:b".to_owned(), ..same.clone() };
+        check(&[edited], &applied(&[]), &["begin"]);
+        let asked = Candidate { wish: Wish { retry: true, ..Wish::default() }, ..same };
+        check(&[asked], &applied(&[]), &["begin"]);
+    }
+
+    #[test]
+    fn people_can_take_back_what_is_applied_and_hold_back_what_is_not() {
+        let applied_one = with_run(candidate("a", "9"), "sha256:a", Outcome::Succeeded);
+        let back = Candidate { wish: Wish { rollback: true, ..Wish::default() }, ..applied_one };
+        check(&[back], &applied(&["9"]), &["resume"]);
+        let suspended = Candidate { wish: Wish { suspend: true, ..Wish::default() }, ..candidate("a", "9") };
+        check(&[suspended], &applied(&[]), &["wait Suspended"]);
+    }
+}
