@@ -116,12 +116,12 @@ impl Session {
         Marks { epoch: self.epoch, pid: self.pid, server: self.server.clone() }
     }
 
-    /// Makes the ledger where there is none; on a copy, puts the one that was copied aside.
+    /// Makes the ledger where there is none; on a copy, adopts the one that was copied.
     pub async fn ensure_ledger(&mut self, side: Side) -> Result<(), Error> {
         match &self.head {
             None => ledger::create(&mut self.work, side, &self.server).await?,
             Some(head) if head.side == side.as_str() => return Ok(()),
-            Some(_) if side == Side::Copy => ledger::put_copied_aside(&mut self.work, &self.server).await?,
+            Some(_) if side == Side::Copy => ledger::adopt_copied(&mut self.work, &self.server).await?,
             Some(_) => return Err(Error::IsACopy),
         }
         self.head = ledger::head(&mut self.work).await?;

@@ -106,27 +106,19 @@ pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity
     Ok(())
 }
 
-/// Puts the ledger that came with a copy of the primary aside and starts one of the copy's own, which takes over
-/// which units the copy already contains.
-pub async fn put_copied_aside(conn: &mut PgConnection, server: &ServerIdentity) -> Result<(), Error> {
+/// Makes the ledger that came with a copy of the primary the copy's own: which units the copy contains stays true; what was
+/// sampled and put aside there is not its business. In place, because a schema cannot be renamed or made without rights
+/// on the whole database.
+pub async fn adopt_copied(conn: &mut PgConnection, server: &ServerIdentity) -> Result<(), Error> {
     let mut tx = conn.begin().await?;
-    sqlx::raw_sql("DROP SCHEMA IF EXISTS whimbrel_copied CASCADE; ALTER SCHEMA whimbrel RENAME TO whimbrel_copied; CREATE SCHEMA whimbrel")
+    sqlx::raw_sql("DELETE FROM whimbrel.samples; DELETE FROM whimbrel.trash; UPDATE whimbrel.epoch SET epoch = epoch + 1, owner = ''")
         .execute(&mut *tx)
         .await?;
-    sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
-    sqlx::query("INSERT INTO whimbrel.ledger (version, side, system_identifier, timeline) VALUES ($1, 'copy', $2, $3)")
-        .bind(VERSION)
+    sqlx::query("UPDATE whimbrel.ledger SET side = 'copy', system_identifier = $1, timeline = $2")
         .bind(&server.system_identifier)
         .bind(server.timeline_number())
         .execute(&mut *tx)
         .await?;
-    sqlx::raw_sql(
-        "INSERT INTO whimbrel.runs OVERRIDING SYSTEM VALUE SELECT * FROM whimbrel_copied.runs;
-         SELECT setval(pg_get_serial_sequence('whimbrel.runs', 'seq'), coalesce(max(seq), 0) + 1, false) FROM whimbrel.runs;
-         INSERT INTO whimbrel.units SELECT * FROM whimbrel_copied.units",
-    )
-    .execute(&mut *tx)
-    .await?;
     tx.commit().await?;
     Ok(())
 }

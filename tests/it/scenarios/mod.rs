@@ -2,6 +2,7 @@
 //! what the database really did, by an observer that has nothing to do with our code.
 
 mod apply;
+mod copied;
 mod crash;
 mod kstatus;
 mod locks;

@@ -173,6 +173,18 @@ impl World {
         Ok(())
     }
 
+    /// Names another copy in the Database.
+    pub async fn use_copy(&mut self, copy: Database) -> Result<()> {
+        self.copy = Some(copy);
+        self.declare().await
+    }
+
+    /// Takes the copy out of the Database.
+    pub async fn use_no_copy(&mut self) -> Result<()> {
+        self.copy = None;
+        self.declare().await
+    }
+
     /// Starts the application and makes its metrics known as the MetricsProvider `prometheus`, at `port` where a proxy
     /// stands before the server. Returns when they are there.
     pub async fn watched(&self, port: Option<u16>) -> Result<()> {
