@@ -13,3 +13,6 @@ pub mod view;
 
 #[cfg(test)]
 mod fixture;
+
+#[cfg(test)]
+mod compile_tests;
