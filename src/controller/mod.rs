@@ -35,6 +35,10 @@ use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 use crate::server::{Health, Metrics};
 
+/// The runtime does not end a watch whose first list never came, and a pass that is cut off is repeated by the next leader.
+/// What runs in databases is waited for apart from this.
+const WATCHES_END_WITHIN: Duration = Duration::from_secs(1);
+
 /// A Database is looked at so long after the last news of its Migrations.
 const AFTER_NEWS: Duration = Duration::from_secs(1);
 
@@ -102,10 +106,19 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
         };
         watches.push(tokio::spawn(migrations(&options.client, scope.as_deref(), news, make)));
     }
-    for watch in watches {
-        // A watch that broke off is a defect; the others have ended by the same token.
-        if let Err(error) = watch.await {
-            warn!("a watch broke off: {error}");
+    for mut watch in watches {
+        let overdue = async {
+            options.shutdown.cancelled().await;
+            tokio::time::sleep(WATCHES_END_WITHIN).await;
+        };
+        tokio::select! {
+            // A watch that broke off is a defect; the others have ended by the same token.
+            ended = &mut watch => {
+                if let Err(error) = ended {
+                    warn!("a watch broke off: {error}");
+                }
+            }
+            () = overdue => watch.abort(),
         }
     }
     tracker.close();
