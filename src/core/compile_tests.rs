@@ -53,8 +53,10 @@ fn texts(block: &Block) -> Vec<&str> {
     block.statements.iter().map(|statement| statement.sql.as_str()).collect()
 }
 
-/// Each unit as its statements, and the blocks of its way back.
-fn shape(plan: &Plan) -> Vec<(Vec<&str>, Option<Vec<Vec<&str>>>)> {
+/// A unit's statements, and the blocks of its way back.
+type Shape<'a> = (Vec<&'a str>, Option<Vec<Vec<&'a str>>>);
+
+fn shape(plan: &Plan) -> Vec<Shape<'_>> {
     plan.units
         .iter()
         .map(|unit| {

@@ -5,7 +5,7 @@
 //! 1. [`parse`] turns text into a [`Script`] of [`Statement`]s, or says with line and column why not.
 //! 2. [`Statement::probe`] tells how to find out whether a statement that ran outside of a transaction took effect.
 //! 3. [`facts_wanted`] names what has to be read from the catalog before the statements run; an edge fills [`Facts`].
-//! 4. [`derive`] gives the inverse of one statement; with an [`AsideSuffix`], what was added is put aside instead of
+//! 4. [`derive()`] gives the inverse of one statement; with an [`AsideSuffix`], what was added is put aside instead of
 //!    dropped, and [`purge`] destroys it later. [`aside_written`] does the same for a `down` that a person wrote.
 
 mod aside;

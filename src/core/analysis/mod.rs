@@ -2,7 +2,7 @@
 //!
 //! An [`AnalysisPlan`] says what is watched and what counts as bad. The edge asks the providers at every
 //! [`Tick`] of [`due_samples`] and hands back [`MetricReading`]s; [`judge`] turns each into a [`Sample`],
-//! which is kept in the ledger; [`assess`] turns all samples of a run into one [`Assessment`].
+//! which is kept in the ledger; [`assess()`] turns all samples of a run into one [`Assessment`].
 //!
 //! Invariants:
 //!

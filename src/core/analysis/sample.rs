@@ -143,7 +143,7 @@ enum Traffic {
 }
 
 /// Judges one reading. Whether the sample falls into the warm-up is not asked here but by
-/// [`assess`](super::assess).
+/// [`assess`](super::assess()).
 pub fn judge(metric: &MetricPlan, tick: &Tick, reading: &MetricReading, baseline: &Baseline) -> Sample {
     // While the range still grows, a rate of nothing is no sign of a dead application.
     let absence_counts = metric.on_no_data == OnNoData::Breach
