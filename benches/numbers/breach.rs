@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -120,7 +121,16 @@ async fn round(
     let ended = sightings.first(&shop.name, &name, done).await;
     application.broken.store(false, Ordering::Relaxed);
     ended?;
-    reaction(shop, &name).await
+    let reaction = reaction(shop, &name).await?;
+    // The next version would wait for this one.
+    let migrations = shop.objects("Migration");
+    let _ = migrations.delete(&name, &DeleteParams::default()).await?;
+    await_until("the Migration being gone", SOON, async || {
+        ensure!(migrations.get_opt(&name).await?.is_none(), "it is still there");
+        Ok(())
+    })
+    .await?;
+    Ok(reaction)
 }
 
 /// Measures several rounds.

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use futures::{StreamExt as _, TryStreamExt as _};
-use kube::Api;
-use kube::api::{DynamicObject, WatchEvent, WatchParams};
+use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -76,29 +76,38 @@ impl Sightings {
 }
 
 async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Sighting>>>, news: watch::Sender<()>) {
-    let mut version = "0".to_owned();
+    let mut version = None;
     loop {
-        let Ok(stream) = api.watch(&WatchParams::default().timeout(290), &version).await else {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            continue;
+        // Broken off watches go on where they were; nothing is watched before the first list.
+        let from = match version.clone() {
+            Some(from) => Some(from),
+            None => api.list(&ListParams::default()).await.ok().and_then(|list| list.metadata.resource_version),
         };
-        let mut events = stream.into_stream().boxed();
-        while let Ok(Some(event)) = events.try_next().await {
-            let at = Instant::now();
-            if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
-                let metadata = object.metadata.clone();
-                version = metadata.resource_version.unwrap_or_default();
-                let sighting = Sighting {
-                    at,
-                    namespace: metadata.namespace.unwrap_or_default(),
-                    name: metadata.name.unwrap_or_default(),
-                    object: serde_json::to_value(object).unwrap_or_default(),
-                };
-                seen.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
-                news.send_replace(());
+        if let Some(from) = from
+            && let Ok(stream) = api.watch(&WatchParams::default(), &from).await
+        {
+            let mut events = stream.boxed();
+            while let Ok(Some(event)) = events.try_next().await {
+                let at = Instant::now();
+                if let WatchEvent::Added(object) | WatchEvent::Modified(object) = event {
+                    version.clone_from(&object.metadata.resource_version);
+                    note(&seen, at, object);
+                    news.send_replace(());
+                }
             }
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+fn note(seen: &Mutex<Vec<Sighting>>, at: Instant, object: DynamicObject) {
+    let sighting = Sighting {
+        at,
+        namespace: object.namespace().unwrap_or_default(),
+        name: object.name_any(),
+        object: serde_json::to_value(object).unwrap_or_default(),
+    };
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
 }
 
 /// Whether a status is about the newest spec and says `Ready=True`.
