@@ -3,6 +3,8 @@
 //! Numbers are not tests: one that misses its goal is printed as missed, and the program succeeds. It fails only where
 //! something could not be measured.
 
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 

@@ -44,7 +44,7 @@ impl Number {
 
     fn cells(&self) -> [String; 4] {
         let shown = |value: f64| {
-            let digits = if value.fract() == 0.0 || value >= 100.0 { 0 } else { 1 };
+            let digits = usize::from(value.fract() != 0.0 && value < 100.0);
             format!("{value:.digits$} {}", self.unit).trim_end().to_owned()
         };
         let met = match self.met {

@@ -81,7 +81,9 @@ async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Sighting>>>, news: 
         // Broken off watches go on where they were; nothing is watched before the first list.
         let from = match version.clone() {
             Some(from) => Some(from),
-            None => api.list(&ListParams::default()).await.ok().and_then(|list| list.metadata.resource_version),
+            None => {
+                api.list(&ListParams::default()).await.ok().and_then(|list| list.metadata.resource_version)
+            }
         };
         if let Some(from) = from
             && let Ok(stream) = api.watch(&WatchParams::default(), &from).await

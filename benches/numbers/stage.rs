@@ -221,7 +221,7 @@ impl Shop<'_> {
     ///
     /// # Errors
     /// When it fails.
-    pub async fn kubectl_apply(&self, manifest: &Value) -> Result<()> {
+    pub fn kubectl_apply(&self, manifest: &Value) -> Result<()> {
         let path = scratch::root()?.join("applied.yaml");
         std::fs::write(&path, manifest.to_string())?;
         let path = path.display().to_string();

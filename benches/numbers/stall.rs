@@ -137,7 +137,7 @@ async fn by_operator(shop: &Shop<'_>, round: usize) -> Result<f64> {
     let ready = shop.stage.sightings.first(&shop.name, &name, is_ready).await?;
     let took = ready - began;
     ensure!(took >= READING, "Ready after {took:?}, before the reader had ended");
-    Ok((took - READING).as_secs_f64() * 1000.0)
+    Ok(took.saturating_sub(READING).as_secs_f64() * 1000.0)
 }
 
 async fn by_psql(shop: &Shop<'_>, round: usize) -> Result<()> {

@@ -32,7 +32,7 @@ async fn series(shop: &Shop<'_>, count: usize) -> Result<(Series, Vec<String>)> 
         let up = format!("ALTER TABLE users ADD COLUMN extra_{version} text");
         let manifest = shop.migration(&name, version, &json!({"up": up}));
         let began = Instant::now();
-        shop.kubectl_apply(&manifest).await?;
+        shop.kubectl_apply(&manifest)?;
         let kubectl = began.elapsed();
         let added = shop.stage.sightings.first(&shop.name, &name, |_| true).await?;
         let ready = shop.stage.sightings.first(&shop.name, &name, is_ready).await?;
