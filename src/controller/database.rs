@@ -52,11 +52,13 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
                 .is_some_and(|status| status.run_id.is_some() && !report::is_final(status))
         })
         .map(|migration| migration.name_any());
-    if !due(&object, &migrations, active.as_deref()) {
+    // A run may be on the copy before its first status says so: then the copy is not looked at.
+    let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
+    if !due(&object, &migrations, active.as_deref(), busy) {
         return Ok(Action::await_change());
     }
     let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
-        Ok(database) => survey::survey(&database, active.is_some()).await,
+        Ok(database) => survey::survey(&database, busy).await,
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
     };
@@ -82,7 +84,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
 }
 
 /// Whether the status may say something else than it should.
-fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>) -> bool {
+fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, busy: bool) -> bool {
     let Some(status) = &object.status else { return true };
     if status.observed_generation != object.metadata.generation
         || status.active_migration.as_deref() != active
@@ -102,7 +104,8 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>) -
             _ => known == Some(&version),
         }
     });
-    !ready || asked || news
+    let copy_known = status.conditions.iter().any(|one| one.type_ == condition::REPLICA_USABLE);
+    !ready || asked || news || (!copy_known && !busy)
 }
 
 fn is_below(known: &str, version: &str) -> bool {
