@@ -43,6 +43,11 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     let namespace = seen.namespace().unwrap_or_default();
     let api: Api<Migration> = Api::namespaced(context.client.clone(), &namespace);
     let uid = seen.uid().unwrap_or_default();
+    if report::settled(&seen) {
+        // Whatever changes it is an event of its own.
+        context.forget(&uid);
+        return Ok(Action::await_change());
+    }
     let found = client::within(CALL_LIMIT, "read a Migration", api.get_opt(&seen.name_any())).await?;
     let Some(object) = found.filter(|object| object.uid().as_deref() == Some(uid.as_str())) else {
         // Its run, if there is one, hears of it from the runner's own look at the API server.

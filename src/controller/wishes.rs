@@ -64,6 +64,9 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
         answered: Tokens::default(),
         past: Vec::new(),
     };
+    if last_word_said(context, object) {
+        return Ok(None);
+    }
     let found = client::within(CALL_LIMIT, &format!("read Database {name}"), databases.get_opt(name)).await?;
     let Some(database) = found else {
         let message = format!("Database {name} does not exist in namespace {namespace}");
@@ -86,6 +89,18 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
     context.note_offer(&object.uid().unwrap_or_default(), Offered { at: Instant::now(), mark });
     context.offer(&key, desired);
     Ok(None)
+}
+
+/// Whether the runner was given exactly this object, and has ended its run: nothing about the Database changes that.
+fn last_word_said(context: &Context, object: &Migration) -> bool {
+    let uid = object.uid().unwrap_or_default();
+    let (Some(offered), Some(view)) = (context.offered(&uid), context.views.get(&uid)) else { return false };
+    let (generation, _, given, gone) = &offered.mark;
+    let same = *generation == object.metadata.generation
+        && *given == tokens(object)
+        && *gone == object.metadata.deletion_timestamp.is_some();
+    same && Some(view.generation) == *generation
+        && matches!(&view.standing, Standing::Run(run) if run.state.is_done())
 }
 
 /// Whether the runner has to hear of an object.

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use sqlx::PgConnection;
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::catalog::path;
@@ -171,7 +171,7 @@ fn unit_record<'a>(job: &Job<'_>, status: UnitStatus, marks: &'a Marks) -> UnitR
 }
 
 async fn current_xid(conn: &mut PgConnection) -> Result<String, Error> {
-    Ok(sqlx::query_scalar("SELECT pg_current_xact_id()::text").fetch_one(conn).await?)
+    Ok(sqlx::raw_sql("SELECT pg_current_xact_id()::text").fetch_one(conn).await?.try_get(0)?)
 }
 
 fn millis(duration: Duration) -> u128 {

@@ -13,6 +13,9 @@ use super::error::Error;
 use super::pooler;
 use super::target::{Target, TlsMode};
 
+/// How many of our own statements a session keeps prepared; more are there than are used over and over.
+const STATEMENTS: usize = 32;
+
 /// What a session is for: its name in `pg_stat_activity`, and its settings.
 ///
 /// The defaults suit our own short reads and ledger writes: names are resolved in no schema, time is UTC, and a session
@@ -151,8 +154,8 @@ fn base_options(target: &Target, purpose: &Purpose) -> PgConnectOptions {
         .application_name(&purpose.application_name)
         .ssl_mode(mode)
         .ssl_root_cert_from_pem(tls.ca_pem.clone().unwrap_or_default())
-        // A named statement per query would outlive its use, and poolers know no unnamed ones from others.
-        .statement_cache_capacity(0)
+        // Without a cache sqlx names a statement per query and never closes it; what has no parameters goes as simple query.
+        .statement_cache_capacity(STATEMENTS)
         .extra_float_digits(None)
         .disable_statement_logging();
     if let (Some(cert), Some(key)) = (&tls.client_cert_pem, &tls.client_key_pem) {

@@ -5,13 +5,17 @@ use sqlx::postgres::PgConnection;
 
 use super::error::Error;
 
-/// Proves that two sessions that are open at once have a backend each, and keep it.
+/// Proves that two sessions that are open at once have a backend each, and keep it. Returns their process ids.
 ///
 /// Session pooling passes. Only the simple protocol is used, because a prepared statement may land elsewhere.
 ///
 /// # Errors
 /// [`Error::PoolerDetected`] with what gave it away; else what the server said.
-pub async fn ensure_direct(address: &str, a: &mut PgConnection, b: &mut PgConnection) -> Result<(), Error> {
+pub async fn ensure_direct(
+    address: &str,
+    a: &mut PgConnection,
+    b: &mut PgConnection,
+) -> Result<(i32, i32), Error> {
     let detected = |evidence: &str| {
         Err(Error::PoolerDetected { target: address.to_owned(), evidence: evidence.to_owned() })
     };
@@ -33,7 +37,7 @@ pub async fn ensure_direct(address: &str, a: &mut PgConnection, b: &mut PgConnec
     if got_a && got_b {
         return detected("two sessions got the same exclusive lock: several servers answer");
     }
-    Ok(())
+    Ok((first_a, first_b))
 }
 
 async fn backend_pid(session: &mut PgConnection) -> Result<i32, Error> {

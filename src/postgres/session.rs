@@ -57,7 +57,7 @@ impl Session {
         let (work, observer) =
             tokio::try_join!(Box::pin(connect(target, &purpose)), Box::pin(connect(target, &purpose)))?;
         let (mut work, mut observer) = (work, observer);
-        pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
+        let (pid, observer_pid) = pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
         let server = ServerIdentity::read(&mut work).await?;
         if server.in_recovery {
             return Err(Error::InRecovery { target: target.address() });
@@ -72,8 +72,6 @@ impl Session {
                 found: server.system_identifier.clone(),
             });
         }
-        let pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut work).await?;
-        let observer_pid = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut observer).await?;
         Ok(Self {
             work,
             observer: Some(observer),
@@ -191,8 +189,8 @@ impl Session {
 
     /// Re-reads the epoch outside a transaction, before a statement that cannot run in one.
     pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
-        let epoch: i64 =
-            sqlx::query_scalar("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
+        let row = sqlx::raw_sql("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
+        let epoch: i64 = row.try_get(0)?;
         if epoch == self.epoch { Ok(()) } else { Err(Error::Fenced) }
     }
 

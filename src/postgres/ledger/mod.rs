@@ -55,12 +55,12 @@ pub struct Head {
 
 /// Reads the ledger's head; `None` where there is no ledger yet.
 pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
-    let exists: bool =
-        sqlx::query_scalar("SELECT to_regclass('whimbrel.ledger') IS NOT NULL").fetch_one(&mut *conn).await?;
-    if !exists {
+    let exists =
+        sqlx::raw_sql("SELECT to_regclass('whimbrel.ledger') IS NOT NULL").fetch_one(&mut *conn).await?;
+    if !exists.try_get::<bool, _>(0)? {
         return Ok(None);
     }
-    let row = sqlx::query("SELECT version, side, system_identifier, timeline FROM whimbrel.ledger")
+    let row = sqlx::raw_sql("SELECT version, side, system_identifier, timeline FROM whimbrel.ledger")
         .fetch_optional(&mut *conn)
         .await?;
     let Some(row) = row else { return Ok(None) };
@@ -166,7 +166,7 @@ pub async fn begin_fenced(
 /// Returns the current transaction's id, and what its locks say about user SQL that touched the ledger: the first lock on
 /// an object of schema `whimbrel` above ROW SHARE, or on the schema itself.
 pub async fn touched(conn: &mut PgConnection) -> Result<(Option<String>, Option<String>), Error> {
-    let row = sqlx::query(
+    let row = sqlx::raw_sql(
         "SELECT pg_current_xact_id_if_assigned()::text, (
             SELECT CASE WHEN l.locktype = 'object' THEN 'schema whimbrel' ELSE 'whimbrel.' || c.relname END || ' (' || l.mode || ')'
             FROM pg_catalog.pg_locks l

@@ -141,7 +141,7 @@ pub async fn status(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<U
 
 /// Reads the statuses of every unit of every run that has any.
 pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<Uuid, BTreeMap<usize, UnitStatus>>, Error> {
-    let rows = sqlx::query("SELECT run, unit, status FROM whimbrel.units").fetch_all(conn).await?;
+    let rows = sqlx::raw_sql("SELECT run, unit, status FROM whimbrel.units").fetch_all(conn).await?;
     let mut found: BTreeMap<Uuid, BTreeMap<usize, UnitStatus>> = BTreeMap::new();
     for row in rows {
         let (run, unit): (Uuid, i32) = (row.try_get(0)?, row.try_get(1)?);
