@@ -53,6 +53,15 @@ generate: ## Writes crds/ and deploy/base from their sources
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
 
+.PHONY: bench
+bench: ## Measures the operator on real servers: benches/README.md; NAME= names the file of the raw results
+	@tests/setup/packages.sh build servers
+	@tests/setup/kubernetes.sh
+	@tests/setup/target.sh
+	@deploy/image/build.sh
+	cargo bench --locked --profile dev --bench numbers -- --results benches/results --name "$(or $(NAME),local)" \
+	  --operator "$(CARGO_TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/whimbrel"
+
 .PHONY: image
 image: ## Builds the operator's image, as an archive, without a container engine
 	@tests/setup/target.sh
