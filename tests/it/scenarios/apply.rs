@@ -116,7 +116,8 @@ async fn recreated(world: &World) -> Result<()> {
 
 /// An idle operator, and one that comes back to what is finished, does nothing at all.
 async fn restarted(world: &World, operator: Operator) -> Result<()> {
-    let writes = quiet(world, Duration::from_secs(1)).await?;
+    // The Database is looked at a second after the last news of its Migrations.
+    let writes = quiet(world, Duration::from_secs(3)).await?;
     let (changed, connected) = (changes(world).await?, sessions(world).await?);
     assert_eq!(connected.0, "0", "a connection of an idle operator");
     quiet(world, QUIET).await?;
