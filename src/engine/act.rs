@@ -22,6 +22,8 @@ use crate::postgres::{Error, Session, locks, rehearsal};
 
 /// The first attempts queue so long for a lock: not felt, and it still gets through on a table that is never free.
 const FIRST_QUEUE: Duration = Duration::from_millis(20);
+/// So many attempts keep to that; a reader of seconds is outlasted by them without anybody feeling more.
+const STEADY_ATTEMPTS: u32 = 12;
 /// When the first look at who is in the way is taken, and how often afterwards.
 const LOOK_AFTER: Duration = Duration::from_millis(8);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -309,7 +311,7 @@ fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
 
 /// The time limits of an attempt: the queue grows towards the stall budget only while attempts keep failing.
 fn limits(plan: &Plan, stall: Duration, failed: u32) -> Limits {
-    let factor = 1.0 + f64::from(failed.saturating_sub(4)) * 0.25;
+    let factor = 1.0 + f64::from(failed.saturating_sub(STEADY_ATTEMPTS)) * 0.25;
     let queue = FIRST_QUEUE.mul_f64(factor).min(stall.mul_f64(0.8));
     Limits { queue, stall, statement: plan.guard.statement_timeout, alone: Duration::from_hours(24) }
 }
