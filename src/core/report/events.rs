@@ -38,6 +38,8 @@ impl Change<'_> {
 
     fn event(&self, kind: EventType, reason: Reason, note: &str) -> Event {
         let action = action(self.after.phase.unwrap_or(Phase::Pending));
+        // An event without a word would tell nobody anything.
+        let note = if note.trim().is_empty() { reason.sentence() } else { note };
         Event { kind, reason, note: text::line(note, MAX_MESSAGE), action }
     }
 }
