@@ -39,8 +39,11 @@ impl Change<'_> {
     fn event(&self, kind: EventType, reason: Reason, note: &str) -> Event {
         let action = action(self.after.phase.unwrap_or(Phase::Pending));
         // An event without a word would tell nobody anything.
-        let note = if note.trim().is_empty() { reason.sentence() } else { note };
-        Event { kind, reason, note: text::line(note, MAX_MESSAGE), action }
+        let note = match text::line(note, MAX_MESSAGE) {
+            note if note.is_empty() => reason.sentence().to_owned(),
+            note => note,
+        };
+        Event { kind, reason, note, action }
     }
 }
 
