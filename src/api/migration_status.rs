@@ -179,10 +179,12 @@ pub enum Severity {
     /// Good to know.
     #[default]
     Info,
-    /// Dangerous.
-    Warning,
-    /// The plan is refused.
-    Error,
+    /// Felt by somebody, and shortly.
+    Low,
+    /// May be felt: it depends on the size of a table, or on who is connected.
+    Medium,
+    /// An outage, a loss of data, or a change that breaks what runs.
+    High,
 }
 
 /// One step of a plan.

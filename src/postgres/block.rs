@@ -189,6 +189,7 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
     let marks = session.marks();
     session.label(job.unit).await?;
     let conn = session.conn();
+    units::prepare(conn).await?;
     send_ours(conn, "BEGIN".to_owned()).await?;
     match transaction_body(conn, job, &marks).await {
         Ok((mut ran, started, first_block)) => {
@@ -223,7 +224,6 @@ async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks)
         let locks = if job.measure { locks::added(conn, &mut seen).await? } else { Vec::new() };
         ran.statements.push(StatementFacts { summary: statement.summary(), duration, locks });
     }
-    send_ours(conn, AFTER_USER_SQL.to_owned()).await?;
     still_ours(conn, &xid).await?;
     let rows: Vec<StatementRecord<'_>> = job
         .block
@@ -268,12 +268,9 @@ async fn limits_then_send(
     Ok(at.elapsed())
 }
 
-/// Back to ourselves, with limits for our own rows.
-const AFTER_USER_SQL: &str = "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s'";
-
 /// Checks that the user's SQL neither ended our transaction nor touched the ledger.
 async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<(), Error> {
-    let (now, touched) = ledger::touched(conn).await?;
+    let (now, touched) = ledger::take_back(conn).await?;
     if now.as_deref() != Some(xid) {
         return Err(Error::TransactionEscaped);
     }

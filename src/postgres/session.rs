@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::{Purpose, connect};
 use super::error::Error;
@@ -54,9 +55,7 @@ impl Session {
     /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
     pub async fn open(target: &Target, application: &str) -> Result<Self, Error> {
         let purpose = Purpose::new(application).stop_when_abandoned(Duration::from_millis(500));
-        let (work, observer) =
-            tokio::try_join!(Box::pin(connect(target, &purpose)), Box::pin(connect(target, &purpose)))?;
-        let (mut work, mut observer) = (work, observer);
+        let (mut work, mut observer) = connect_twice(target, purpose).await?;
         let (pid, observer_pid) = pooler::ensure_direct(&target.address(), &mut work, &mut observer).await?;
         let server = ServerIdentity::read(&mut work).await?;
         if server.in_recovery {
@@ -240,4 +239,13 @@ impl Session {
         };
         let _ = tokio::time::timeout(Duration::from_secs(2), closing).await;
     }
+}
+
+/// Opens two connections at once, on tasks of their own, because a login computes (SCRAM) for longer than it waits.
+async fn connect_twice(target: &Target, purpose: Purpose) -> Result<(PgConnection, PgConnection), Error> {
+    let (away, for_observer) = (target.clone(), purpose.clone());
+    let observer = AbortOnDropHandle::new(tokio::spawn(async move { connect(&away, &for_observer).await }));
+    let work = connect(target, &purpose).await?;
+    let observer = observer.await.map_err(|error| Error::Unexpected(format!("connecting: {error}")))??;
+    Ok((work, observer))
 }

@@ -7,33 +7,47 @@
 //! 3. [`facts_wanted`] names what has to be read from the catalog before the statements run; an edge fills [`Facts`].
 //! 4. [`derive()`] gives the inverse of one statement; with an [`AsideSuffix`], what was added is put aside instead of
 //!    dropped, and [`purge`] destroys it later. [`aside_written`] does the same for a `down` that a person wrote.
+//! 5. [`foresee`] says what statements will do to the server that a [`Snapshot`] describes; [`lint()`] makes findings of it,
+//!    and [`impacts`] finds the application's statements that it concerns.
 
 mod aside;
 mod classify;
 mod facts;
+mod foresight;
 mod grammar;
 mod inverse;
 mod kind;
+mod lint;
 mod name;
 mod overlay;
 mod refusal;
 mod refuse;
 mod script;
+mod snapshot;
 mod statement;
 mod token;
+mod usage;
 mod written;
 
 pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
 pub use facts::{FactKey, FactValue, Facts, facts_wanted};
+pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
 pub use inverse::{Inverse, derive};
 pub use kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Generated, Kind, RelationKind,
     Rename, RenameTarget, TableAction,
 };
+pub use lint::{Finding, lint};
 pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, Script, parse};
+pub use snapshot::{
+    Activity, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts, LiveQuery,
+    ObjectRef, Persistence, Relation, RelationType, ReplicaIdentity, Snapshot, TriggerFacts, TypeFacts,
+    TypeKind, Unknown, Volatility,
+};
 pub use statement::{Probe, Statement};
+pub use usage::{QueryImpact, impacts};
 pub use written::aside_written;
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Longest identifier that PostgreSQL keeps, in bytes.
@@ -57,7 +58,7 @@ pub fn quote_literal(text: &str) -> String {
 }
 
 /// The name of a relation, type or other object of a schema, as the statement wrote it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct RelationName {
     /// Schema, if the statement named one; else the search path decides.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -163,11 +163,13 @@ pub async fn begin_fenced(
     Ok(tx)
 }
 
+/// Ends the user's part of a transaction: back to our own role, path and limits, in one round trip, because locks are held.
 /// Returns the current transaction's id, and what its locks say about user SQL that touched the ledger: the first lock on
 /// an object of schema `whimbrel` above ROW SHARE, or on the schema itself.
-pub async fn touched(conn: &mut PgConnection) -> Result<(Option<String>, Option<String>), Error> {
+pub async fn take_back(conn: &mut PgConnection) -> Result<(Option<String>, Option<String>), Error> {
     let row = sqlx::raw_sql(
-        "SELECT pg_current_xact_id_if_assigned()::text, (
+        "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s';
+         SELECT pg_current_xact_id_if_assigned()::text, (
             SELECT CASE WHEN l.locktype = 'object' THEN 'schema whimbrel' ELSE 'whimbrel.' || c.relname END || ' (' || l.mode || ')'
             FROM pg_catalog.pg_locks l
             LEFT JOIN pg_catalog.pg_class c ON l.locktype = 'relation' AND c.oid = l.relation

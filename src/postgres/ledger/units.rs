@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use sqlx::types::Json;
-use sqlx::{PgConnection, Row};
+use sqlx::{Executor, PgConnection, Postgres, Row, Type};
 use uuid::Uuid;
 
 use super::begin_fenced;
@@ -63,6 +63,33 @@ ON CONFLICT (run, unit) DO UPDATE SET status = excluded.status, in_force = exclu
     pid = excluded.pid, backend_start = excluded.backend_start, xid = excluded.xid, lsn = excluded.lsn,
     system_identifier = excluded.system_identifier, timeline = excluded.timeline, epoch = excluded.epoch,
     changed_at = clock_timestamp()";
+
+/// Has the server parse the statement of [`UnitRecord::write`] while nobody waits for a lock.
+pub async fn prepare(conn: &mut PgConnection) -> Result<(), Error> {
+    fn of<T: Type<Postgres> + ?Sized>() -> sqlx::postgres::PgTypeInfo {
+        T::type_info()
+    }
+    let (text, number) = (of::<str>(), of::<i32>());
+    let types = [
+        of::<Uuid>(),
+        number.clone(),
+        of::<Json<UnitStatus>>(),
+        of::<bool>(),
+        number.clone(),
+        text.clone(),
+        number.clone(),
+        of::<i64>(),
+        text.clone(),
+        number,
+        of::<Vec<String>>(),
+        of::<Vec<String>>(),
+        of::<Vec<Option<f64>>>(),
+        text,
+        of::<Vec<Json<Aside>>>(),
+    ];
+    conn.prepare_with(sqlx::SqlSafeStr::into_sql_str(WRITE), &types).await?;
+    Ok(())
+}
 
 impl UnitRecord<'_> {
     /// Writes everything in one round trip, because the caller's transaction may hold locks that others wait for.

@@ -1,5 +1,6 @@
 //! Tables, their columns, constraints and indexes.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::sql::name::RelationName;
@@ -64,7 +65,7 @@ impl Column {
 }
 
 /// How a generated column is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Generated {
     /// Computed when written.
@@ -95,7 +96,7 @@ pub struct Constraint {
 }
 
 /// What a constraint demands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ConstraintKind {
     /// `CHECK`.

@@ -43,7 +43,7 @@ fn text(length: usize) -> String {
 fn plan() -> PlanStatus {
     let finding = Finding {
         code: text(64),
-        severity: Severity::Warning,
+        severity: Severity::Medium,
         message: text(1024),
         step: Some(text(63)),
         line: Some(u32::MAX),
