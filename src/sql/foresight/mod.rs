@@ -16,6 +16,7 @@ pub use lock::LockMode;
 /// What one statement will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent properties")]
 pub struct Foreseen {
     /// The strongest lock on each relation that was there before the statement, by name; not those of system catalogs,
     /// and not those weaker than SHARE UPDATE EXCLUSIVE on an index, which only whoever drops the index waits for.
