@@ -18,3 +18,4 @@ mod rbac;
 mod scenarios;
 mod smoke;
 mod sql_inverse;
+mod truth;
