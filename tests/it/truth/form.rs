@@ -7,6 +7,8 @@ pub struct Form {
     pub sql: &'static str,
     /// Runs before, in the same database; not measured.
     pub setup: &'static str,
+    /// Time zone of the session; `None` for UTC.
+    pub zone: Option<&'static str>,
     /// First major version that knows it.
     pub since: u32,
     /// It cannot run in a transaction.
@@ -15,7 +17,7 @@ pub struct Form {
 
 /// A form without any preparation that every supported version knows.
 pub const fn form(sql: &'static str) -> Form {
-    Form { sql, setup: "", since: 14, outside: false }
+    Form { sql, setup: "", zone: None, since: 14, outside: false }
 }
 
 /// A form that cannot run in a transaction.
@@ -29,6 +31,11 @@ impl Form {
         Self { setup, ..self }
     }
 
+    /// The session is in another time zone than UTC.
+    pub const fn at(self, zone: &'static str) -> Self {
+        Self { zone: Some(zone), ..self }
+    }
+
     /// The first major version that knows it.
     pub const fn since(self, since: u32) -> Self {
         Self { since, ..self }
@@ -36,14 +43,13 @@ impl Form {
 
     /// Whether it needs a database of its own, because it leaves something behind.
     pub fn leaves_traces(&self) -> bool {
-        self.outside || !self.setup.is_empty() || self.sql.contains("; ")
+        self.outside || !self.setup.is_empty() || self.zone.is_some() || self.sql.contains("; ")
     }
 
     /// What names it.
     pub fn name(&self) -> String {
-        match self.setup {
-            "" => self.sql.to_owned(),
-            setup => format!("{} (after {setup})", self.sql),
-        }
+        let zone = self.zone.map(|zone| format!(" (TimeZone {zone})")).unwrap_or_default();
+        let setup = if self.setup.is_empty() { String::new() } else { format!(" (after {})", self.setup) };
+        format!("{}{setup}{zone}", self.sql)
     }
 }

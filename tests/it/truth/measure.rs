@@ -24,32 +24,30 @@ pub struct Effect {
     pub heavy: Heavy,
 }
 
-/// The relations before a statement.
-pub struct Before {
-    relations: BTreeMap<String, Relation>,
-}
+/// The relations at one moment.
+pub struct Relations(BTreeMap<String, Relation>);
 
 struct Relation {
     name: String,
-    index: bool,
+    kind: String,
     /// Of an index: its table.
     table: String,
     file: String,
     bytes: u64,
     rows: f64,
+    scans: f64,
     read: f64,
 }
 
-/// By oid; columns: name, is an index, table, file, bytes, rows, rows read. Apart from the moment in which it asks for the
-/// size, nothing of this locks a relation of users.
+/// By oid; columns: name, kind, table, file, bytes, rows, scans, rows or entries read by them. Apart from the moment in
+/// which it asks for the size, nothing of this locks a relation of users. The marker belongs to the measuring.
 const RELATIONS: &str = r"
-SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), (c.relkind IN ('i', 'I'))::text,
+SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.relkind::text,
     coalesce((SELECT indrelid FROM pg_index WHERE indexrelid = c.oid), c.oid)::text,
     coalesce(pg_relation_filenode(c.oid), 0)::text, coalesce(pg_relation_size(c.oid), 0)::text, c.reltuples::text,
-    coalesce(s.seq_tup_read, 0)::text
+    coalesce(pg_stat_get_{in}numscans(c.oid), 0)::text, coalesce(pg_stat_get_{in}tuples_returned(c.oid), 0)::text
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-LEFT JOIN {statistics} s ON s.relid = c.oid
-WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema'";
+WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND c.relname <> 'marker'";
 
 /// The locks of a session in this database: relation, mode.
 const LOCKS: &str = "SELECT relation::text, mode FROM pg_locks WHERE locktype = 'relation' AND granted \
@@ -64,68 +62,95 @@ pub enum Statistics {
     Database,
 }
 
-impl Before {
+impl Relations {
     /// Looks at all relations.
     pub async fn read(session: &mut PgConnection, statistics: Statistics) -> Result<Self> {
-        let view = match statistics {
-            Statistics::Transaction => "pg_stat_xact_all_tables",
-            Statistics::Database => "pg_stat_all_tables",
+        let sql = match statistics {
+            Statistics::Transaction => RELATIONS.replace("{in}", "xact_"),
+            Statistics::Database => RELATIONS.replace("{in}", ""),
         };
-        let sql = RELATIONS.replace("{statistics}", view);
         let mut relations = BTreeMap::new();
         for row in text(session, &sql).await? {
-            let [oid, name, index, table, file, bytes, rows, read] =
-                row.try_into().ok().context("eight columns")?;
+            let row: Option<Vec<String>> = row.into_iter().collect();
+            let row: [String; 9] = row.and_then(|row| row.try_into().ok()).context("not nine columns")?;
+            let [oid, name, kind, table, file, bytes, rows, scans, read] = row;
             let relation = Relation {
-                name: name.context("no name")?,
-                index: index.as_deref() == Some("true"),
-                table: table.context("no table")?,
-                file: file.context("no file")?,
-                bytes: bytes.context("no size")?.parse()?,
-                rows: rows.context("no rows")?.parse()?,
-                read: read.context("no count")?.parse()?,
+                name,
+                kind,
+                table,
+                file,
+                bytes: bytes.parse()?,
+                rows: rows.parse()?,
+                scans: scans.parse()?,
+                read: read.parse()?,
             };
-            relations.insert(oid.context("no oid")?, relation);
+            relations.insert(oid, relation);
         }
-        Ok(Self { relations })
+        Ok(Self(relations))
     }
 
-    /// The effect of what happened since, with these locks: pairs of oid and mode.
+    /// The effect of what happened since, with the locks that were held: pairs of oid and mode.
     pub fn effect(&self, now: &Self, locks: &[(String, String)]) -> Effect {
         let mut effect = Effect::default();
+        let mut in_place = false;
+        for (oid, relation) in &self.0 {
+            if now.written_anew(oid, relation) {
+                effect.rewrites.insert(relation.name.clone());
+                in_place |= now.0.contains_key(oid) && self.copied(relation, now);
+            }
+            if self.read_through(oid, relation, now) {
+                effect.scans.extend(self.0.get(&relation.table).map(|table| table.name.clone()));
+            }
+        }
+        // What is built beside the old one is not built under the lock under which it takes its place in the end.
+        let (mut strongest, mut on_tables) = (None, None);
         for (oid, mode) in locks {
-            let (Some(relation), Some(mode)) = (self.relations.get(oid), LockMode::from_pg_locks(mode))
-            else {
+            let (Some(relation), Some(mode)) = (self.0.get(oid), LockMode::from_pg_locks(mode)) else {
                 continue;
             };
-            if !relation.index || mode >= LockMode::ShareUpdateExclusive {
+            strongest = strongest.max(Some(mode));
+            on_tables = on_tables.max(Some(mode).filter(|_| !relation.is_index()));
+            if !relation.is_index() || mode >= LockMode::ShareUpdateExclusive {
                 let held = effect.locks.entry(relation.name.clone()).or_insert(mode);
                 *held = mode.max(*held);
             }
         }
-        let mut long = false;
-        for (oid, relation) in &self.relations {
-            let Some(after) = now.relations.get(oid) else { continue };
-            if after.file != relation.file {
-                effect.rewrites.insert(relation.name.clone());
-            }
-            // Fewer rows than there are: the reading stopped at a match.
-            if relation.rows > 0.0 && after.read - relation.read >= relation.rows {
-                effect.scans.insert(relation.name.clone());
-                long = true;
-            }
-            long |= after.file != relation.file && self.copied(relation, now);
-        }
-        if long {
-            effect.heavy = waits(effect.locks.values().copied().max());
+        if in_place {
+            effect.heavy = waits(strongest);
+        } else if !effect.scans.is_empty() {
+            effect.heavy = waits(on_tables);
         }
         effect
     }
 
+    /// Whether a relation of before has another file: itself, or what has taken its name.
+    fn written_anew(&self, oid: &str, before: &Relation) -> bool {
+        let same = || self.0.values().find(|relation| relation.name == before.name);
+        let after = self.0.get(oid).or_else(same);
+        before.kind != "S" && after.is_some_and(|after| after.file != before.file)
+    }
+
+    /// Whether all rows of a table were read, one after the other or through one of its indexes. Fewer than there are mean
+    /// that the reading stopped at a match.
+    fn read_through(&self, oid: &str, before: &Relation, now: &Self) -> bool {
+        let rows = self.0.get(&before.table).map_or(0.0, |table| table.rows);
+        now.0.get(oid).is_some_and(|after| {
+            let (scans, read) = (after.scans - before.scans, after.read - before.read);
+            // Through an index row by row, for another table's rows, is no reading from beginning to end.
+            rows > 0.0 && read >= if before.is_index() { rows * scans.max(1.0) } else { rows }
+        })
+    }
+
     /// Whether a new file has the rows of the old one, which takes as long as there are many.
     fn copied(&self, relation: &Relation, now: &Self) -> bool {
-        let bytes = |at: &Self| at.relations.get(&relation.table).map_or(0, |table| table.bytes);
+        let bytes = |at: &Self| at.0.get(&relation.table).map_or(0, |table| table.bytes);
         bytes(self) > 0 && bytes(now) > 0
+    }
+}
+
+impl Relation {
+    fn is_index(&self) -> bool {
+        self.kind == "i" || self.kind == "I"
     }
 }
 
@@ -155,10 +180,10 @@ pub async fn in_transactions(session: &mut PgConnection, statements: &[String]) 
 }
 
 async fn one(session: &mut PgConnection, statement: &str) -> Result<Effect> {
-    let before = Before::read(session, Statistics::Transaction).await?;
+    let before = Relations::read(session, Statistics::Transaction).await?;
     execute(session, statement).await?;
     let locks = locks(session, "pg_backend_pid()").await?;
-    let after = Before::read(session, Statistics::Transaction).await?;
+    let after = Relations::read(session, Statistics::Transaction).await?;
     Ok(before.effect(&after, &locks))
 }
 

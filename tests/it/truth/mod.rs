@@ -19,7 +19,7 @@ use futures::future::try_join_all;
 use sqlx::PgConnection;
 use whimbrel::sql::{Foreseen, Snapshot, Statement, foresee};
 
-use crate::harness::postgres::{Cluster, Database, Options};
+use crate::harness::postgres::{Cluster, Database, Options, execute};
 use crate::harness::run;
 use form::Form;
 use measure::Effect;
@@ -118,9 +118,13 @@ impl Bench {
             database.execute(form.setup).await?;
             database.execute("ANALYZE").await?;
         }
-        let catalog = catalog::read(database).await?;
+        let mut catalog = catalog::read(database).await?;
         if !form.outside {
             let mut session = database.connect().await?;
+            if let Some(zone) = form.zone {
+                execute(&mut session, &format!("SET timezone = '{zone}'")).await?;
+                catalog.settings.insert("TimeZone".to_owned(), zone.to_owned());
+            }
             return self.measure(form, &catalog, &mut session).await;
         }
         let statements = statements(form)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use sqlx::{Connection as _, PgConnection};
 
-use super::measure::{Before, Effect, Statistics, locks};
+use super::measure::{Effect, Relations, Statistics, locks};
 use crate::harness::await_until;
 use crate::harness::postgres::{Database, execute, text};
 
@@ -36,7 +36,7 @@ pub async fn measure(database: &Database, statement: &str) -> Result<Effect> {
     execute(&mut session, slow).await?;
     let pid = text(&mut session, "SELECT pg_backend_pid()::text").await?;
     let pid = pid.first().and_then(|row| row.first().cloned()).flatten().context("no process id")?;
-    let before = Before::read(&mut observer, Statistics::Database).await?;
+    let before = Relations::read(&mut observer, Statistics::Database).await?;
     let done = AtomicBool::new(false);
     let running = async {
         let outcome = execute(&mut session, statement).await;
@@ -51,7 +51,7 @@ pub async fn measure(database: &Database, statement: &str) -> Result<Effect> {
     execute(&mut session, "SET synchronous_commit = local; SELECT count(*) FROM marker").await?;
     session.close().await?;
     statistics_arrive(&mut observer).await?;
-    let after = Before::read(&mut observer, Statistics::Database).await?;
+    let after = Relations::read(&mut observer, Statistics::Database).await?;
     Ok(before.effect(&after, &seen?.into_iter().collect::<Vec<_>>()))
 }
 

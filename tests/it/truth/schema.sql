@@ -45,8 +45,7 @@ CREATE TABLE users (
     present int CONSTRAINT users_present CHECK (present IS NOT NULL),
     promised int,
     double int GENERATED ALWAYS AS (age * 2) STORED,
-    CONSTRAINT users_age CHECK (age >= 0),
-    CONSTRAINT users_promised CHECK (promised IS NOT NULL) NOT VALID
+    CONSTRAINT users_age CHECK (age >= 0)
 );
 CREATE UNIQUE INDEX users_key ON users (key);
 CREATE UNIQUE INDEX users_mail ON users (mail) WHERE mail IS NOT NULL;
@@ -72,9 +71,7 @@ CREATE TABLE orders (
     total numeric(12, 2) NOT NULL DEFAULT 0,
     number text NOT NULL,
     placed timestamptz NOT NULL DEFAULT now(),
-    CONSTRAINT orders_number UNIQUE (number),
-    CONSTRAINT orders_total CHECK (total >= 0) NOT VALID,
-    CONSTRAINT orders_seller FOREIGN KEY (seller) REFERENCES users NOT VALID
+    CONSTRAINT orders_number UNIQUE (number)
 );
 CREATE INDEX orders_by_buyer ON orders (buyer);
 INSERT INTO orders (buyer, seller, number) SELECT i, i, 'n' || i FROM generate_series(1, 1000) i;
@@ -88,6 +85,12 @@ CREATE TABLE items (
 );
 CREATE INDEX items_by_order ON items ("order");
 INSERT INTO items SELECT i, i, i, i, 'label' FROM generate_series(1, 1000) i;
+
+-- With the table itself they would be valid at once.
+ALTER TABLE users ADD CONSTRAINT users_promised CHECK (promised IS NOT NULL) NOT VALID;
+ALTER TABLE orders
+    ADD CONSTRAINT orders_total CHECK (total >= 0) NOT VALID,
+    ADD CONSTRAINT orders_seller FOREIGN KEY (seller) REFERENCES users NOT VALID;
 
 -- Nothing refers to it, and nothing hangs on it.
 CREATE TABLE lonely (a int, b int NOT NULL, c text, d int DEFAULT 1);

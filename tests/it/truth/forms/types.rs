@@ -2,9 +2,6 @@
 
 use super::super::form::{Form, form};
 
-/// Sessions of this database are not in UTC.
-const ELSEWHERE: &str = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = ''Europe/Berlin''', current_database()); END $$";
-
 pub const FORMS: &[Form] = &[
     form("ALTER TABLE users ALTER COLUMN name TYPE varchar(80)").after("DROP VIEW named, spent CASCADE"),
     form("ALTER TABLE users ALTER COLUMN name TYPE varchar(40)").after("DROP VIEW named, spent CASCADE"),
@@ -102,8 +99,8 @@ pub const FORMS: &[Form] = &[
         "ALTER TABLE lonely ALTER COLUMN a TYPE bigint, ALTER COLUMN b TYPE bigint, ALTER COLUMN d SET DEFAULT 2",
     ),
     form("ALTER TABLE empty ALTER COLUMN a TYPE bigint"),
-    form("ALTER TABLE users ALTER COLUMN seen TYPE timestamptz").after(ELSEWHERE),
-    form("ALTER TABLE users ALTER COLUMN seen_at TYPE timestamp").after(ELSEWHERE),
+    form("ALTER TABLE users ALTER COLUMN seen TYPE timestamptz").at("Europe/Berlin"),
+    form("ALTER TABLE users ALTER COLUMN seen_at TYPE timestamp").at("Europe/Berlin"),
     form("ALTER TABLE parts ALTER COLUMN note TYPE varchar(99)"),
     form("ALTER TABLE parts ALTER COLUMN owner TYPE numeric"),
     form("ALTER TABLE logs ALTER COLUMN line TYPE varchar(99)"),
