@@ -5,6 +5,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -25,9 +26,10 @@ pub enum OnBreach {
 }
 
 /// How well a plan can be undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Reversibility {
     /// At least one unit has no way back.
+    #[default]
     ForwardOnly,
     /// Everything can be undone; what was added is put aside with its data.
     ReversibleWithArchive,

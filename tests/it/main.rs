@@ -17,5 +17,6 @@ mod prometheus;
 mod rbac;
 mod scenarios;
 mod smoke;
+mod snapshot;
 mod sql_inverse;
 mod truth;
