@@ -1,6 +1,8 @@
 //! What the code under test is given: statements, and the catalog of a database.
 
 use anyhow::{Result, anyhow};
+use sqlx::Connection as _;
+use whimbrel::postgres::snapshot;
 use whimbrel::sql::{Kind, Snapshot, Statement, parse};
 
 use super::form::Form;
@@ -8,8 +10,10 @@ use crate::harness::postgres::Database;
 
 /// The catalog of a database.
 pub async fn read(database: &Database) -> Result<Snapshot> {
-    let version = database.value("SHOW server_version_num").await?;
-    Ok(Snapshot::assumed(Some(version.parse::<u32>()? / 10_000)))
+    let mut session = database.connect().await?;
+    let catalog = snapshot::read(&mut session, &["public".to_owned()]).await?;
+    session.close().await?;
+    Ok(catalog)
 }
 
 /// The statements of a form; one that a migration must not contain is given as the one statement that it is.
