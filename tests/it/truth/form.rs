@@ -41,9 +41,14 @@ impl Form {
         Self { since, ..self }
     }
 
-    /// Whether it needs a database of its own, because it leaves something behind.
+    /// Whether it leaves something behind, so that nothing else can be measured in its database.
     pub fn leaves_traces(&self) -> bool {
-        self.outside || !self.setup.is_empty() || self.zone.is_some() || self.sql.contains("; ")
+        self.outside || self.sql.contains("; ")
+    }
+
+    /// Whether two forms find the same database.
+    pub fn starts_like(&self, other: &Self) -> bool {
+        self.setup == other.setup && self.zone == other.zone
     }
 
     /// What names it.

@@ -172,11 +172,16 @@ pub async fn in_transactions(session: &mut PgConnection, statements: &[String]) 
         let last = index + 1 == statements.len();
         execute(session, if effect.is_err() || last { "ROLLBACK" } else { "COMMIT" }).await?;
         effects.push(effect?);
-        if !last {
+        if !last && adds_rows(statement) {
             execute(session, "ANALYZE").await?;
         }
     }
     Ok(effects)
+}
+
+/// Whether tables may have more rows than the statistics say.
+pub fn adds_rows(sql: &str) -> bool {
+    sql.contains("INSERT") || sql.contains(" AS SELECT")
 }
 
 async fn one(session: &mut PgConnection, statement: &str) -> Result<Effect> {

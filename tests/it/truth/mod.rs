@@ -16,7 +16,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, PgConnection};
 use whimbrel::sql::{Foreseen, Snapshot, Statement, foresee};
 
 use crate::harness::postgres::{Cluster, Database, Options, execute};
@@ -51,13 +51,17 @@ struct Outcome {
     assumed: Vec<Foreseen>,
 }
 
+/// Forms with the titles of their sections.
+type Batch = Vec<(&'static str, Form)>;
+
+/// Most forms of one batch, so that the workers end at about the same time.
+const BATCH: usize = 100;
+
 /// What all workers share.
 struct Bench {
     cluster: Cluster,
     major: u32,
-    /// The catalog of the fixture.
-    catalog: Snapshot,
-    queue: Mutex<VecDeque<(&'static str, Form)>>,
+    queue: Mutex<VecDeque<Batch>>,
     outcomes: Mutex<Vec<Outcome>>,
     failures: Mutex<Vec<String>>,
 }
@@ -73,14 +77,11 @@ impl Bench {
         let fixture = cluster.named("fixture");
         fixture.execute(FIXTURE).await.context("cannot make the fixture")?;
         fixture.execute("VACUUM ANALYZE").await?;
-        let catalog = catalog::read(&fixture).await?;
         let major = major / 10_000;
-        let forms = forms::all().filter(|(_, form)| form.since <= major).collect();
         Ok(Self {
             cluster,
             major,
-            catalog,
-            queue: Mutex::new(forms),
+            queue: Mutex::new(batches(major)),
             outcomes: Mutex::default(),
             failures: Mutex::default(),
         })
@@ -93,43 +94,47 @@ impl Bench {
 
     /// Measures forms until there are none left.
     async fn work(&self, worker: usize) -> Result<()> {
-        let common = self.copy(&format!("common_{worker}")).await?;
-        let mut session = common.connect().await?;
-        let mut number = 0;
-        loop {
-            let Some((section, form)) = self.queue.lock().unwrap().pop_front() else { return Ok(()) };
-            let outcome = if form.leaves_traces() {
-                number += 1;
-                let database = self.copy(&format!("own_{worker}_{number}")).await?;
-                self.alone(&form, &database).await
+        for number in 0.. {
+            let Some(batch) = self.queue.lock().unwrap().pop_front() else { break };
+            let database = self.copy(&format!("copy_{worker}_{number}")).await?;
+            self.measure_all(&batch, &database).await.with_context(|| batch[0].1.name())?;
+        }
+        Ok(())
+    }
+
+    /// Measures forms in a database that all of them leave, or the only one finds, as it is.
+    async fn measure_all(&self, batch: &[(&'static str, Form)], database: &Database) -> Result<()> {
+        let first = &batch[0].1;
+        if !first.setup.is_empty() {
+            database.execute(first.setup).await?;
+        }
+        if measure::adds_rows(first.setup) {
+            database.execute("ANALYZE").await?;
+        }
+        let mut catalog = catalog::read(database).await?;
+        let mut session = database.connect().await?;
+        if let Some(zone) = first.zone {
+            execute(&mut session, &format!("SET timezone = '{zone}'")).await?;
+            catalog.settings.insert("TimeZone".to_owned(), zone.to_owned());
+        }
+        for (section, form) in batch {
+            let outcome = if form.outside {
+                self.outside(form, database, &catalog).await
             } else {
-                self.measure(&form, &self.catalog, &mut session).await
+                self.measure(form, &catalog, &mut session).await
             };
             match outcome {
                 Ok(outcome) => self.outcomes.lock().unwrap().push(Outcome { section, ..outcome }),
                 Err(error) => self.failures.lock().unwrap().push(format!("{}: {error:#}", form.name())),
             }
         }
+        Ok(session.close().await?)
     }
 
-    /// Measures a form in a database of its own.
-    async fn alone(&self, form: &Form, database: &Database) -> Result<Outcome> {
-        if !form.setup.is_empty() {
-            database.execute(form.setup).await?;
-            database.execute("ANALYZE").await?;
-        }
-        let mut catalog = catalog::read(database).await?;
-        if !form.outside {
-            let mut session = database.connect().await?;
-            if let Some(zone) = form.zone {
-                execute(&mut session, &format!("SET timezone = '{zone}'")).await?;
-                catalog.settings.insert("TimeZone".to_owned(), zone.to_owned());
-            }
-            return self.measure(form, &catalog, &mut session).await;
-        }
+    async fn outside(&self, form: &Form, database: &Database, catalog: &Snapshot) -> Result<Outcome> {
         let statements = statements(form)?;
         let effect = outside::measure(database, form.sql).await?;
-        Ok(self.outcome(form, statements, vec![effect], &catalog))
+        Ok(self.outcome(form, statements, vec![effect], catalog))
     }
 
     async fn measure(&self, form: &Form, catalog: &Snapshot, session: &mut PgConnection) -> Result<Outcome> {
@@ -150,6 +155,22 @@ impl Bench {
         let assumed = foresee(&statements, &Snapshot::assumed(Some(self.major)));
         Outcome { section: "", form: *form, statements, effects, foreseen, assumed }
     }
+}
+
+/// Forms that can be measured in one database, one after the other: those that leave nothing behind and start alike.
+fn batches(major: u32) -> VecDeque<Batch> {
+    let mut batches: VecDeque<Batch> = VecDeque::new();
+    for (section, form) in forms::all().filter(|(_, form)| form.since <= major) {
+        let same = batches.iter_mut().find(|batch| {
+            let (_, first) = &batch[0];
+            batch.len() < BATCH && form.starts_like(first) && !form.leaves_traces() && !first.leaves_traces()
+        });
+        match same {
+            Some(batch) => batch.push((section, form)),
+            None => batches.push_back(vec![(section, form)]),
+        }
+    }
+    batches
 }
 
 /// The statements of a form as our own parser reads them.

@@ -46,7 +46,7 @@ pub const FORMS: &[Form] = &[
     form("ALTER TABLE users ADD COLUMN IF NOT EXISTS extra int"),
     form("ALTER TABLE users ADD COLUMN IF NOT EXISTS name text"),
     form("ALTER TABLE users ADD COLUMN one int, ADD COLUMN two int DEFAULT 2, ALTER status DROP DEFAULT"),
-    form("ALTER TABLE users ADD COLUMN extra text COLLATE \"C\" STORAGE EXTERNAL").since(16),
+    form("ALTER TABLE users ADD COLUMN extra text STORAGE EXTERNAL COLLATE \"C\"").since(16),
     form("ALTER TABLE \"Odd Table\" ADD COLUMN \"Extra\" int"),
     form("ALTER TABLE app.notes ADD COLUMN extra int"),
     form("ALTER TABLE ONLY users ADD COLUMN extra int"),
