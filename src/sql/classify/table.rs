@@ -12,7 +12,7 @@ use crate::sql::kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateTable, Generated, RelationKind, TableAction,
 };
 
-const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
+pub const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
 
 pub fn create(create: &CreateStmt) -> Option<CreateTable> {
     let target = create.relation.as_ref()?;
@@ -124,7 +124,7 @@ fn excluded(part: &Node_) -> Vec<String> {
 }
 
 /// An expression as SQL.
-fn expression(node: &Node) -> Option<String> {
+pub fn expression(node: &Node) -> Option<String> {
     let target = ResTarget { val: Some(Box::new(node.clone())), ..ResTarget::default() };
     let select = SelectStmt {
         target_list: vec![Node { node: Some(NodeEnum::ResTarget(Box::new(target))) }],
