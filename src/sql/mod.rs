@@ -37,7 +37,7 @@ pub use kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Generated, Kind, RelationKind,
     Rename, RenameTarget, TableAction,
 };
-pub use lint::{Finding, lint};
+pub use lint::{Class, Finding, Grouping, RULES, Rule, is_advice, lint, lint_grouped, refused, rule};
 pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};
