@@ -130,13 +130,32 @@ impl<'a> Draft<'a> {
         plan_hash(self.spec, database, owner_role)
     }
 
+    /// Returns the SQL of each step as it was written.
+    pub fn texts(&self) -> Vec<&'a str> {
+        let steps = self.spec.steps.iter().flatten().map(|step| step.sql.up.as_str());
+        self.spec.up.as_deref().into_iter().chain(steps).collect()
+    }
+
     /// Makes the plan.
     ///
     /// # Errors
     /// Every step that has no way back and does not say so, and every division into transactions that cannot be.
     pub fn compile(&self, around: Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
+        self.plan(around, false)
+    }
+
+    /// Makes the plan for people to look at: what has no way back is `ForwardOnly` instead of refused.
+    ///
+    /// # Errors
+    /// Every division into transactions that cannot be.
+    pub fn sketch(&self, around: Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
+        self.plan(around, true)
+    }
+
+    fn plan(&self, around: Surroundings<'_>, forward_only: bool) -> Result<Plan, Vec<Problem>> {
         let all = self.statements();
         let mut compiler = Compiler {
+            forward_only,
             preserve: self.spec.rollback.preserve_data.then(|| around.suffix.clone()),
             facts: around.facts,
             all: &all,
@@ -183,6 +202,7 @@ impl<'a> Draft<'a> {
             units: compiler.units,
             findings,
             analysis: around.analysis,
+            preview: None,
         })
     }
 }
@@ -237,6 +257,8 @@ impl From<crate::api::OnBreach> for OnBreach {
 }
 
 struct Compiler<'a> {
+    /// A unit without a way back is no problem.
+    forward_only: bool,
     preserve: Option<AsideSuffix>,
     facts: &'a Facts,
     all: &'a [Statement],
@@ -369,6 +391,7 @@ impl Compiler<'_> {
                 continue;
             }
             let mut undo: Vec<Undo> = Vec::new();
+            let mut complete = true;
             for (ordinal, statement) in up.statements.iter().enumerate().rev() {
                 let until = here + ordinal;
                 let known = self.all.get(..=until).unwrap_or(self.all);
@@ -383,6 +406,7 @@ impl Compiler<'_> {
                         }
                         undo.extend(parsed);
                     }
+                    Inverse::None { .. } if self.forward_only => complete = false,
                     Inverse::None { reason } => {
                         let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
                         let advice = if step.field == "spec" {
@@ -395,7 +419,7 @@ impl Compiler<'_> {
                     }
                 }
             }
-            backs.push(Some(blocks(undo, false)));
+            backs.push(complete.then(|| blocks(undo, false)));
         }
         backs
     }

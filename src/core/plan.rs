@@ -5,11 +5,13 @@
 use std::fmt::Write;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::analysis::AnalysisPlan;
 use super::observation::UnitStatus;
+use super::preview::Preview;
 use crate::sql::{Aside, Statement};
 
 /// What happens when the metrics breach.
@@ -25,9 +27,10 @@ pub enum OnBreach {
 }
 
 /// How well a plan can be undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum Reversibility {
     /// At least one unit has no way back.
+    #[default]
     ForwardOnly,
     /// Everything can be undone; what was added is put aside with its data.
     ReversibleWithArchive,
@@ -134,6 +137,9 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// How it is watched, if it is.
     pub analysis: Option<AnalysisPlan>,
+    /// What it will do, foreseen before it began; nothing rests on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Box<Preview>>,
 }
 
 /// Something noticed while planning.

@@ -3,6 +3,7 @@
 //! It is read by an edge, or from the file that `whimbrel catalog` writes. What is not in it is not known: nothing
 //! concludes from an absent relation that there is none, unless [`Snapshot::complete`] says so.
 
+mod file;
 mod relation;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::name::RelationName;
+pub use file::CatalogError;
 pub use relation::{
     Activity, ColumnFacts, ConstraintFacts, IndexFacts, Persistence, Relation, RelationType, ReplicaIdentity,
     TriggerFacts,
@@ -35,6 +37,8 @@ pub struct Snapshot {
     pub taken_at: Option<String>,
     /// Schemas in which an unqualified name is looked up, in order; `pg_catalog` is always first.
     pub search_path: Vec<String>,
+    /// The search path of each role that has its own, in which its statements look names up.
+    pub role_search_paths: BTreeMap<String, Vec<String>>,
     /// Settings that change what a statement does: `TimeZone`, `wal_level`, `maintenance_work_mem` (bytes), ...
     pub settings: BTreeMap<String, String>,
     /// Schemas.

@@ -1,0 +1,150 @@
+//! Pure: how long a plan will take: three numbers for each statement and unit, and what it writes.
+//!
+//! From the catalog alone, the numbers are rows and bytes times measured unit costs, and may be three times too large or
+//! too small. With the durations of a rehearsal, they are those durations, scaled by how much more there is to do on the
+//! primary: linear in rows, `n log n` where rows are sorted.
+
+mod band;
+mod cost;
+mod resize;
+#[cfg(test)]
+mod tests;
+mod work;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::sql::{Foreseen, Snapshot, Statement};
+pub use band::Band;
+pub use resize::resize;
+use work::Stage;
+
+/// How many times an estimate from the catalog alone may be too large or too small.
+const CATALOG_BAND: f64 = 3.0;
+/// How many times an estimate from a rehearsal may be too large or too small.
+const REHEARSED_BAND: f64 = 1.25;
+/// Bytes of the smallest change of a catalog in the log.
+const CATALOG_WAL: f64 = 8192.0;
+
+/// What the numbers rest on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum Basis {
+    /// Sizes from the catalog and unit costs.
+    #[default]
+    Catalog,
+    /// Durations of the same statements on a copy.
+    Rehearsed,
+}
+
+/// How long, and how much.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Estimate {
+    /// What the numbers rest on.
+    pub basis: Basis,
+    /// Milliseconds that it waits for others, from the ages of the transactions that were open; absent if those are not
+    /// known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<Band>,
+    /// Milliseconds for which readers or writers wait for it.
+    pub hold_ms: Band,
+    /// Milliseconds from its first to its last moment, without the wait.
+    pub total_ms: Band,
+    /// Bytes of write-ahead log.
+    pub wal_bytes: Band,
+    /// Bytes of disk that it needs while it runs, log included.
+    pub disk_peak_bytes: Band,
+}
+
+/// What a rehearsal on a copy measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Rehearsal {
+    /// The catalog of the copy, for its sizes.
+    pub catalog: Snapshot,
+    /// Milliseconds of each statement of the plan, without waiting for locks; `None` if it was not measured.
+    pub durations_ms: Vec<Option<f64>>,
+}
+
+/// Estimates each statement of a plan; `None` where the size of a table is not known, or the work cannot be foreseen.
+pub fn estimate(
+    statements: &[Statement],
+    foreseen: &[Foreseen],
+    catalog: &Snapshot,
+    rehearsal: Option<&Rehearsal>,
+) -> Vec<Option<Estimate>> {
+    let each = statements.iter().zip(foreseen).enumerate();
+    each.map(|(index, (statement, foreseen))| {
+        let before = statements.get(..index).unwrap_or_default();
+        let here = work::load(statement, foreseen, &Stage::after(before, catalog));
+        let measured = rehearsal.and_then(|rehearsal| {
+            let ms = rehearsal.durations_ms.get(index).copied().flatten()?;
+            let there = work::load(statement, foreseen, &Stage::after(before, &rehearsal.catalog)).ok()?;
+            Some((ms, there.ms))
+        });
+        let load = here.ok()?;
+        let (basis, total_ms, band) = match measured {
+            Some((ms, there)) => (Basis::Rehearsed, ms * load.ms / there, REHEARSED_BAND),
+            None => (Basis::Catalog, load.ms, CATALOG_BAND),
+        };
+        let total_ms = Band::within(total_ms, band);
+        let written = load.wal + if statement.transactional { CATALOG_WAL } else { 2.0 * CATALOG_WAL };
+        Some(Estimate {
+            basis,
+            wait_ms: wait(statement, foreseen, catalog),
+            hold_ms: if blocks(foreseen) { total_ms } else { Band::default() },
+            total_ms,
+            wal_bytes: Band::within(written, band),
+            disk_peak_bytes: Band::within(load.disk + written, band),
+        })
+    })
+    .collect()
+}
+
+/// Adds up the statements of a unit, in order. A lock is held to the end of a transaction: the hold of the unit begins
+/// with its first statement that blocks somebody.
+pub fn of_unit(statements: &[(Option<Estimate>, &Foreseen)], transactional: bool) -> Option<Estimate> {
+    let mut whole = Estimate { basis: Basis::Rehearsed, ..Estimate::default() };
+    let mut held = false;
+    for (estimate, foreseen) in statements {
+        let one = (*estimate)?;
+        held |= blocks(foreseen);
+        whole.basis = whole.basis.min(one.basis);
+        whole.wait_ms = match (whole.wait_ms, one.wait_ms) {
+            (Some(sum), Some(wait)) => Some(sum.plus(wait)),
+            (sum, wait) => sum.or(wait),
+        };
+        whole.hold_ms = match (held, transactional) {
+            (true, true) => whole.hold_ms.plus(one.total_ms),
+            _ => whole.hold_ms.max(one.hold_ms),
+        };
+        whole.total_ms = whole.total_ms.plus(one.total_ms);
+        whole.wal_bytes = whole.wal_bytes.plus(one.wal_bytes);
+        whole.disk_peak_bytes = whole.disk_peak_bytes.plus(one.disk_peak_bytes);
+    }
+    Some(whole)
+}
+
+/// Whether readers or writers wait for it.
+pub(super) fn blocks(foreseen: &Foreseen) -> bool {
+    foreseen.locks.iter().any(|lock| lock.mode.blocks_reads() || lock.mode.blocks_writes())
+}
+
+/// How long a statement waits for the transactions that are open. A statement that builds concurrently waits for all of
+/// them; any other for those that use its tables, which the ages do not tell: none of them, or the oldest. A transaction
+/// is expected to last once more as long as it has lasted.
+fn wait(statement: &Statement, foreseen: &Foreseen, catalog: &Snapshot) -> Option<Band> {
+    if foreseen.locks.is_empty() {
+        return Some(Band::default());
+    }
+    if !catalog.complete && catalog.transaction_ages.is_empty() {
+        return None;
+    }
+    let mut ages: Vec<f64> = catalog.transaction_ages.iter().map(|seconds| seconds * 1000.0).collect();
+    ages.sort_by(f64::total_cmp);
+    let oldest = ages.last().copied().unwrap_or_default();
+    if !statement.transactional {
+        return Some(Band::of(oldest, oldest / CATALOG_BAND, oldest * CATALOG_BAND));
+    }
+    let median = ages.get(ages.len() / 2).copied().unwrap_or_default();
+    Some(Band::of(median.min(oldest / 2.0), 0.0, oldest))
+}

@@ -1,0 +1,200 @@
+//! Estimates of statements on tables of known and unknown size.
+
+use super::*;
+use crate::sql::{
+    self, ColumnFacts, Heavy, IndexFacts, Kind, LockMode, Relation, RelationLock, RelationName, RelationType,
+};
+
+fn users() -> RelationName {
+    RelationName::qualified("public", "users")
+}
+
+/// A catalog with one table of that many rows, 100 bytes each, with an index on a number and one on a text.
+fn catalog(rows: u32) -> Snapshot {
+    let column = |name: &str, data_type: &str| ColumnFacts {
+        name: name.to_owned(),
+        data_type: data_type.to_owned(),
+        ..ColumnFacts::default()
+    };
+    let index = |name: &str, column: &str| IndexFacts {
+        name: name.to_owned(),
+        columns: vec![Some(column.to_owned())],
+        bytes: u64::from(rows) * 25,
+        valid: true,
+        ..IndexFacts::default()
+    };
+    let table = Relation {
+        name: users(),
+        rows: Some(f64::from(rows)),
+        bytes: u64::from(rows) * 100,
+        total_bytes: u64::from(rows) * 150,
+        columns: vec![column("id", "bigint"), column("name", "text")],
+        indexes: vec![index("users_pkey", "id"), index("users_name", "name")],
+        ..Relation::default()
+    };
+    let index = Relation {
+        name: RelationName::qualified("public", "users_pkey"),
+        kind: RelationType::Index,
+        rows: Some(f64::from(rows)),
+        bytes: u64::from(rows) * 25,
+        owned_by: Some((users(), None)),
+        ..Relation::default()
+    };
+    Snapshot {
+        complete: true,
+        search_path: vec!["public".to_owned()],
+        relations: vec![table, index],
+        ..Snapshot::default()
+    }
+}
+
+fn seen(rewrites: bool, scans: bool, mode: LockMode) -> Foreseen {
+    Foreseen {
+        locks: vec![RelationLock { relation: users(), mode }],
+        rewrites: if rewrites { vec![users()] } else { Vec::new() },
+        scans: if scans { vec![users()] } else { Vec::new() },
+        heavy: if rewrites || scans { Heavy::Everything } else { Heavy::None },
+        ..Foreseen::default()
+    }
+}
+
+fn one(text: &str, foreseen: Foreseen, catalog: &Snapshot) -> Option<Estimate> {
+    let statements = sql::parse(text).unwrap().statements;
+    estimate(&statements, &[foreseen], catalog, None).pop().unwrap()
+}
+
+const AX: LockMode = LockMode::AccessExclusive;
+
+#[test]
+fn unit_costs_are_those_that_were_measured() {
+    let million = catalog(1_000_000);
+    let check = |text: &str, foreseen: Foreseen, ms: f64| {
+        let total = one(text, foreseen, &million).unwrap().total_ms;
+        assert!((total.expected / ms - 1.0).abs() < 0.2, "{text}: {total:?}, not {ms}");
+        assert!(total.low < ms && ms < total.high, "{text}: {total:?}");
+    };
+    check("ALTER TABLE users ADD note text", seen(false, false, AX), 2.0);
+    check("ALTER TABLE users ALTER name SET NOT NULL", seen(false, true, AX), 37.0);
+    let key = "ALTER TABLE users ADD FOREIGN KEY (id) REFERENCES t (id)";
+    check(key, seen(false, true, LockMode::ShareRowExclusive), 62.0);
+    check("CREATE INDEX i ON users (id)", seen(false, true, LockMode::Share), 182.0);
+    check("CREATE INDEX i ON users (name)", seen(false, true, LockMode::Share), 552.0);
+    check("ALTER TABLE users ALTER id TYPE bigint", seen(true, false, AX), 1232.0);
+    let volatile = "ALTER TABLE users ADD at timestamptz DEFAULT clock_timestamp()";
+    check(volatile, seen(true, false, AX), 2132.0);
+    check("UPDATE users SET name = ''", seen(false, false, LockMode::RowExclusive), 4702.0);
+}
+
+#[test]
+fn only_what_somebody_waits_for_is_held() {
+    let million = catalog(1_000_000);
+    let hold = |text: &str, foreseen: Foreseen| one(text, foreseen, &million).unwrap().hold_ms.expected;
+    let concurrently = "CREATE INDEX CONCURRENTLY i ON users (id)";
+    assert!(hold(concurrently, seen(false, true, LockMode::ShareUpdateExclusive)).abs() < f64::EPSILON);
+    assert!(hold("CREATE INDEX i ON users (id)", seen(false, true, LockMode::Share)) > 100.0);
+}
+
+#[test]
+fn what_is_not_known_is_not_estimated() {
+    let text = "ALTER TABLE users ALTER name SET NOT NULL";
+    let assumed = Snapshot::assumed(Some(16));
+    assert_eq!(one(text, seen(false, true, AX), &assumed), None);
+    let quick = one("ALTER TABLE users ADD note text", seen(false, false, AX), &assumed).unwrap();
+    assert_eq!(quick.wait_ms, None, "the ages of transactions are not known");
+    assert!(quick.hold_ms.high < 10.0);
+    let opaque = Foreseen { opaque: true, ..Foreseen::default() };
+    assert_eq!(one("DO $$ BEGIN END $$", opaque, &catalog(10)), None);
+    let filled = one("INSERT INTO users SELECT * FROM old", Foreseen::default(), &catalog(10));
+    assert_eq!(filled, None);
+}
+
+#[test]
+fn tables_of_the_plan_itself_are_empty() {
+    let statements =
+        sql::parse("CREATE TABLE users (id int); CREATE INDEX i ON users (id)").unwrap().statements;
+    let foreseen = [Foreseen::default(), seen(false, true, LockMode::Share)];
+    let each = estimate(&statements, &foreseen, &catalog(5_000_000), None);
+    assert!(each[1].unwrap().total_ms.high < 50.0, "{each:?}");
+}
+
+#[test]
+fn the_wait_is_that_for_the_transactions_which_are_open() {
+    let mut busy = catalog(1000);
+    let text = "ALTER TABLE users ADD note text";
+    let wait = |catalog: &Snapshot, text: &str| one(text, seen(false, false, AX), catalog).unwrap().wait_ms;
+    assert_eq!(wait(&busy, text), Some(Band::default()));
+    busy.transaction_ages = vec![90.0, 0.2, 0.1];
+    let band = wait(&busy, text).unwrap();
+    assert!(band.low.abs() < f64::EPSILON && (band.high - 90_000.0).abs() < 1.0, "{band:?}");
+    assert!((band.expected - 200.0).abs() < 1.0, "{band:?}");
+    let all = wait(&busy, "CREATE INDEX CONCURRENTLY i ON users (id)").unwrap();
+    assert!((all.expected - 90_000.0).abs() < 1.0, "a concurrent build waits for all: {all:?}");
+}
+
+#[test]
+fn a_rehearsal_is_scaled_by_the_work() {
+    let check = |text: &str, foreseen: Foreseen, factor: std::ops::Range<f64>| {
+        let statements = sql::parse(text).unwrap().statements;
+        let rehearsal = Rehearsal { catalog: catalog(300_000), durations_ms: vec![Some(400.0)] };
+        let large = catalog(3_000_000);
+        let estimate = estimate(&statements, &[foreseen], &large, Some(&rehearsal)).pop().unwrap().unwrap();
+        assert_eq!(estimate.basis, Basis::Rehearsed);
+        let grown = estimate.total_ms.expected / 400.0;
+        assert!(factor.contains(&grown), "{text}: {grown}");
+        assert!(estimate.total_ms.high / estimate.total_ms.expected < 1.3);
+    };
+    check("ALTER TABLE users ALTER id TYPE bigint", seen(true, false, AX), 9.5..11.0);
+    check("CREATE INDEX i ON users (id)", seen(false, true, LockMode::Share), 10.5..12.0);
+    check("ALTER TABLE users ADD note text", seen(false, false, AX), 0.99..1.01);
+}
+
+#[test]
+fn a_lock_is_held_to_the_end_of_its_transaction() {
+    let of = |ms: f64, foreseen: &Foreseen| {
+        let total_ms = Band::within(ms, 1.0);
+        let hold_ms = if blocks(foreseen) { total_ms } else { Band::default() };
+        Some(Estimate { total_ms, hold_ms, ..Estimate::default() })
+    };
+    let (quick, free) = (seen(false, false, AX), seen(false, false, LockMode::RowExclusive));
+    let parts = [(of(5.0, &free), &free), (of(2.0, &quick), &quick), (of(1000.0, &free), &free)];
+    let hold = |transactional| of_unit(&parts, transactional).unwrap().hold_ms.expected;
+    assert!((hold(true) - 1002.0).abs() < 0.01, "{}", hold(true));
+    assert!((hold(false) - 2.0).abs() < 0.01);
+    assert_eq!(of_unit(&[(of(5.0, &free), &free), (None, &free)], true), None);
+}
+
+#[test]
+fn a_table_can_be_made_larger() {
+    let mut grown = catalog(1000);
+    resize(&mut grown, &RelationName::unqualified("users"), 5_000_000.0).unwrap();
+    let table = grown.relation(&users()).unwrap();
+    assert_eq!((table.rows, table.bytes), (Some(5_000_000.0), 500_000_000));
+    assert_eq!((table.indexes[0].bytes, grown.relations[1].bytes), (125_000_000, 125_000_000));
+    let missing = resize(&mut grown, &RelationName::unqualified("orders"), 1.0).unwrap_err();
+    assert!(missing.contains("orders"), "{missing}");
+
+    let mut assumed = Snapshot::assumed(None);
+    resize(&mut assumed, &RelationName::unqualified("users"), 5_000_000.0).unwrap();
+    let scan = one("ALTER TABLE users ALTER name SET NOT NULL", seen(false, true, AX), &assumed).unwrap();
+    assert!(scan.total_ms.expected > 100.0, "{scan:?}");
+
+    let mut empty = catalog(0);
+    resize(&mut empty, &users(), 1_000_000.0).unwrap();
+    assert!(empty.relation(&users()).unwrap().bytes > 30_000_000);
+}
+
+#[test]
+fn every_kind_of_work_costs_something() {
+    let million = catalog(1_000_000);
+    let check = |text: &str, foreseen: Foreseen, least: f64| {
+        let statements = sql::parse(text).unwrap().statements;
+        assert!(!matches!(statements[0].kind, Kind::Other(_)), "{text}");
+        let total = one(text, foreseen, &million).unwrap().total_ms.expected;
+        assert!(total > least, "{text}: {total}");
+    };
+    check("DELETE FROM users", seen(false, false, LockMode::RowExclusive), 1000.0);
+    check("VACUUM users", seen(false, false, LockMode::ShareUpdateExclusive), 50.0);
+    check("ANALYZE public.users", seen(false, false, LockMode::ShareUpdateExclusive), 50.0);
+    check("REINDEX TABLE users", seen(false, true, LockMode::Share), 500.0);
+    check("ALTER TABLE users ADD UNIQUE (name)", seen(false, true, AX), 500.0);
+}

@@ -1,0 +1,205 @@
+//! What a statement has to read and to write.
+
+use super::cost::{self, Build, Load, Size};
+use crate::sql::{
+    AlterTable, Constraint, ConstraintKind, CreateIndex, Foreseen, Kind, Relation, RelationName, Snapshot,
+    Statement, TableAction,
+};
+
+/// The catalog, and the tables that the plan itself makes, which are empty.
+pub(super) struct Stage<'a> {
+    catalog: &'a Snapshot,
+    made: Vec<&'a RelationName>,
+}
+
+impl<'a> Stage<'a> {
+    /// The stage for a statement that runs after others.
+    pub fn after(before: &'a [Statement], catalog: &'a Snapshot) -> Self {
+        let made = before.iter().filter_map(|statement| match &statement.kind {
+            Kind::CreateTable(table) if !table.from_query => Some(&table.relation),
+            _ => None,
+        });
+        Self { catalog, made: made.collect() }
+    }
+
+    /// A relation with its size; `Ok(None)` for one that the plan makes, `Err` if its size is not known.
+    fn find(&self, name: &RelationName) -> Result<Option<(&'a Relation, Size)>, Unknown> {
+        if self.made.iter().any(|made| made.name == name.name) {
+            return Ok(None);
+        }
+        let relation = self.catalog.relation(name).ok_or_else(|| Unknown(name.clone()))?;
+        let size = Size::of(relation).ok_or_else(|| Unknown(name.clone()))?;
+        Ok(Some((relation, size)))
+    }
+
+    fn of(&self, name: &RelationName, load: impl Fn(&Relation, Size) -> Load) -> Result<Load, Unknown> {
+        Ok(self.find(name)?.map_or_else(Load::default, |(relation, size)| load(relation, size)))
+    }
+
+    /// The table that an index belongs to, with the index.
+    fn index(&self, name: &RelationName) -> Option<(&'a Relation, &'a crate::sql::IndexFacts)> {
+        self.catalog.relations.iter().find_map(|relation| {
+            let same_schema = name.schema.is_none() || name.schema == relation.name.schema;
+            let index = relation.indexes.iter().find(|index| same_schema && index.name == name.name)?;
+            Some((relation, index))
+        })
+    }
+}
+
+/// A relation whose size is not known, or work that cannot be foreseen (an empty name).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unknown(pub RelationName);
+
+impl Unknown {
+    fn work() -> Self {
+        Self(RelationName::default())
+    }
+}
+
+/// Adds up what a statement has to do.
+pub(super) fn load(statement: &Statement, foreseen: &Foreseen, stage: &Stage<'_>) -> Result<Load, Unknown> {
+    if foreseen.opaque {
+        return Err(Unknown::work());
+    }
+    let mut sum = Load { ms: cost::CATALOG_CHANGE, ..Load::default() };
+    let built = build(statement, stage)?;
+    for name in &foreseen.rewrites {
+        sum = sum.plus(rewritten(statement, foreseen, name, stage)?);
+    }
+    for name in foreseen.scans.iter().filter(|name| !foreseen.rewrites.contains(name)) {
+        if built.is_none() {
+            sum = sum.plus(stage.of(name, |relation, size| scanned(statement, relation, size))?);
+        }
+    }
+    Ok(sum.plus(built.unwrap_or_default()).plus(rows(statement, stage)?))
+}
+
+fn rewritten(
+    statement: &Statement,
+    foreseen: &Foreseen,
+    name: &RelationName,
+    stage: &Stage<'_>,
+) -> Result<Load, Unknown> {
+    let build = if statement.transactional { Build::Plain } else { Build::Concurrent };
+    if let Some((relation, index)) = stage.index(name) {
+        // With its table, every index is counted there.
+        if foreseen.rewrites.contains(&relation.name) {
+            return Ok(Load::default());
+        }
+        let size = Size::of(relation).ok_or_else(|| Unknown(relation.name.clone()))?;
+        return Ok(cost::rebuild(relation, size, index, build));
+    }
+    match &statement.kind {
+        Kind::Truncate { .. } | Kind::DropTable { .. } => {
+            return Ok(stage.find(name)?.map_or_else(Load::default, |(_, size)| cost::unlink(size.bytes)));
+        }
+        Kind::RefreshMaterializedView { .. } => return stage.of(name, |_, size| cost::refresh(size)),
+        _ => {}
+    }
+    stage.of(name, |relation, size| {
+        let table = cost::rewrite(size, adds_column(statement));
+        relation
+            .indexes
+            .iter()
+            .map(|index| cost::rebuild(relation, size, index, Build::Plain))
+            .fold(table, Load::plus)
+    })
+}
+
+/// Whether each row gets a value that is computed for it.
+fn adds_column(statement: &Statement) -> bool {
+    actions(statement).iter().any(|action| matches!(action, TableAction::AddColumn { .. }))
+}
+
+fn actions(statement: &Statement) -> &[TableAction] {
+    match &statement.kind {
+        Kind::AlterTable(AlterTable { actions, .. }) => actions,
+        _ => &[],
+    }
+}
+
+fn scanned(statement: &Statement, relation: &Relation, size: Size) -> Load {
+    let foreign_key = actions(statement).iter().any(|action| match action {
+        TableAction::AddConstraint(constraint) => constraint.kind == ConstraintKind::ForeignKey,
+        TableAction::ValidateConstraint { constraint } => relation
+            .constraints
+            .iter()
+            .any(|one| one.name == *constraint && one.kind == ConstraintKind::ForeignKey),
+        _ => false,
+    });
+    if foreign_key { cost::foreign_key(size) } else { cost::check(size) }
+}
+
+/// Indexes that the statement builds; `None` if it builds none.
+fn build(statement: &Statement, stage: &Stage<'_>) -> Result<Option<Load>, Unknown> {
+    match &statement.kind {
+        Kind::CreateIndex(CreateIndex { relation, columns, concurrently, .. }) => {
+            let how = if *concurrently { Build::Concurrent } else { Build::Plain };
+            stage.of(relation, |table, size| cost::index(table, size, columns, how)).map(Some)
+        }
+        Kind::Reindex { relation, index: false, concurrently } => {
+            let how = if *concurrently { Build::Concurrent } else { Build::Plain };
+            let all = |table: &Relation, size| {
+                let each = table.indexes.iter().map(|index| cost::rebuild(table, size, index, how));
+                each.fold(Load::default(), Load::plus)
+            };
+            stage.of(relation, all).map(Some)
+        }
+        Kind::AlterTable(alter) => {
+            let mut sum = None;
+            for constraint in alter.actions.iter().flat_map(constraints).filter(|one| builds_index(one)) {
+                let load = stage.of(&alter.relation, |table, size| {
+                    cost::index(table, size, &constraint.columns, Build::Plain)
+                })?;
+                sum = Some(load.plus(sum.unwrap_or_default()));
+            }
+            Ok(sum)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn constraints(action: &TableAction) -> &[Constraint] {
+    match action {
+        TableAction::AddConstraint(constraint) => std::slice::from_ref(constraint),
+        TableAction::AddColumn { column, .. } => &column.constraints,
+        _ => &[],
+    }
+}
+
+fn builds_index(constraint: &Constraint) -> bool {
+    constraint.using_index.is_none()
+        && matches!(
+            constraint.kind,
+            ConstraintKind::Unique | ConstraintKind::PrimaryKey | ConstraintKind::Exclude
+        )
+}
+
+/// Work on rows.
+fn rows(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Unknown> {
+    match &statement.kind {
+        Kind::Update { relation: Some(relation), .. } => {
+            stage.of(relation, |table, size| cost::update(size, table.indexes.len()))
+        }
+        Kind::Delete { relation: Some(relation) } => stage.of(relation, |_, size| cost::delete(size)),
+        Kind::Update { .. } | Kind::Delete { .. } | Kind::Merge { .. } => Err(Unknown::work()),
+        // Rows that are written down are few; those of a query may be any number.
+        Kind::Insert { .. } if statement.sql.to_ascii_lowercase().contains("select") => Err(Unknown::work()),
+        Kind::CreateTable(table) if table.from_query => Err(Unknown::work()),
+        Kind::Select { .. } => Err(Unknown::work()),
+        Kind::Vacuum | Kind::Analyze => touched(statement, stage),
+        _ => Ok(Load::default()),
+    }
+}
+
+/// `VACUUM` and `ANALYZE` of the one table that the statement names.
+fn touched(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Unknown> {
+    let Some(name) = statement.sql.split_whitespace().last() else { return Err(Unknown::work()) };
+    let plain = name.trim_matches('"');
+    let named = match plain.split_once('.') {
+        Some((schema, name)) => RelationName::qualified(schema, name),
+        None => RelationName::unqualified(plain),
+    };
+    let vacuum = statement.kind == Kind::Vacuum;
+    stage.of(&named, |_, size| if vacuum { cost::vacuum(size) } else { cost::analyze(size) })
+}

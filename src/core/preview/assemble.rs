@@ -1,0 +1,284 @@
+//! From a plan and a catalog to everything that is known of it.
+
+use super::risk;
+use super::statement::{self, WayBack};
+use super::{
+    Blocked, BlockedRelation, FORMAT, Lock, Preview, QueryPreview, Server, ServerBasis, StatementPreview,
+    UnitPreview,
+};
+use crate::core::blast;
+use crate::core::estimate::{self, Estimate, Rehearsal};
+use crate::core::plan::{Plan, Reversibility, Unit};
+use crate::sql::{self, Facts, Finding, Foreseen, Kind, RelationName, Snapshot, Statement};
+
+/// The text of a step: what its statements were read from, for its comments.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Source {
+    /// The file, or the field of the object; absent where that goes without saying.
+    pub file: Option<String>,
+    /// The SQL as written.
+    pub text: String,
+}
+
+/// What a preview is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The text of each step, in order.
+    pub sources: &'a [Source],
+    /// What the catalog answered when the plan was made.
+    pub facts: &'a Facts,
+    /// The catalog.
+    pub catalog: &'a Snapshot,
+    /// What a copy measured, if it did.
+    pub rehearsal: Option<&'a Rehearsal>,
+}
+
+/// Gathers everything that is known of a plan before it runs.
+pub fn preview(inputs: Inputs<'_>) -> Preview {
+    let statements: Vec<Statement> =
+        inputs.plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
+    let foreseen = sql::foresee(&statements, inputs.catalog);
+    let findings = findings(inputs, &statements, &foreseen);
+    assemble(inputs, &statements, &foreseen, findings)
+}
+
+/// The findings of every step; `statement` is counted through the plan.
+fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut first = 0;
+    for (index, source) in inputs.sources.iter().enumerate() {
+        let units = inputs.plan.units.iter().filter(|unit| unit.step == index);
+        let end = first + units.map(|unit| unit.up.statements.len()).sum::<usize>();
+        let (mine, theirs) = (statements.get(first..end), foreseen.get(first..end));
+        let of_step =
+            sql::lint(&source.text, mine.unwrap_or_default(), theirs.unwrap_or_default(), inputs.catalog);
+        found.extend(
+            of_step.into_iter().map(|finding| Finding { statement: finding.statement + first, ..finding }),
+        );
+        first = end;
+    }
+    found
+}
+
+/// Puts together what was foreseen.
+pub(super) fn assemble(
+    inputs: Inputs<'_>,
+    statements: &[Statement],
+    foreseen: &[Foreseen],
+    findings: Vec<Finding>,
+) -> Preview {
+    let Inputs { plan, catalog, .. } = inputs;
+    let estimates = estimate::estimate(statements, foreseen, catalog, inputs.rehearsal);
+    let mut preview = Preview {
+        format_version: FORMAT,
+        reversibility: plan.reversibility,
+        server: server(catalog),
+        findings,
+        blast_radius: blast::radius(statements, foreseen, catalog),
+        queries: catalog.queries.as_ref().map(|_| queries(statements, catalog)),
+        unknown: catalog.unknown.clone(),
+        ..Preview::default()
+    };
+    for unit in &plan.units {
+        let first = preview.statements.len();
+        let end = first + unit.up.statements.len();
+        for index in first..end {
+            let way_back = statement::way_back(plan, unit, statements, index, inputs.facts);
+            if let (Some(one), Some(seen)) = (statements.get(index), foreseen.get(index)) {
+                let estimate = estimates.get(index).copied().flatten();
+                let described = describe(inputs, unit, (one, seen, estimate), way_back);
+                let findings = preview.findings.iter().filter(|finding| finding.statement == index);
+                let findings = findings.cloned().collect();
+                let unit = preview.units.len();
+                preview.statements.push(StatementPreview { findings, unit, ..described });
+            }
+        }
+        let parts: Vec<(Option<Estimate>, &Foreseen)> = (first..end)
+            .filter_map(|index| Some((estimates.get(index).copied().flatten(), foreseen.get(index)?)))
+            .collect();
+        let mine = preview.statements.get(first..end).unwrap_or_default();
+        preview.units.push(describe_unit(plan, unit, mine, first, &parts, catalog));
+    }
+    preview.estimate = whole(&preview.units);
+    preview.reversibility_reason = reversibility_reason(&preview);
+    (preview.risk, preview.risk_reasons) = risk::judge(&preview);
+    preview.summary = risk::summary(&preview);
+    preview
+}
+
+fn server(catalog: &Snapshot) -> Server {
+    let basis = if catalog.relations.is_empty() && !catalog.complete {
+        ServerBasis::Assumed
+    } else {
+        ServerBasis::Catalog
+    };
+    Server {
+        major: catalog.major,
+        database: catalog.database.clone(),
+        basis,
+        taken_at: catalog.taken_at.clone(),
+    }
+}
+
+/// A name with its schema, as far as the catalog knows it.
+fn spelled(name: &RelationName, catalog: &Snapshot) -> String {
+    catalog.relation(name).map_or_else(|| name.sql(), |relation| relation.name.sql())
+}
+
+fn describe(
+    inputs: Inputs<'_>,
+    unit: &Unit,
+    (statement, foreseen, estimate): (&Statement, &Foreseen, Option<Estimate>),
+    way_back: WayBack,
+) -> StatementPreview {
+    let names = |list: &[RelationName]| list.iter().map(|name| spelled(name, inputs.catalog)).collect();
+    StatementPreview {
+        sql: statement.sql.clone(),
+        kind: kind(&statement.kind),
+        file: inputs.sources.get(unit.step).and_then(|source| source.file.clone()),
+        line: statement.line,
+        column: statement.column,
+        step: inputs.plan.steps.get(unit.step).map(|step| step.name.clone()).unwrap_or_default(),
+        transactional: statement.transactional,
+        locks: foreseen
+            .locks
+            .iter()
+            .map(|lock| Lock {
+                relation: spelled(&lock.relation, inputs.catalog),
+                mode: lock.mode,
+                blocks: Blocked::by(lock.mode),
+            })
+            .collect(),
+        rewrite: !foreseen.rewrites.is_empty(),
+        rewrites: names(&foreseen.rewrites),
+        scan: !foreseen.scans.is_empty(),
+        scans: names(&foreseen.scans),
+        heavy: foreseen.heavy,
+        destructive: foreseen.destructive,
+        changes_data: foreseen.changes_data,
+        opaque: foreseen.opaque,
+        reversible: way_back.grade > Reversibility::ForwardOnly,
+        grade: way_back.grade,
+        grade_reason: way_back.reason,
+        inverse: way_back.inverse,
+        consequences: foreseen.consequences.clone(),
+        assumptions: foreseen.assumptions.clone(),
+        estimate,
+        ..StatementPreview::default()
+    }
+}
+
+/// The name of a kind; of one without a type of its own, the name of its node in the grammar (`do`, `cluster`).
+fn kind(kind: &Kind) -> String {
+    let Kind::Other(node) = kind else { return kind.name().to_owned() };
+    let bare = node.strip_suffix("Stmt").unwrap_or(node);
+    let mut letters = bare.chars();
+    letters.next().map_or_else(|| "unknown".to_owned(), |first| first.to_lowercase().chain(letters).collect())
+}
+
+fn describe_unit(
+    plan: &Plan,
+    unit: &Unit,
+    statements: &[StatementPreview],
+    first: usize,
+    parts: &[(Option<Estimate>, &Foreseen)],
+    catalog: &Snapshot,
+) -> UnitPreview {
+    let worst = statements.iter().min_by_key(|statement| statement.grade);
+    let way_back = unit.way_back.as_ref().map(|blocks| {
+        let sql =
+            |block: &crate::core::plan::Block| block.statements.iter().map(|one| one.sql.clone()).collect();
+        blocks.iter().map(sql).collect()
+    });
+    UnitPreview {
+        step: plan.steps.get(unit.step).map(|step| step.name.clone()).unwrap_or_default(),
+        transactional: unit.up.transactional,
+        statements: (first..first + unit.up.statements.len()).collect(),
+        max_stall_ms: u64::try_from(unit.max_stall.as_millis()).unwrap_or(u64::MAX),
+        reversible: unit.way_back.is_some(),
+        reason: worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default(),
+        way_back,
+        estimate: estimate::of_unit(parts, unit.up.transactional),
+        blocked: blocked(parts, catalog),
+    }
+}
+
+/// The largest relation that readers or writers wait for; one of unknown size is larger than any.
+fn blocked(parts: &[(Option<Estimate>, &Foreseen)], catalog: &Snapshot) -> Option<BlockedRelation> {
+    let locks = parts.iter().flat_map(|(_, foreseen)| &foreseen.locks);
+    let felt = locks.filter(|lock| lock.mode.blocks_writes()).map(|lock| {
+        let known = catalog.relation(&lock.relation);
+        BlockedRelation {
+            relation: spelled(&lock.relation, catalog),
+            rows: known.and_then(|relation| relation.rows),
+        }
+    });
+    // Of equals the first counts: the one that the statement names.
+    felt.reduce(|largest, one| {
+        let rows = |blocked: &BlockedRelation| blocked.rows.unwrap_or(f64::INFINITY);
+        if rows(&one) > rows(&largest) { one } else { largest }
+    })
+}
+
+/// One unit after the other; locks are given back between them.
+fn whole(units: &[UnitPreview]) -> Option<Estimate> {
+    let mut each = units.iter().map(|unit| unit.estimate);
+    let first = each.next()??;
+    each.try_fold(first, |sum, one| {
+        let one = one?;
+        Some(Estimate {
+            basis: sum.basis.min(one.basis),
+            wait_ms: sum.wait_ms.zip(one.wait_ms).map(|(sum, wait)| sum.plus(wait)),
+            hold_ms: sum.hold_ms.max(one.hold_ms),
+            total_ms: sum.total_ms.plus(one.total_ms),
+            wal_bytes: sum.wal_bytes.plus(one.wal_bytes),
+            disk_peak_bytes: sum.disk_peak_bytes.max(one.disk_peak_bytes),
+        })
+    })
+}
+
+fn reversibility_reason(preview: &Preview) -> String {
+    let worst = preview.statements.iter().find(|statement| statement.grade <= preview.reversibility);
+    worst.map_or_else(
+        || "every statement has an exact inverse".to_owned(),
+        |statement| match preview.reversibility {
+            Reversibility::Reversible => "every statement has an exact inverse".to_owned(),
+            _ => format!(
+                "{} at {}:{}: {}",
+                statement.step, statement.line, statement.column, statement.grade_reason
+            ),
+        },
+    )
+}
+
+/// The application's statements that are concerned, those that break first, the most frequent first.
+fn queries(statements: &[Statement], catalog: &Snapshot) -> Vec<QueryPreview> {
+    let impacts = sql::impacts(statements, catalog);
+    let mut queries: Vec<QueryPreview> = impacts
+        .into_iter()
+        .filter_map(|impact| {
+            let query = catalog.queries.as_ref()?.get(impact.query)?;
+            let uses = impact.uses.iter().map(|(relation, column)| match column {
+                Some(column) => format!("{}.{}", relation.sql(), sql::quote_ident(column)),
+                None => relation.sql(),
+            });
+            Some(QueryPreview {
+                text: query.text.clone(),
+                user: query.user.clone(),
+                calls_per_minute: query.calls_per_minute,
+                mean_ms: query.mean_ms,
+                uses: uses.collect(),
+                breaks: impact.breaks,
+                statement: impact.statement,
+            })
+        })
+        .collect();
+    queries.sort_by(|one, other| {
+        let rank = |query: &QueryPreview| (query.breaks.is_none(), -query.calls_per_minute);
+        let ((one, one_calls), (other, other_calls)) = (rank(one), rank(other));
+        one.cmp(&other).then(one_calls.total_cmp(&other_calls))
+    });
+    queries
+}

@@ -1,0 +1,102 @@
+//! How well one statement can be undone.
+
+use std::collections::BTreeSet;
+
+use crate::core::plan::{Plan, Reversibility, Unit};
+use crate::sql::{self, FactKey, FactValue, Facts, Inverse, Snapshot, Statement};
+
+/// How well a statement can be undone, why no better, and by which SQL.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct WayBack {
+    pub grade: Reversibility,
+    pub reason: String,
+    pub inverse: Option<String>,
+}
+
+/// Grades `statements[index]`, which belongs to a unit.
+pub(super) fn way_back(
+    plan: &Plan,
+    unit: &Unit,
+    statements: &[Statement],
+    index: usize,
+    facts: &Facts,
+) -> WayBack {
+    let derived = sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None);
+    let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
+    let step = plan.steps.get(unit.step);
+    let (inverse, lossless, why_not) = match derived {
+        Inverse::Exact { statements, lossless, .. } => (Some(statements.join(";\n")), lossless, None),
+        Inverse::None { reason } => (None, false, Some(reason)),
+    };
+    if unit.way_back.is_none() {
+        let declared = step.and_then(|step| step.irreversible.clone());
+        let reason = match (declared, why_not) {
+            (Some(declared), _) => format!("it is said to be irreversible: {declared}"),
+            (None, Some(why)) => format!("no inverse can be derived, because {why}"),
+            (None, None) => "another statement of its unit has no way back".to_owned(),
+        };
+        return WayBack { grade: Reversibility::ForwardOnly, reason, inverse };
+    }
+    let written = step.is_some_and(|step| step.written_back);
+    let (grade, reason) = match (&inverse, lossless) {
+        (None, _) if written => {
+            (Reversibility::Reversible, "the step has a way back that was written by hand")
+        }
+        (Some(inverse), _) if inverse.is_empty() => (Reversibility::Reversible, "there is nothing to undo"),
+        (Some(_), true) => (Reversibility::Reversible, "its inverse is exact"),
+        (_, false) if preserves => (
+            Reversibility::ReversibleWithArchive,
+            "what it adds is put aside with its data when it is undone",
+        ),
+        _ => (Reversibility::Reversible, "its inverse is exact; data that was written to it since is lost"),
+    };
+    WayBack { grade, reason: reason.to_owned(), inverse }
+}
+
+/// Answers what the derivation of inverses asks, as far as a catalog knows; of one that is not complete, a name that is
+/// not in it is taken to be free.
+pub fn facts(wanted: &BTreeSet<FactKey>, catalog: &Snapshot) -> Facts {
+    wanted.iter().filter_map(|key| answer(key, catalog).map(|value| (key.clone(), value))).collect()
+}
+
+fn answer(key: &FactKey, catalog: &Snapshot) -> Option<FactValue> {
+    match key {
+        FactKey::Column { relation, column } => {
+            let known = catalog.relation(relation);
+            let found = known.and_then(|relation| relation.columns.iter().find(|one| one.name == *column));
+            match found {
+                Some(column) => Some(FactValue::Column {
+                    exists: true,
+                    default: column.default.clone().filter(|_| column.generated.is_none()),
+                    not_null: column.not_null,
+                    identity: column.identity,
+                    generated: column.generated.is_some(),
+                }),
+                None if catalog.complete => Some(FactValue::Column {
+                    exists: false,
+                    default: None,
+                    not_null: false,
+                    identity: false,
+                    generated: false,
+                }),
+                None => None,
+            }
+        }
+        FactKey::Name { relation, name } => {
+            let schema = catalog
+                .relation(relation)
+                .and_then(|relation| relation.name.schema.clone())
+                .or_else(|| relation.schema.clone())
+                .or_else(|| catalog.search_path.first().cloned());
+            let here = catalog.relations.iter().filter(|one| one.name.schema == schema);
+            let mut names = here.flat_map(|one| {
+                let constraints = one.constraints.iter().map(|constraint| &constraint.name);
+                let indexes = one.indexes.iter().map(|index| &index.name);
+                std::iter::once(&one.name.name).chain(constraints).chain(indexes)
+            });
+            Some(FactValue::Name { taken: names.any(|one| one == name) })
+        }
+        // Comments are not in the catalog that is kept.
+        FactKey::Comment { .. } => None,
+    }
+}
