@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     // One provider for all three TLS clients; an error only means that it is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match Cli::parse().run() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

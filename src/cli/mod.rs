@@ -2,10 +2,14 @@
 
 mod crd;
 mod grants;
+mod input;
+mod lint;
 mod operator;
+mod render;
 mod version;
 
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -21,25 +25,31 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(Box<operator::Args>),
+    Lint(lint::Args),
     Crd(crd::Args),
     Grants(grants::Args),
     Version(version::Args),
 }
 
 impl Cli {
-    /// Runs the chosen command to its end.
+    /// Runs the chosen command to its end, and tells what the process ends with.
     ///
     /// # Errors
     /// What went wrong, for a person to read.
-    pub fn run(self) -> anyhow::Result<()> {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
-            Command::Operator(args) => operator::run(*args),
-            Command::Crd(args) => print(&crd::text(&args)?),
-            Command::Grants(args) => print(&grants::text(&args)),
-            Command::Version(args) => print(&version::text(&args)?),
+            Command::Lint(args) => return lint::run(&args),
+            Command::Operator(args) => operator::run(*args)?,
+            Command::Crd(args) => print(&crd::text(&args)?)?,
+            Command::Grants(args) => print(&grants::text(&args))?,
+            Command::Version(args) => print(&version::text(&args)?)?,
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
+
+/// What a command ends with that could not do what it was asked for; clap uses the same for its own errors.
+const UNUSABLE: u8 = 2;
 
 /// Prints to standard output. A reader that closed the pipe has seen enough.
 fn print(text: &str) -> anyhow::Result<()> {

@@ -15,6 +15,7 @@ pub mod pooler;
 pub mod probe;
 pub mod rehearsal;
 pub mod session;
+pub mod snapshot;
 mod statement;
 pub mod target;
 

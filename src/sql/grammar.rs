@@ -4,6 +4,7 @@
 //! two threads at once would get wrong, so calls take turns. And it, its Rust side and our own walk recurse with the depth
 //! of the statement, so all of that runs on a thread whose stack holds the deepest tree that the library lets pass.
 
+use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -112,7 +113,7 @@ pub(super) fn read(text: &str) -> Reading {
     while let Some(rest) = text.get(base..).filter(|rest| !rest.is_empty()) {
         let error = match parse(rest) {
             Ok(stmts) => {
-                reading.statements.extend(stmts.into_iter().filter_map(|stmt| place(rest, base, stmt)));
+                reading.statements.extend(place_all(rest, base, stmts));
                 break;
             }
             Err(error) => error,
@@ -120,7 +121,7 @@ pub(super) fn read(text: &str) -> Reading {
         let failure = Failure::find(rest, &error);
         if failure.good > 0 {
             let stmts = rest.get(..failure.good).and_then(|good| parse(good).ok()).unwrap_or_default();
-            reading.statements.extend(stmts.into_iter().filter_map(|stmt| place(rest, base, stmt)));
+            reading.statements.extend(place_all(rest, base, stmts));
         }
         let after_copy =
             failure.between_statements && reading.statements.last().is_some_and(is_copy_from_stdin);
@@ -140,12 +141,28 @@ fn is_copy_from_stdin(parsed: &Parsed) -> bool {
     matches!(&parsed.node, NodeEnum::CopyStmt(copy) if copy.is_from && copy.filename.is_empty())
 }
 
-/// Finds the text of a statement; surrounding blanks and comments are left out.
-fn place(text: &str, base: usize, raw: RawStmt) -> Option<Parsed> {
+/// Finds the texts of statements; surrounding blanks and comments are left out.
+fn place_all(text: &str, base: usize, stmts: Vec<RawStmt>) -> Vec<Parsed> {
+    let end = stmts.last().map_or(0, |last| whole(text, last).map_or(text.len(), |range| range.end));
+    // The text is scanned once, because the scanner makes everything else take turns.
+    let Some(tokens) = text.get(..end).and_then(token::scan) else {
+        return Vec::new();
+    };
+    stmts.into_iter().filter_map(|stmt| place(text, base, &tokens, stmt)).collect()
+}
+
+/// The range of a statement as the parser tells it.
+fn whole(text: &str, raw: &RawStmt) -> Option<Range<usize>> {
     let from = usize::try_from(raw.stmt_location).ok()?;
     let length = usize::try_from(raw.stmt_len).ok()?;
-    let whole = if length == 0 { text.get(from..)? } else { text.get(from..from + length)? };
-    let mut tokens = token::scan(whole)?;
+    Some(from..if length == 0 { text.len() } else { from + length })
+}
+
+fn place(text: &str, base: usize, tokens: &[Token], raw: RawStmt) -> Option<Parsed> {
+    let range = whole(text, &raw)?;
+    let begin = tokens.partition_point(|token| token.start < range.start);
+    let end = tokens.partition_point(|token| token.end <= range.end);
+    let mut tokens = tokens.get(begin..end)?.to_vec();
     while tokens.last().is_some_and(|token| token.is_semicolon()) {
         tokens.pop();
     }
@@ -155,11 +172,47 @@ fn place(text: &str, base: usize, raw: RawStmt) -> Option<Parsed> {
         token.end -= first;
     }
     Some(Parsed {
-        start: base + from + first,
-        sql: whole.get(first..last)?.to_owned(),
+        start: base + first,
+        sql: text.get(first..last)?.to_owned(),
         tokens,
         node: raw.stmt?.node?,
     })
+}
+
+/// The tree of a statement, for a look at what its kind does not tell. Locations are byte offsets in its text.
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// Byte offset that locations are counted from.
+    base: usize,
+    pub node: NodeEnum,
+}
+
+impl Tree {
+    /// The byte offset, within the statement's text, of a location in the tree; that of an absent one is 0.
+    pub fn offset(&self, location: i32) -> usize {
+        usize::try_from(location).unwrap_or(0).saturating_sub(self.base)
+    }
+}
+
+/// The trees of statements, in one call of the parser; to be walked on a deep stack.
+pub(super) fn trees<'a>(statements: impl Iterator<Item = &'a str>) -> Vec<Option<Tree>> {
+    let mut text = String::new();
+    let mut bases = Vec::new();
+    for sql in statements {
+        bases.push(text.len());
+        text.push_str(sql);
+        text.push_str("\n;\n");
+    }
+    let stmts = parse(&text).unwrap_or_default();
+    let mut stmts = stmts.into_iter().peekable();
+    let mut trees = Vec::with_capacity(bases.len());
+    for (index, base) in bases.iter().enumerate() {
+        let end = bases.get(index + 1).copied().unwrap_or(text.len());
+        let here = |raw: &RawStmt| usize::try_from(raw.stmt_location).is_ok_and(|start| start < end);
+        let node = stmts.next_if(here).and_then(|raw| raw.stmt).and_then(|node| node.node);
+        trees.push(node.map(|node| Tree { base: *base, node }));
+    }
+    trees
 }
 
 /// A syntax error with its surroundings; offsets are those of the text that was parsed.
@@ -250,7 +303,7 @@ fn locate(text: &str, message: &str) -> Option<usize> {
     let (_, quoted) = message.split_once(" at or near \"")?;
     let near = quoted.strip_suffix('"')?;
     let candidates: Vec<usize> =
-        text.match_indices(near).map(|(at, _)| at).filter(|at| whole(text, *at, near)).collect();
+        text.match_indices(near).map(|(at, _)| at).filter(|at| stands_alone(text, *at, near)).collect();
     let reached = |at: usize| {
         let end = lookahead(text, at + near.len(), near);
         text.get(..end).and_then(complaint).is_some_and(|found| found == message)
@@ -260,7 +313,7 @@ fn locate(text: &str, message: &str) -> Option<usize> {
 }
 
 /// Whether a word that was found is not a part of a longer one.
-fn whole(text: &str, at: usize, word: &str) -> bool {
+fn stands_alone(text: &str, at: usize, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     let before = text.get(..at).and_then(|before| before.chars().next_back()).is_some_and(part);
     let after = text.get(at + word.len()..).and_then(|after| after.chars().next()).is_some_and(part);

@@ -40,7 +40,7 @@ pub use kind::{
 pub use lint::{Finding, Severity, lint};
 pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
-pub use script::{MAX_BYTES, Script, parse};
+pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};
 pub use snapshot::{
     Activity, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts, LiveQuery,
     ObjectRef, Persistence, Relation, RelationType, ReplicaIdentity, Snapshot, TriggerFacts, TypeFacts,

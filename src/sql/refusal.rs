@@ -12,7 +12,7 @@ pub enum Code {
     SyntaxError,
     /// There is no statement at all.
     Empty,
-    /// The text is longer than [`super::MAX_BYTES`].
+    /// The text is longer than is allowed where it stands.
     TooLong,
     /// Expressions or parentheses are nested deeper than the parser can follow.
     TooDeep,
@@ -28,7 +28,9 @@ pub enum Code {
     SessionState,
     /// A session setting that belongs elsewhere.
     Setting,
-    /// Data or files of the server or of the client.
+    /// Data between the statements, which only psql can send.
+    CopyData,
+    /// Files or commands of the server.
     FileAccess,
     /// The statement changes the whole server or another database.
     ServerWide,
@@ -40,6 +42,45 @@ pub enum Code {
     NotInTransaction,
     /// A name is needed to find the object again.
     NameRequired,
+}
+
+impl Code {
+    /// The name, the same as in its JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SyntaxError => "syntax-error",
+            Self::Empty => "empty",
+            Self::TooLong => "too-long",
+            Self::TooDeep => "too-deep",
+            Self::ParserUnavailable => "parser-unavailable",
+            Self::PsqlCommand => "psql-command",
+            Self::TransactionControl => "transaction-control",
+            Self::RoleChange => "role-change",
+            Self::SessionState => "session-state",
+            Self::Setting => "setting",
+            Self::CopyData => "copy-data",
+            Self::FileAccess => "file-access",
+            Self::ServerWide => "server-wide",
+            Self::ReservedSchema => "reserved-schema",
+            Self::NoProbe => "no-probe",
+            Self::NotInTransaction => "not-in-transaction",
+            Self::NameRequired => "name-required",
+        }
+    }
+
+    /// Whether the text is not SQL that can be read, as opposed to SQL that is not run.
+    pub fn is_unreadable(self) -> bool {
+        matches!(
+            self,
+            Self::SyntaxError
+                | Self::Empty
+                | Self::TooLong
+                | Self::TooDeep
+                | Self::ParserUnavailable
+                | Self::PsqlCommand
+                | Self::CopyData
+        )
+    }
 }
 
 /// A piece of SQL that is not accepted, with its place.
@@ -91,17 +132,30 @@ impl Objection {
         Self { offset, code, message: message.into(), hint: hint.into() }
     }
 
-    pub fn placed(self, text: &str) -> Refusal {
-        let (line, column) = place(text, self.offset);
+    pub fn placed(self, lines: &Lines<'_>) -> Refusal {
+        let (line, column) = lines.place(self.offset);
         Refusal { line, column, code: self.code, message: self.message, hint: self.hint }
     }
 }
 
-/// Line and column, both from 1, of a byte offset; the column counts characters.
-pub(super) fn place(text: &str, offset: usize) -> (u32, u32) {
-    let before = super::name::clip(text, offset);
-    let line = before.matches('\n').count() + 1;
-    let start = before.rfind('\n').map_or(0, |at| at + 1);
-    let column = before.get(start..).unwrap_or_default().chars().count() + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+/// Where the lines of a text begin, so that a place is found without counting from its beginning.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    starts: Vec<usize>,
+}
+
+impl<'a> Lines<'a> {
+    pub fn new(text: &'a str) -> Self {
+        let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        Self { text, starts }
+    }
+
+    /// Line and column, both from 1, of a byte offset; the column counts characters.
+    pub fn place(&self, offset: usize) -> (u32, u32) {
+        let line = self.starts.partition_point(|start| *start <= offset);
+        let start = self.starts.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let before = super::name::clip(self.text, offset);
+        let column = before.get(start..).unwrap_or_default().chars().count() + 1;
+        (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    }
 }

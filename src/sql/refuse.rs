@@ -187,7 +187,7 @@ fn server(node: &NodeEnum) -> Option<Said> {
             "load the data by other means",
         ),
         NodeEnum::CopyStmt(copy) if copy.filename.is_empty() && copy.is_from => no(
-            Code::FileAccess,
+            Code::CopyData,
             "COPY FROM STDIN needs data that is not SQL",
             "write INSERT ... VALUES, or load the data by other means",
         ),

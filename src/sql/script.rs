@@ -10,7 +10,7 @@ use super::classify;
 use super::grammar::{self, Parsed};
 use super::kind::{Kind, RelationKind};
 use super::name::RelationName;
-use super::refusal::{Code, Note, Objection, Refusal, place};
+use super::refusal::{Code, Lines, Note, Objection, Refusal};
 use super::refuse;
 use super::statement::Statement;
 
@@ -29,34 +29,54 @@ pub struct Script {
     pub notes: Vec<Note>,
 }
 
+/// Longest file, in bytes: what is read on the command line may be longer than what a Migration may hold.
+pub const MAX_FILE_BYTES: usize = 8 * 1024 * 1024;
+
+/// What a text holds: what can be read of it, and everything that stands in its way.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// The statements that can be read, refused ones too.
+    pub script: Script,
+    /// Everything that is wrong or not allowed, in the order of the text.
+    pub refusals: Vec<Refusal>,
+}
+
 /// Parses a script with PostgreSQL's own grammar.
 ///
 /// # Errors
 /// Everything that is wrong with it or not allowed, in the order of the text.
 pub fn parse(text: &str) -> Result<Script, Vec<Refusal>> {
-    if text.len() > MAX_BYTES {
-        let message = format!("the SQL is {} bytes long, more than {MAX_BYTES}", text.len());
-        return Err(vec![Objection::new(0, Code::TooLong, message, "split the migration").placed(text)]);
+    let reading = read(text, MAX_BYTES);
+    if reading.refusals.is_empty() { Ok(reading.script) } else { Err(reading.refusals) }
+}
+
+/// Reads as much of a script as can be read; a text that is longer than `max_bytes` is not looked at.
+pub fn read(text: &str, max_bytes: usize) -> Reading {
+    let lines = Lines::new(text);
+    let refused = |offset, code, message: &str, hint: &str| Reading {
+        script: Script::default(),
+        refusals: vec![Objection::new(offset, code, message, hint).placed(&lines)],
+    };
+    if text.len() > max_bytes {
+        let message = format!("the SQL is {} bytes long, more than {max_bytes}", text.len());
+        return refused(0, Code::TooLong, &message, "split the migration");
     }
     if let Some(at) = text.find('\0') {
-        let message = "a NUL character cannot be part of SQL";
-        return Err(vec![Objection::new(at, Code::SyntaxError, message, "").placed(text)]);
+        return refused(at, Code::SyntaxError, "a NUL character cannot be part of SQL", "");
     }
-    grammar::on_deep_stack(|| assemble(text)).unwrap_or_else(|| {
+    grammar::on_deep_stack(|| assemble(text, &lines)).unwrap_or_else(|| {
         let message = "the parser could not be run on this text";
-        Err(vec![
-            Objection::new(0, Code::ParserUnavailable, message, "try again; simplify the SQL").placed(text),
-        ])
+        refused(0, Code::ParserUnavailable, message, "try again; simplify the SQL")
     })
 }
 
-fn assemble(text: &str) -> Result<Script, Vec<Refusal>> {
+fn assemble(text: &str, lines: &Lines<'_>) -> Reading {
     let reading = grammar::read(text);
     let (mut statements, mut objections) = (reading.statements, reading.objections);
     let mut script = Script::default();
     statements.retain(|parsed| match refuse::overruled(parsed) {
         Some(message) => {
-            let (line, column) = place(text, parsed.start);
+            let (line, column) = lines.place(parsed.start);
             script.notes.push(Note { line, column, message });
             false
         }
@@ -65,7 +85,7 @@ fn assemble(text: &str) -> Result<Script, Vec<Refusal>> {
     script.wants_single_transaction = unwrap_transaction(&mut statements);
     let mut created = BTreeSet::new();
     for parsed in &statements {
-        let statement = statement(text, parsed, &created);
+        let statement = statement(lines, parsed, &created);
         objections.extend(refuse::objection(parsed, &statement, script.wants_single_transaction));
         note_created(&statement, &mut created);
         script.statements.push(statement);
@@ -73,11 +93,8 @@ fn assemble(text: &str) -> Result<Script, Vec<Refusal>> {
     if script.statements.is_empty() && objections.is_empty() {
         objections.push(Objection::new(0, Code::Empty, "there is no SQL statement", "write at least one"));
     }
-    if objections.is_empty() {
-        return Ok(script);
-    }
     objections.sort_by_key(|objection| objection.offset);
-    Err(objections.into_iter().map(|objection| objection.placed(text)).collect())
+    Reading { script, refusals: objections.into_iter().map(|objection| objection.placed(lines)).collect() }
 }
 
 /// Takes away `BEGIN` and `COMMIT` around everything, and tells whether they were there.
@@ -100,8 +117,8 @@ fn unwrap_transaction(statements: &mut Vec<Parsed>) -> bool {
     begins && commits
 }
 
-fn statement(text: &str, parsed: &Parsed, created: &BTreeSet<RelationName>) -> Statement {
-    let (line, column) = place(text, parsed.start);
+fn statement(lines: &Lines<'_>, parsed: &Parsed, created: &BTreeSet<RelationName>) -> Statement {
+    let (line, column) = lines.place(parsed.start);
     let kind = classify::kind(&parsed.node, &parsed.sql, &parsed.tokens);
     let transactional = classify::transactional(&kind);
     let blocking = classify::blocking(&kind, &parsed.node, created);

@@ -21,6 +21,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("sqlx", &["postgres"]),
     ("pg_query", &["sql"]),
+    ("squawk_linter", &["sql"]),
+    ("squawk_syntax", &["sql"]),
     ("reqwest", &["metrics"]),
     ("kube::runtime", &["controller"]),
     ("axum", &["server"]),

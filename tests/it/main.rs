@@ -17,4 +17,5 @@ mod prometheus;
 mod rbac;
 mod scenarios;
 mod smoke;
+mod snapshot;
 mod sql_inverse;

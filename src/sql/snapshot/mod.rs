@@ -35,6 +35,8 @@ pub struct Snapshot {
     pub taken_at: Option<String>,
     /// Schemas in which an unqualified name is looked up, in order; `pg_catalog` is always first.
     pub search_path: Vec<String>,
+    /// The search path of each role that has its own, in which its statements look names up.
+    pub role_search_paths: BTreeMap<String, Vec<String>>,
     /// Settings that change what a statement does: `TimeZone`, `wal_level`, `maintenance_work_mem` (bytes), ...
     pub settings: BTreeMap<String, String>,
     /// Schemas.

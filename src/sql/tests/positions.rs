@@ -95,7 +95,7 @@ fn knows_psql() {
     check(
         "COPY t FROM stdin;\n1\ta;b\n\\.\nSELECT 1; SELEC",
         &[
-            "1:1 file-access COPY FROM STDIN needs data that is not SQL",
+            "1:1 copy-data COPY FROM STDIN needs data that is not SQL",
             "4:11 syntax-error syntax error at or near \"SELEC\"",
         ],
     );

@@ -62,15 +62,10 @@ const REFUSED: &[(Code, &[&str])] = &[
             "SET TIME ZONE 'UTC'",
         ],
     ),
+    (Code::CopyData, &["COPY t FROM STDIN"]),
     (
         Code::FileAccess,
-        &[
-            "COPY t FROM PROGRAM 'x'",
-            "COPY t TO PROGRAM 'x'",
-            "COPY t FROM STDIN",
-            "COPY t TO STDOUT",
-            "COPY t TO '/x'",
-        ],
+        &["COPY t FROM PROGRAM 'x'", "COPY t TO PROGRAM 'x'", "COPY t TO STDOUT", "COPY t TO '/x'"],
     ),
     (
         Code::ServerWide,

@@ -1,0 +1,193 @@
+{scope}
+SELECT 'schema' AS section, oid::int8 AS id, to_json(nspname)::text AS body FROM ns ORDER BY nspname;
+
+{scope}
+SELECT 'relation', r.oid::int8, json_build_object(
+    'name', json_build_object('schema', r.nspname, 'name', r.relname),
+    'kind', CASE r.relkind
+        WHEN 'r' THEN 'table' WHEN 'p' THEN 'partitionedTable' WHEN 'f' THEN 'foreignTable'
+        WHEN 'v' THEN 'view' WHEN 'm' THEN 'materializedView' WHEN 'S' THEN 'sequence'
+        WHEN 'i' THEN 'index' WHEN 'I' THEN 'partitionedIndex' ELSE 'compositeType' END,
+    'persistence', CASE r.relpersistence WHEN 'u' THEN 'unlogged' WHEN 't' THEN 'temporary' ELSE 'permanent' END,
+    'owner', pg_get_userbyid(r.relowner),
+    'rows', CASE WHEN r.relkind IN ('r', 'p', 'f', 'm') AND r.reltuples >= 0 THEN r.reltuples END,
+    'partitionBound', pg_get_expr(r.relpartbound, r.oid),
+    'partitionKey', CASE WHEN r.relkind = 'p' THEN pg_get_partkeydef(r.oid) END,
+    'replicaIdentity', CASE r.relreplident
+        WHEN 'f' THEN to_json('full'::text) WHEN 'n' THEN to_json('nothing'::text)
+        WHEN 'i' THEN coalesce(
+            (SELECT json_build_object('index', i.relname)
+             FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid
+             WHERE x.indrelid = r.oid AND x.indisreplident),
+            to_json('nothing'::text))
+        ELSE to_json('default'::text) END,
+    'ownedBy', CASE WHEN t.oid IS NOT NULL THEN
+        json_build_array(json_build_object('schema', t.nspname, 'name', t.relname), a.attname) END)::text
+FROM rel r
+LEFT JOIN pg_index x ON x.indexrelid = r.oid
+LEFT JOIN pg_depend d ON r.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.objid = r.oid
+    AND d.refclassid = 'pg_class'::regclass AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i')
+LEFT JOIN rel t ON t.oid = coalesce(x.indrelid, d.refobjid)
+LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
+ORDER BY r.nspname, r.relname;
+
+{scope}
+SELECT 'columns', r.oid::int8, json_agg(json_build_object(
+    'name', a.attname,
+    'dataType', format_type(a.atttypid, a.atttypmod),
+    'notNull', a.attnotnull,
+    'default', pg_get_expr(d.adbin, d.adrelid),
+    'identity', a.attidentity <> '',
+    'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END) ORDER BY a.attnum)::text
+FROM rel r
+JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+WHERE r.relkind IN ('r', 'p', 'f', 'v', 'm', 'c')
+GROUP BY r.oid;
+
+-- A foreign key to a partitioned table has a further entry for each of its partitions.
+{scope}
+SELECT 'constraints', r.oid::int8, json_agg(json_build_object(
+    'name', k.conname,
+    'kind', CASE k.contype
+        WHEN 'c' THEN 'check' WHEN 'u' THEN 'unique' WHEN 'p' THEN 'primaryKey' WHEN 'f' THEN 'foreignKey'
+        WHEN 'x' THEN 'exclude' ELSE 'notNull' END,
+    'columns', (SELECT coalesce(json_agg(a.attname ORDER BY u.position), '[]')
+        FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, position)
+        JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum),
+    'definition', pg_get_constraintdef(k.oid),
+    'validated', k.convalidated,
+    'enforced', {enforced},
+    'references', CASE WHEN f.oid IS NOT NULL THEN json_build_object('schema', f.nspname, 'name', f.relname) END,
+    'index', i.relname) ORDER BY k.conname)::text
+FROM rel r
+JOIN pg_constraint k ON k.conrelid = r.oid AND k.contype IN ('c', 'u', 'p', 'f', 'x', 'n')
+LEFT JOIN rel f ON f.oid = k.confrelid
+LEFT JOIN pg_class i ON i.oid = k.conindid AND k.contype IN ('u', 'p', 'x')
+WHERE k.conparentid = 0
+   OR NOT EXISTS (SELECT FROM pg_constraint p WHERE p.oid = k.conparentid AND p.conrelid = k.conrelid)
+GROUP BY r.oid;
+
+-- What an index depends on beyond the columns of its list is used by its expressions or its predicate.
+{scope}
+SELECT 'indexes', r.oid::int8, json_agg(json_build_object(
+    'name', i.relname,
+    'columns', (SELECT json_agg(a.attname ORDER BY u.position)
+        FROM unnest(x.indkey::int2[]) WITH ORDINALITY AS u (attnum, position)
+        LEFT JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.attnum AND u.attnum <> 0),
+    'usedColumns', CASE WHEN x.indexprs IS NULL AND x.indpred IS NULL THEN '[]' ELSE
+        (SELECT coalesce(json_agg(a.attname ORDER BY a.attnum), '[]')
+         FROM (SELECT d.refobjsubid AS attnum, count(*) AS times
+               FROM pg_depend d
+               WHERE d.classid = 'pg_class'::regclass AND d.objid = x.indexrelid
+                 AND d.refclassid = 'pg_class'::regclass AND d.refobjid = x.indrelid AND d.refobjsubid > 0
+               GROUP BY d.refobjsubid) u
+         JOIN pg_attribute a ON a.attrelid = x.indrelid AND a.attnum = u.attnum
+         WHERE u.times > 1 OR u.attnum <> ALL (x.indkey::int2[])) END,
+    'keyColumns', x.indnkeyatts,
+    'unique', x.indisunique,
+    'primary', x.indisprimary,
+    'valid', x.indisvalid,
+    'partial', x.indpred IS NOT NULL,
+    'method', m.amname,
+    'definition', pg_get_indexdef(x.indexrelid)) ORDER BY i.relname)::text
+FROM rel r
+JOIN pg_index x ON x.indrelid = r.oid
+JOIN pg_class i ON i.oid = x.indexrelid
+JOIN pg_am m ON m.oid = i.relam
+GROUP BY r.oid;
+
+{scope}
+SELECT 'triggers', r.oid::int8, json_agg(json_build_object(
+    'name', g.tgname,
+    'definition', pg_get_triggerdef(g.oid),
+    'function', g.tgfoid::regproc::text,
+    'enabled', g.tgenabled <> 'D') ORDER BY g.tgname)::text
+FROM rel r
+JOIN pg_trigger g ON g.tgrelid = r.oid AND NOT g.tgisinternal
+GROUP BY r.oid;
+
+{scope}
+SELECT 'policies', r.oid::int8, json_agg(p.polname ORDER BY p.polname)::text
+FROM rel r
+JOIN pg_policy p ON p.polrelid = r.oid
+GROUP BY r.oid;
+
+{scope}
+SELECT CASE WHEN r.relispartition THEN 'partitionOf' ELSE 'inherits' END, r.oid::int8,
+       json_agg(json_build_object('schema', p.nspname, 'name', p.relname) ORDER BY h.inhseqno)::text
+FROM rel r
+JOIN pg_inherits h ON h.inhrelid = r.oid
+JOIN rel p ON p.oid = h.inhparent
+GROUP BY r.oid, r.relispartition;
+
+{scope}
+SELECT 'publications', r.oid::int8, json_agg(DISTINCT p.pubname ORDER BY p.pubname)::text
+FROM rel r
+JOIN pg_publication p ON r.relkind IN ('r', 'p') AND r.relpersistence = 'p' AND (p.puballtables
+    OR EXISTS (SELECT FROM pg_publication_rel l WHERE l.prpubid = p.oid AND l.prrelid = r.oid)
+    OR EXISTS (SELECT FROM {published_schemas} s (publication, schema)
+               WHERE s.publication = p.oid AND s.schema = r.relnamespace))
+GROUP BY r.oid;
+
+{scope}
+SELECT 'type', t.oid::int8, json_build_object(
+    'name', json_build_object('schema', ns.nspname, 'name', t.typname),
+    'kind', CASE t.typtype
+        WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 'composite' WHEN 'b' THEN 'base' ELSE 'range' END,
+    'labels', (SELECT coalesce(json_agg(e.enumlabel ORDER BY e.enumsortorder), '[]')
+               FROM pg_enum e WHERE e.enumtypid = t.oid),
+    'base', CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
+    'notNull', t.typnotnull,
+    'checks', (SELECT coalesce(json_agg(k.conname ORDER BY k.conname), '[]')
+               FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'),
+    'default', t.typdefault)::text
+FROM pg_type t
+JOIN ns ON ns.oid = t.typnamespace
+LEFT JOIN rel r ON r.oid = t.typrelid
+WHERE t.typtype IN ('e', 'd', 'r', 'm', 'b') AND NOT (t.typtype = 'b' AND t.typcategory = 'A')
+   OR t.typtype = 'c' AND r.relkind = 'c'
+ORDER BY ns.nspname, t.typname;
+
+{scope}
+SELECT 'function', p.oid::int8, json_build_object(
+    'name', json_build_object('schema', ns.nspname, 'name', p.proname),
+    'arguments', pg_get_function_identity_arguments(p.oid),
+    'volatility', CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END,
+    'language', l.lanname,
+    'procedure', p.prokind = 'p',
+    'source', CASE WHEN l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL AND e.objid IS NULL THEN p.prosrc END,
+    'parsedBody', p.prosqlbody IS NOT NULL)::text
+FROM pg_proc p
+JOIN ns ON ns.oid = p.pronamespace
+JOIN pg_language l ON l.oid = p.prolang
+LEFT JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
+ORDER BY ns.nspname, p.proname, 3;
+
+SELECT 'setting', 0, json_build_array(name, CASE
+    WHEN unit = 'B' THEN setting
+    WHEN unit ~ '^[0-9]*(kB|MB)$' AND setting !~ '^-' THEN (setting::numeric
+        * coalesce(nullif(regexp_replace(unit, '[a-zA-Z]+$', ''), '')::numeric, 1)
+        * CASE WHEN unit ~ 'kB$' THEN 1024 ELSE 1048576 END)::text
+    ELSE setting END)::text
+FROM pg_settings
+WHERE name IN ('TimeZone', 'wal_level', 'maintenance_work_mem', 'max_parallel_maintenance_workers', 'block_size',
+    'shared_buffers', 'max_wal_size', 'full_page_writes', 'wal_compression', 'data_checksums',
+    'default_tablespace', 'default_toast_compression', 'server_version', 'default_table_access_method',
+    'synchronous_commit', 'synchronous_standby_names', 'in_hot_standby', 'max_locks_per_transaction')
+ORDER BY name;
+
+SELECT 'searchPath', s.setrole::int8, json_build_array(r.rolname, s.setdatabase <> 0, substr(c.text, 13))::text
+FROM pg_db_role_setting s
+LEFT JOIN pg_roles r ON r.oid = s.setrole
+JOIN unnest(s.setconfig) AS c (text) ON c.text LIKE 'search\_path=%'
+WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database()))
+ORDER BY s.setdatabase, s.setrole;
+
+SELECT 'extension', e.oid::int8, json_build_array(n.nspname, e.extversion)::text
+FROM pg_extension e
+JOIN pg_namespace n ON n.oid = e.extnamespace
+WHERE e.extname = 'pg_stat_statements';
+
+SELECT 'about', 0, json_build_array(current_database(), current_user,
+    to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))::text;

@@ -1,0 +1,149 @@
+//! Reads the catalog of a database as a [`Snapshot`]: short, read-only, and with the least privileges.
+//!
+//! One `READ ONLY` transaction. What any login may read comes in one round trip; what may be refused, or would have to
+//! wait for a table that somebody holds exclusively, is asked for behind savepoints: where it cannot be had, the snapshot
+//! says so in `unknown`, and says which grant is missing. No table of the user is read, and nothing is left behind.
+
+mod assemble;
+mod finish;
+mod path;
+mod text;
+
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection, Row};
+
+use super::error::Error;
+use super::statement::{ours, send_ours};
+use crate::sql::{Snapshot, Unknown};
+use assemble::{Assembly, Item};
+
+/// The oldest major version that is supported.
+const OLDEST: u32 = 14;
+
+/// Settings of the transaction: names are printed with their schema, and nobody waits for us, nor we for others.
+const BEGIN: &str = "BEGIN TRANSACTION READ ONLY";
+const SETTINGS: &str = "SELECT set_config(s.name, s.value, true)
+    FROM (VALUES ('search_path', ''), ('statement_timeout', '30s'), ('lock_timeout', '1s'), ('jit', 'off'),
+                 ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('bytea_output', 'hex'),
+                 ('extra_float_digits', '1'), ('quote_all_identifiers', 'off')) AS s (name, value);";
+
+/// Reads the catalog. An empty `search_path` stands for that of the login, as the server has it configured.
+///
+/// A standby may be asked, too.
+///
+/// # Errors
+/// What the server said to the part that any login may read; [`Error::Settings`] for a server that is too old.
+pub async fn read(conn: &mut PgConnection, search_path: &[String]) -> Result<Snapshot, Error> {
+    let major = conn.server_version_num().unwrap_or_default() / 10_000;
+    if major < OLDEST {
+        return Err(Error::Settings(format!(
+            "the server is PostgreSQL {major}; {OLDEST} is the oldest version that is supported"
+        )));
+    }
+    match attempt(conn, major, search_path).await {
+        // An object that was dropped while it was being described: the next look does not see it.
+        Err(error) if error.sqlstate() == Some("XX000") => attempt(conn, major, search_path).await,
+        read => read,
+    }
+}
+
+async fn attempt(conn: &mut PgConnection, major: u32, search_path: &[String]) -> Result<Snapshot, Error> {
+    let mut tx = conn.begin_with(BEGIN).await?;
+    send_ours(&mut tx, SETTINGS.to_owned()).await?;
+    let mut assembly = Assembly::new(major);
+    for item in items(&mut tx, text::core(major)).await? {
+        assembly.add(&item)?;
+    }
+    for part in parts(&assembly) {
+        match part.items(&mut tx).await? {
+            Ok(items) => {
+                assembly.queries_read |= part.what == QUERIES;
+                items.iter().try_for_each(|item| assembly.add(item))?;
+            }
+            Err(unknown) => assembly.unknown(unknown),
+        }
+    }
+    tx.rollback().await?;
+    Ok(assembly.finish(search_path))
+}
+
+async fn items(conn: &mut PgConnection, text: String) -> Result<Vec<Item>, Error> {
+    let rows = sqlx::raw_sql(ours(text)).fetch_all(conn).await?;
+    rows.iter()
+        .map(|row| Ok(Item { section: row.try_get(0)?, id: row.try_get(1)?, body: row.try_get(2)? }))
+        .collect()
+}
+
+/// A part of the snapshot that can be missing.
+struct Part {
+    what: &'static str,
+    text: String,
+    /// What to grant where the server refuses it; the name of the login is put in the place of `{login}`.
+    grant: &'static str,
+    login: String,
+}
+
+/// The part that tells of the application's statements.
+const QUERIES: &str = "live queries";
+const STATISTICS: &str = "GRANT pg_read_all_stats TO {login}";
+
+fn parts(assembly: &Assembly) -> Vec<Part> {
+    let login = assembly.login();
+    let part = |what, text, grant| Part { what, text, grant, login: login.to_owned() };
+    let mut parts = vec![
+        part(
+            "dependencies",
+            text::scoped(include_str!("dependencies.sql")),
+            "GRANT SELECT ON pg_depend TO {login}",
+        ),
+        part("sizes", text::scoped(include_str!("sizes.sql")), "GRANT SELECT ON pg_class TO {login}"),
+        part(
+            "definitions of views",
+            text::scoped(include_str!("definitions.sql")),
+            "GRANT SELECT ON pg_rewrite TO {login}",
+        ),
+        part("activity of tables", text::scoped(include_str!("activity.sql")), STATISTICS),
+        part(
+            "widths of columns",
+            text::scoped(include_str!("widths.sql")),
+            "GRANT SELECT ON pg_stats TO {login}",
+        ),
+        part(
+            "widths of columns",
+            text::scoped(include_str!("unreadable.sql")),
+            "GRANT pg_read_all_data TO {login}",
+        ),
+        part("open transactions", include_str!("transactions.sql").to_owned(), STATISTICS),
+    ];
+    if let Some((schema, version)) = assembly.statistics_extension() {
+        parts.push(part(QUERIES, text::queries(schema, version), STATISTICS));
+    }
+    parts
+}
+
+impl Part {
+    /// Asks for it behind a savepoint, so that a refusal does not end the transaction.
+    async fn items(&self, conn: &mut PgConnection) -> Result<Result<Vec<Item>, Unknown>, Error> {
+        let mut savepoint = conn.begin().await?;
+        match items(&mut savepoint, self.text.clone()).await {
+            Ok(items) => {
+                savepoint.commit().await?;
+                Ok(Ok(items))
+            }
+            Err(Error::Server(server)) if server.sqlstate != "XX000" => {
+                savepoint.rollback().await?;
+                let remedy = match server.sqlstate.as_str() {
+                    "42501" => self.grant.replace("{login}", &self.login),
+                    "55P03" => "try again: somebody holds a table or view exclusively".to_owned(),
+                    "57014" => "try again: the server took longer than 30 seconds".to_owned(),
+                    "55000" if self.what == QUERIES => {
+                        "add pg_stat_statements to shared_preload_libraries and restart the server".to_owned()
+                    }
+                    _ => String::new(),
+                };
+                Ok(Err(Unknown { what: self.what.to_owned(), why: server.message.clone(), remedy }))
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

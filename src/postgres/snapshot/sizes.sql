@@ -1,0 +1,3 @@
+SELECT 'size', oid::int8, json_build_array(pg_relation_size(oid), pg_total_relation_size(oid), reltuples, relpages)::text
+FROM rel
+WHERE relkind IN ('r', 'm', 'i', 'S')
