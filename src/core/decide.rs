@@ -70,6 +70,32 @@ pub fn decide(plan: &Plan, state: &State, seen: &Observation, now: Timestamp) ->
     }
 }
 
+/// The state in which a plan's run begins: the first move that needs nothing but the plan is made at once.
+pub fn first(plan: &Plan, seen: &Observation, now: Timestamp) -> State {
+    match decide(plan, &State::Planned, seen, now) {
+        Decision::Move(next) if !next.is_done() => next,
+        _ => State::Planned,
+    }
+}
+
+/// The end of a run that follows from a unit's commit alone, so that the two are recorded together.
+pub fn end_with(
+    plan: &Plan,
+    state: &State,
+    seen: &Observation,
+    effect: Effect,
+    now: Timestamp,
+) -> Option<State> {
+    let Effect::Apply { unit } = effect else { return None };
+    let mut then = seen.clone();
+    then.attempt = None;
+    *then.units.get_mut(unit)? = UnitStatus::Done;
+    match decide(plan, state, &then, now) {
+        Decision::Move(next) if next.is_done() && state.may_become(&next) => Some(next),
+        _ => None,
+    }
+}
+
 fn end(at: Timestamp, outcome: Outcome) -> Decision {
     Decision::Move(State::Done { at, outcome })
 }

@@ -240,3 +240,49 @@ fn a_rollback_that_fails_names_what_set_it_off() {
     assert_eq!(failure.reason, Reason::RollbackFailed);
     assert!(failure.message.contains("column exists"), "{}", failure.message);
 }
+
+#[test]
+fn a_run_begins_where_the_plan_alone_leads() {
+    let check = |plan: &Plan, change: fn(&mut Wish), expected: &str| {
+        let mut seen = seen(plan, 0);
+        change(&mut seen.wish);
+        assert_eq!(first(plan, &seen, at(1)).phase(), expected);
+    };
+    let plain = Plan { rehearse: false, ..plan() };
+    check(&plain, |_| (), "Applying");
+    check(&Plan { rehearse: true, ..plan() }, |_| (), "Rehearsing");
+    // The baseline is read from the metrics, and a wish may be taken back: neither is known from the plan.
+    check(&Plan { rehearse: false, ..watched(OnBreach::Rollback) }, |_| (), "Planned");
+    check(&plain, SUSPEND, "Planned");
+    check(&plain, GONE, "Planned");
+}
+
+#[test]
+fn the_end_is_recorded_with_the_last_unit_and_only_there() {
+    let check =
+        |plan: &Plan, done: usize, change: fn(&mut Observation), effect: Effect, expected: Option<&str>| {
+            let mut seen = seen(plan, done);
+            change(&mut seen);
+            let end = end_with(plan, &applying(), &seen, effect, at(1));
+            assert_eq!(end.as_ref().map(State::phase), expected, "{effect:?}");
+        };
+    let plain = Plan { rehearse: false, ..plan() };
+    let last = plain.units.len() - 1;
+    let apply = |unit| Effect::Apply { unit };
+    check(&plain, last, |_| (), apply(last), Some("Succeeded"));
+    check(
+        &plain,
+        last,
+        |seen| seen.attempt = Some(attempt(Class::Transient, Reason::WaitingForLock, at(0))),
+        apply(last),
+        Some("Succeeded"),
+    );
+    check(&plain, last, |_| (), Effect::Revert { unit: last, block: 0 }, None);
+    check(&plain, last, |seen| seen.wish.abort = true, apply(last), None);
+    // The copy follows first, and a watched plan goes on.
+    check(&plain, last, |seen| seen.copy = CopyLevel::Before, apply(last), None);
+    check(&Plan { rehearse: false, ..watched(OnBreach::Rollback) }, last, |_| (), apply(last), None);
+    if last > 0 {
+        check(&plain, 0, |_| (), apply(0), None);
+    }
+}

@@ -14,7 +14,7 @@ use crate::core::analysis::{Baseline, Sample};
 use crate::core::decide::Effect;
 use crate::core::observation::{Attempt, Blocker, Class, CopyLevel, Observation, Wish};
 use crate::core::plan::{Block, Plan};
-use crate::core::state::Cause;
+use crate::core::state::{Cause, State};
 use crate::postgres::block::{self, Direction, Failed, Job, Limits, Ran};
 use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
@@ -55,19 +55,19 @@ impl Runner {
         Ok((seen, taken))
     }
 
-    /// Carries out one effect. A failure becomes an attempt that the next decision sees.
+    /// Carries out one effect. A failure becomes an attempt that the next decision sees; `then` is recorded with a unit.
     pub(super) async fn act(
         &mut self,
         desired: &Desired,
         subject: Option<&Subject>,
         run: &Run,
         effect: Effect,
-        taken: Vec<Sample>,
+        (taken, then): (Vec<Sample>, Option<State>),
     ) -> Result<Next, Error> {
         debug!(migration = run.key.name, run = %run.id, ?effect, "effect");
         match effect {
-            Effect::Apply { unit } => self.block(desired, run, unit, None).await,
-            Effect::Revert { unit, block } => self.block(desired, run, unit, Some(block)).await,
+            Effect::Apply { unit } => self.block(desired, run, unit, (None, then)).await,
+            Effect::Revert { unit, block } => self.block(desired, run, unit, (Some(block), None)).await,
             Effect::Rehearse => self.rehearse(desired, run).await,
             Effect::Follow { applied } => self.follow(desired, run, applied).await,
             Effect::Baseline => self.baseline(desired, subject, run).await,
@@ -89,7 +89,7 @@ impl Runner {
         desired: &Desired,
         run: &Run,
         unit: usize,
-        back: Option<usize>,
+        (back, then): (Option<usize>, Option<State>),
     ) -> Result<Next, Error> {
         let Some(planned) = run.plan.units.get(unit) else {
             return Err(Error::Unexpected(format!("the plan has no unit {unit}")));
@@ -104,6 +104,7 @@ impl Runner {
         };
         let tries = self.failures_so_far().map_or(0, |attempt| attempt.count);
         let limits = limits(&run.plan, planned.max_stall, tries);
+        let ended = then.is_some() && block.transactional;
         let job = Job {
             run: run.id,
             plan: &run.plan,
@@ -111,6 +112,7 @@ impl Runner {
             direction,
             block,
             limits,
+            then: then.as_ref().filter(|_| block.transactional),
             measure: false,
             rehearse_only: false,
         };
@@ -123,7 +125,7 @@ impl Runner {
         .await;
         match ran {
             Ok(ran) => {
-                info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), held = ?ran.held, took = ?ran.duration, "unit committed");
+                info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
                 self.attempt = None;
                 Ok(Next::Again)
             }

@@ -3,13 +3,16 @@
 use uuid::Uuid;
 
 use super::clock;
+use super::runner::wish;
 use super::subject::{Database, Subject};
 use super::watch;
 use crate::api::{FieldProblem, Reason};
 use crate::core::analysis::AnalysisPlan;
 use crate::core::compile::{Draft, Problem, Surroundings};
+use crate::core::decide::first;
+use crate::core::observation::{Observation, UnitStatus};
 use crate::core::plan::{DatabaseIdentity, Plan};
-use crate::core::state::{Cause, State};
+use crate::core::state::Cause;
 use crate::postgres::ledger::{NewRun, Run, Side};
 use crate::postgres::{Error, Session, catalog};
 use crate::sql::AsideSuffix;
@@ -116,6 +119,9 @@ pub async fn begin(
         session.own(owner, None).await?;
     }
     let analysis_hash = plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok());
+    let units = vec![UnitStatus::default(); plan.units.len()];
+    let seen = Observation { units, wish: wish(Some(subject), None, false), ..Observation::default() };
+    let state = first(&plan, &seen, clock::now());
     let new = NewRun {
         id,
         key: &subject.key,
@@ -123,7 +129,7 @@ pub async fn begin(
         analysis_hash: analysis_hash.as_deref(),
         from_version,
         tokens: &subject.tokens,
-        state: &State::Planned,
+        state: &state,
     };
     let epoch = session.epoch();
     Run::insert(session.conn(), epoch, &new).await?;

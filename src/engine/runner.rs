@@ -17,7 +17,7 @@ use super::postponed::Postponed;
 use super::subject::{Database, Desired, Subject};
 use super::views::Views;
 use super::{clock, failure, project};
-use crate::core::decide::{Decision, decide};
+use crate::core::decide::{Decision, decide, end_with};
 use crate::core::observation::{Attempt, Class, Wish};
 use crate::core::state::{Cause, State};
 use crate::core::view::{Standing, Tokens, View};
@@ -289,7 +289,10 @@ impl Runner {
             self.publish(subject, Standing::Run(Box::new(view)), answered, past);
         }
         match decision {
-            Decision::Run(effect) => self.act(desired, subject.as_deref(), &run, effect, samples).await,
+            Decision::Run(effect) => {
+                let then = end_with(&run.plan, &run.state, &seen, effect, now);
+                self.act(desired, subject.as_deref(), &run, effect, (samples, then)).await
+            }
             Decision::Move(state) => self.change_state(desired, subject.as_deref(), &run, state).await,
             Decision::Wait { until, .. } => Ok(Next::Wait(until)),
             Decision::Stop => self.answer_tokens(desired, subject.as_deref(), &run).await,

@@ -16,6 +16,7 @@ use super::statement::{send, send_ours};
 use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::StatementFacts;
+use crate::core::state::State;
 use crate::sql::{Aside, Statement, quote_ident};
 
 /// Which way a block goes.
@@ -93,6 +94,8 @@ pub struct Job<'a> {
     pub block: &'a Block,
     /// The time limits.
     pub limits: Limits,
+    /// The end of the run, recorded in the unit's own transaction where this is its last one.
+    pub then: Option<&'a State>,
     /// Whether the locks of each statement are read after it; on the copy only.
     pub measure: bool,
     /// Whether a transaction is rolled back at its end instead of committed; on the copy only.
@@ -157,11 +160,12 @@ async fn record(
     Ok(())
 }
 
-fn unit_record<'a>(job: &Job<'_>, status: UnitStatus, marks: &'a Marks) -> UnitRecord<'a> {
+fn unit_record<'a>(job: &Job<'a>, status: UnitStatus, marks: &'a Marks) -> UnitRecord<'a> {
     UnitRecord {
         run: job.run,
         unit: job.unit,
         status,
+        then: job.then,
         direction: job.direction.word(),
         block: job.direction.block(),
         server: &marks.server,

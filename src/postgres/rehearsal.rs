@@ -182,7 +182,17 @@ impl Trip<'_> {
 }
 
 fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: &'a Block) -> Job<'a> {
-    Job { run, plan, unit, direction, block, limits: ON_COPY, measure: false, rehearse_only: false }
+    Job {
+        run,
+        plan,
+        unit,
+        direction,
+        block,
+        limits: ON_COPY,
+        then: None,
+        measure: false,
+        rehearse_only: false,
+    }
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {

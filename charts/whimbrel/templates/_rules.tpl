@@ -11,10 +11,6 @@
 - apiGroups: [whimbrel.dev]
   resources: [databases/status, metricsproviders/status, migrations/status]
   verbs: [patch]
-# The finalizer of a run that is under way.
-- apiGroups: [whimbrel.dev]
-  resources: [migrations]
-  verbs: [patch]
 # By name, where an object refers to them; never listed.
 - apiGroups: [""]
   resources: [configmaps, secrets]

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::begin_fenced;
 use crate::core::observation::UnitStatus;
+use crate::core::state::State;
 use crate::postgres::error::Error;
 use crate::postgres::identity::ServerIdentity;
 use crate::sql::Aside;
@@ -22,6 +23,8 @@ pub struct UnitRecord<'a> {
     pub unit: usize,
     /// How far it is.
     pub status: UnitStatus,
+    /// The end of the run, where this unit is its last one.
+    pub then: Option<&'a State>,
     /// `up` or `down`.
     pub direction: &'static str,
     /// Index into the blocks of that direction.
@@ -56,6 +59,10 @@ WITH trash AS (
     INSERT INTO whimbrel.statements (run, unit, direction, block, ordinal, sql, checksum, outcome, milliseconds, epoch)
     SELECT $1, $2, $9, $10, s.ordinal - 1, s.sql, encode(sha256(convert_to(s.sql, 'UTF8')), 'hex'), s.outcome, s.ms, $8
     FROM unnest($11::text[], $12::text[], $13::float8[]) WITH ORDINALITY AS s (sql, outcome, ms, ordinal)
+), run AS (
+    UPDATE whimbrel.runs SET phase = $16, state = $17, finished_at = clock_timestamp(),
+        applied_at = CASE WHEN $18 THEN coalesce(applied_at, clock_timestamp()) ELSE applied_at END
+    WHERE id = $1 AND $16 IS NOT NULL
 )
 INSERT INTO whimbrel.units AS u (run, unit, status, in_force, attempts, pid, backend_start, xid, lsn, system_identifier, timeline, epoch)
 VALUES ($1, $2, $3, $4, 1, $5, (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())), $14, pg_current_wal_insert_lsn()::text, $6, $7, $8)
@@ -84,8 +91,11 @@ pub async fn prepare(conn: &mut PgConnection) -> Result<(), Error> {
         of::<Vec<String>>(),
         of::<Vec<String>>(),
         of::<Vec<Option<f64>>>(),
-        text,
+        text.clone(),
         of::<Vec<Json<Aside>>>(),
+        text,
+        of::<Json<State>>(),
+        of::<bool>(),
     ];
     conn.prepare_with(sqlx::SqlSafeStr::into_sql_str(WRITE), &types).await?;
     Ok(())
@@ -123,6 +133,9 @@ impl UnitRecord<'_> {
             .bind(times)
             .bind(xid)
             .bind(aside)
+            .bind(self.then.map(State::phase))
+            .bind(self.then.map(Json))
+            .bind(self.then.is_some_and(State::applied))
             .execute(conn)
             .await?;
         Ok(())

@@ -7,5 +7,6 @@ mod crash;
 mod kstatus;
 mod locks;
 mod requests;
+mod rights;
 mod watch;
 mod world;
