@@ -42,7 +42,7 @@ fn plan(up: &str, catalog: &Snapshot) -> (Plan, Facts) {
     };
     let draft = Draft::read(&spec).unwrap();
     assert_eq!(draft.texts(), [up]);
-    let facts = facts(&draft.facts_wanted(), catalog);
+    let facts = facts(&draft.facts_wanted(), &draft.statements(), catalog);
     let around = Surroundings {
         database: &DatabaseIdentity { system_identifier: String::new(), name: "shop".into() },
         owner_role: None,
@@ -66,7 +66,7 @@ fn preview_of(up: &str, foreseen: &[Foreseen], findings: Vec<Finding>, catalog: 
     let (plan, facts) = plan(up, catalog);
     let statements: Vec<Statement> = plan.units.iter().flat_map(|unit| unit.up.statements.clone()).collect();
     assert_eq!(statements.len(), foreseen.len());
-    let sources = [Source { file: Some("1.sql".into()), text: up.to_owned() }];
+    let sources = [Source { file: Some("1.sql".into()), field: None, text: up.to_owned(), refusals: vec![] }];
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog, rehearsal: None };
     assemble(inputs, &statements, foreseen, findings)
 }
