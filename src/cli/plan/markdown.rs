@@ -12,7 +12,8 @@ const EXCERPT: usize = 100;
 
 /// The whole preview, the summary first.
 pub(super) fn render(preview: &Preview) -> String {
-    let mut text = format!("### {}\n\n{}\n\n", escaped(&preview.summary), escaped(&words::server(&preview.server)));
+    let mut text =
+        format!("### {}\n\n{}\n\n", escaped(&preview.summary), escaped(&words::server(&preview.server)));
     for reason in &preview.risk_reasons {
         let _ = writeln!(text, "- {}", escaped(reason));
     }
@@ -29,7 +30,11 @@ pub(super) fn render(preview: &Preview) -> String {
         text.push_str("\n#### Not known\n\n");
         for unknown in &preview.unknown {
             let (what, why) = (escaped(&unknown.what), escaped(&unknown.why));
-            let remedy = if unknown.remedy.is_empty() { String::new() } else { format!(": {}", code(&unknown.remedy)) };
+            let remedy = if unknown.remedy.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", code(&unknown.remedy))
+            };
             let _ = writeln!(text, "- {what}: {why}{remedy}");
         }
     }
@@ -45,7 +50,13 @@ fn findings(text: &mut String, preview: &Preview) {
     for finding in open {
         let place = preview.statements.get(finding.statement).map(placed).unwrap_or_default();
         let what = escaped(&words::finding(finding));
-        let _ = writeln!(text, "- **{:?} {}** {}: {what}", finding.severity, escaped(&finding.code), code(&place));
+        let _ = writeln!(
+            text,
+            "- **{:?} {}** {}: {what}",
+            finding.severity,
+            escaped(&finding.code),
+            code(&place)
+        );
         if !finding.safe_form.is_empty() {
             let _ = write!(text, "\n{}", indented(&fenced("sql", &finding.safe_form)));
         }
@@ -72,7 +83,11 @@ fn unit(text: &mut String, preview: &Preview, index: usize, unit: &UnitPreview) 
         Some(blocks) => {
             let sql: Vec<String> = blocks.iter().flatten().map(|sql| format!("{sql};")).collect();
             let body = if sql.is_empty() { "-- there is nothing to undo".to_owned() } else { sql.join("\n") };
-            let _ = write!(text, "<details><summary>Way back</summary>\n\n{}\n</details>\n", fenced("sql", &body));
+            let _ = write!(
+                text,
+                "<details><summary>Way back</summary>\n\n{}\n</details>\n",
+                fenced("sql", &body)
+            );
         }
     }
 }
@@ -99,7 +114,10 @@ fn queries(text: &mut String, preview: &Preview) {
     text.push_str("| query | who | after the change |\n|---|---|---|\n");
     for query in queries {
         let sql = code(&words::one_line(&query.text, EXCERPT)).replace('|', "\\|");
-        let after = query.breaks.as_ref().map_or_else(|| "works".to_owned(), |why| format!("**breaks**: {}", escaped(why)));
+        let after = query
+            .breaks
+            .as_ref()
+            .map_or_else(|| "works".to_owned(), |why| format!("**breaks**: {}", escaped(why)));
         let _ = writeln!(text, "| {sql} | {} | {after} |", escaped(&words::query(query)));
     }
 }

@@ -24,8 +24,10 @@ use request::Request;
 /// With a database, its catalog answers what the text does not say; it is read in one read-only transaction, and any
 /// login will do. Nothing is changed.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit status: 0 the plan is shown; 1 a finding is as severe as --fail-on; 2 an input, an argument \
-                        or the database cannot be used.")]
+#[command(
+    after_help = "Exit status: 0 the plan is shown; 1 a finding is as severe as --fail-on; 2 an input, an argument \
+                        or the database cannot be used."
+)]
 pub(super) struct Args {
     /// Files of SQL, Migrations in YAML, directories of either, or - for standard input. NAME.down.sql is the way back of
     /// NAME.up.sql.
@@ -35,7 +37,7 @@ pub(super) struct Args {
     #[arg(long, short, value_name = "FILE")]
     filename: Vec<PathBuf>,
     #[command(flatten)]
-    source: source::Args,
+    source: source::SourceArgs,
     /// Number of rows to reckon with for a table, for example users=5000000; may be repeated.
     #[arg(long, value_name = "TABLE=N", value_parser = source::rows)]
     rows: Vec<source::Rows>,

@@ -62,7 +62,11 @@ fn beside(inputs: &[Input]) -> Vec<PathBuf> {
     let names: BTreeSet<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
     let ups = inputs.iter().filter_map(|input| input.name.strip_suffix(UP));
     let downs = ups.map(|stem| format!("{stem}{DOWN}"));
-    downs.filter(|down| !names.contains(down.as_str())).map(PathBuf::from).filter(|path| path.is_file()).collect()
+    downs
+        .filter(|down| !names.contains(down.as_str()))
+        .map(PathBuf::from)
+        .filter(|path| path.is_file())
+        .collect()
 }
 
 fn build(inputs: Vec<Input>) -> Result<Request, Vec<InputProblem>> {
@@ -102,7 +106,8 @@ fn of_scripts(inputs: Vec<Input>) -> Request {
 
 /// The name of a file as that of a step, each once.
 fn step_name(file: &str, index: usize, taken: &mut BTreeSet<String>) -> String {
-    let name = Path::new(file).file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let name =
+        Path::new(file).file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
     let stem = name.strip_suffix(UP).or_else(|| name.strip_suffix(".sql")).unwrap_or(&name);
     let plain: String =
         stem.chars().map(|c| if c.is_ascii_lowercase() || c.is_ascii_digit() { c } else { '-' }).collect();
@@ -125,7 +130,8 @@ fn step_name(file: &str, index: usize, taken: &mut BTreeSet<String>) -> String {
 fn of_migrations(inputs: Vec<Input>) -> Result<Request, Vec<InputProblem>> {
     let mut problems = Vec::new();
     for (input, object, spec) in migrations(&inputs) {
-        let told = |problem: FieldProblem| InputProblem::new(&input.name, format!("Migration {object}: {problem}"));
+        let told =
+            |problem: FieldProblem| InputProblem::new(&input.name, format!("Migration {object}: {problem}"));
         problems.extend(api::validate::migration(spec).into_iter().map(told));
     }
     if !problems.is_empty() {
@@ -176,7 +182,9 @@ fn joined(mut specs: Vec<(usize, &str, &MigrationSpec)>) -> Result<(MigrationSpe
         if spec.database_ref != first.database_ref {
             return Err("the Migrations are for different databases".to_owned());
         }
-        if spec.search_path != first.search_path || spec.rollback.preserve_data != first.rollback.preserve_data {
+        if spec.search_path != first.search_path
+            || spec.rollback.preserve_data != first.rollback.preserve_data
+        {
             return Err("the Migrations differ in searchPath or in rollback.preserveData".to_owned());
         }
         places.extend(origins(index, spec));
@@ -272,7 +280,8 @@ fn unreadable(code: Code) -> bool {
         | Code::TooDeep
         | Code::ParserUnavailable
         | Code::PsqlCommand
-        | Code::FileAccess => true,
+        | Code::FileAccess
+        | Code::CopyData => true,
         Code::TransactionControl
         | Code::RoleChange
         | Code::SessionState

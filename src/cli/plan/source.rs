@@ -12,9 +12,9 @@ use crate::sql::{RelationName, Snapshot, Unknown};
 const MAJORS: std::ops::RangeInclusive<u32> = 14..=18;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Args {
+pub(super) struct SourceArgs {
     #[command(flatten)]
-    database: database::Args,
+    database: database::DatabaseArgs,
     /// Looks at no database, even if WHIMBREL_DATABASE_URL is set.
     #[arg(long, conflicts_with = "database_url")]
     offline: bool,
@@ -37,7 +37,11 @@ fn major(text: &str) -> Result<u32, String> {
     let supported = format!("supported are {} to {}", MAJORS.start(), MAJORS.end());
     let number: u32 =
         text.parse().map_err(|_| format!("write the major version as a number; {supported}"))?;
-    if MAJORS.contains(&number) { Ok(number) } else { Err(format!("PostgreSQL {number} is not known; {supported}")) }
+    if MAJORS.contains(&number) {
+        Ok(number)
+    } else {
+        Err(format!("PostgreSQL {number} is not known; {supported}"))
+    }
 }
 
 /// Reads `TABLE=N`; a table is written as in SQL.
@@ -76,7 +80,7 @@ fn name(text: &str) -> Option<RelationName> {
 }
 
 /// Gets the catalog. Without a `search_path`, that of the login counts.
-pub(super) fn look(args: &Args, search_path: Option<&[String]>) -> anyhow::Result<Snapshot> {
+pub(super) fn look(args: &SourceArgs, search_path: Option<&[String]>) -> anyhow::Result<Snapshot> {
     let offline = args.offline || args.server_version.is_some() || args.catalog.is_some();
     let wanted = search_path.map(<[String]>::to_vec);
     if !offline && args.database.database_url.as_ref().is_some_and(|url| !url.trim().is_empty()) {
@@ -99,7 +103,8 @@ pub(super) fn look(args: &Args, search_path: Option<&[String]>) -> anyhow::Resul
 fn no_catalog() -> Unknown {
     Unknown {
         what: "catalog".to_owned(),
-        why: "no database was looked at: sizes, types, constraints and dependencies are taken for the worst".to_owned(),
+        why: "no database was looked at: sizes, types, constraints and dependencies are taken for the worst"
+            .to_owned(),
         remedy: "pass --database-url, or --catalog with a file of whimbrel catalog".to_owned(),
     }
 }

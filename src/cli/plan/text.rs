@@ -146,7 +146,8 @@ impl Page {
     }
 
     fn finding(&mut self, finding: &Finding) {
-        let word = if finding.ignored.is_some() { "Ignored".to_owned() } else { format!("{:?}", finding.severity) };
+        let word =
+            if finding.ignored.is_some() { "Ignored".to_owned() } else { format!("{:?}", finding.severity) };
         let style = if finding.ignored.is_some() { FAINT } else { style_of(finding.severity) };
         let head = format!("{} {}", word, finding.code);
         let wrapped = self.surface.wrap(&printable(&format!("{head} {}", words::finding(finding))), INDENT);

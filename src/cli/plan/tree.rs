@@ -129,12 +129,15 @@ mod tests {
 
     #[test]
     fn a_tree_is_drawn() {
-        assert_eq!(lines(&radius()), [
-            "table public.users (2 M rows, 1 GB)",
-            "├─ view: view public.\"V\"",
-            "│  └─ used by: function f() (likely: found in its source)",
-            "└─ index on: index i",
-        ]);
+        assert_eq!(
+            lines(&radius()),
+            [
+                "table public.users (2 M rows, 1 GB)",
+                "├─ view: view public.\"V\"",
+                "│  └─ used by: function f() (likely: found in its source)",
+                "└─ index on: index i",
+            ]
+        );
     }
 
     #[test]

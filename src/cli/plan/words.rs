@@ -22,7 +22,9 @@ pub(super) fn server(server: &Server) -> String {
         |major| format!("PostgreSQL {major}"),
     );
     let seen = match server.basis {
-        ServerBasis::Assumed => "no catalog: sizes are not known, and what it would say is taken for the worst".to_owned(),
+        ServerBasis::Assumed => {
+            "no catalog: sizes are not known, and what it would say is taken for the worst".to_owned()
+        }
         ServerBasis::Catalog => {
             let of = server.database.as_ref().map(|name| format!("database {name}, ")).unwrap_or_default();
             let taken = server.taken_at.as_ref().map(|at| format!(" of {at}")).unwrap_or_default();
@@ -142,13 +144,17 @@ pub(super) fn queries(queries: &[QueryPreview]) -> String {
     let broken = queries.iter().filter(|query| query.breaks.is_some()).count();
     let calls: f64 = queries.iter().map(|query| query.calls_per_minute).sum();
     let calls = amount(calls);
-    format!("{} live queries are concerned, {broken} of them break ({calls} calls in a minute)", queries.len())
+    format!(
+        "{} live queries are concerned, {broken} of them break ({calls} calls in a minute)",
+        queries.len()
+    )
 }
 
 /// Who runs a query, and how often.
 pub(super) fn query(query: &QueryPreview) -> String {
     let user = query.user.as_ref().map(|user| format!("{user}, ")).unwrap_or_default();
-    let uses = if query.uses.is_empty() { String::new() } else { format!(", uses {}", query.uses.join(", ")) };
+    let uses =
+        if query.uses.is_empty() { String::new() } else { format!(", uses {}", query.uses.join(", ")) };
     format!("{user}{} calls/min, {} each{uses}", amount(query.calls_per_minute), duration(query.mean_ms))
 }
 

@@ -78,7 +78,9 @@ fn presupposed(relation: &RelationName, name: &str, statements: &[Statement]) ->
         match action {
             TableAction::SetNotNull { column } if column == name => before = before.or(Some(false)),
             TableAction::DropNotNull { column } if column == name => before = before.or(Some(true)),
-            TableAction::SetDefault { column, .. } | TableAction::DropDefault { column } if column == name => {
+            TableAction::SetDefault { column, .. } | TableAction::DropDefault { column }
+                if column == name =>
+            {
                 return None;
             }
             _ => {}
