@@ -36,6 +36,8 @@ use super::migration_status::MigrationStatus;
     printcolumn(name = "Version", type_ = "string", json_path = ".spec.version"),
     printcolumn(name = "Progress", type_ = "string", json_path = ".status.progress.summary"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Risk", type_ = "string", json_path = ".status.plan.risk", priority = 1),
+    printcolumn(name = "Grade", type_ = "string", json_path = ".status.plan.reversibility", priority = 1),
     printcolumn(name = "Plan", type_ = "string", json_path = ".status.planHash", priority = 1),
     printcolumn(
         name = "Message",

@@ -43,9 +43,9 @@ pub use migration::{
     Irreversible, Migration, MigrationSpec, OnBreach, Rollback, SqlStep, Step, TransactionMode,
 };
 pub use migration_status::{
-    AnalysisStatus, Blocker, Finding, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome,
-    Phase, PlanStatus, PlannedStep, Progress, RehearsalStatus, RehearsedStep, RoundTrip, SampleStatus,
-    Severity, Verdict, VerdictCounts,
+    AnalysisStatus, Blocker, EstimateStatus, Finding, HistoryEntry, LockStatus, MetricStatus,
+    MigrationStatus, Outcome, Phase, PlanStatus, PlannedStep, Progress, RehearsalStatus, RehearsedStep, Risk,
+    RoundTrip, SampleStatus, Severity, Verdict, VerdictCounts,
 };
 pub use problem::FieldProblem;
 pub use reasons::{Reason, condition};

@@ -78,6 +78,7 @@ reasons! {
     PlanInvalid: "The object does not make a plan; the message names the field.",
     SqlRefused: "A statement is refused; the message names its line and column.",
     IrreversibleStep: "A step has no `down`, none can be derived, and it is not declared irreversible.",
+    DangerousStatement: "A statement of the plan is dangerous; the message says why, and the plan has the safe form.",
     PolicyViolation: "The plan is not what the database's policy allows.",
     ChecksumMismatch: "The SQL of an applied version is not what was applied.",
     OutOfOrder: "The version is below the current one of its stream.",

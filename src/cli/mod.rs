@@ -1,6 +1,8 @@
 //! The command line.
 
+mod catalog;
 mod crd;
+mod database;
 mod grants;
 mod input;
 mod lint;
@@ -26,6 +28,7 @@ pub struct Cli {
 enum Command {
     Operator(Box<operator::Args>),
     Lint(lint::Args),
+    Catalog(catalog::Args),
     Crd(crd::Args),
     Grants(grants::Args),
     Version(version::Args),
@@ -40,6 +43,7 @@ impl Cli {
         match self.command {
             Command::Lint(args) => return lint::run(&args),
             Command::Operator(args) => operator::run(*args)?,
+            Command::Catalog(args) => print(&catalog::text(&args)?)?,
             Command::Crd(args) => print(&crd::text(&args)?)?,
             Command::Grants(args) => print(&grants::text(&args))?,
             Command::Version(args) => print(&version::text(&args)?)?,

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
@@ -152,7 +153,7 @@ async fn project(
             action: event.action.to_owned(),
             secondary: None,
         };
-        let about = object.object_ref(&());
+        let about = ObjectReference { field_path: event.place, ..object.object_ref(&()) };
         let sent = context.recorder.publish(&kube_event, &about);
         // An event is news, not state: losing one must not hold anything up.
         if let Err(error) = client::within(CALL_LIMIT, "publish an event", sent).await {

@@ -229,6 +229,7 @@ impl<'a> Draft<'a> {
             units: compiler.units,
             findings,
             analysis: around.analysis,
+            preview: None,
         })
     }
 }

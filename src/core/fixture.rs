@@ -63,6 +63,7 @@ pub fn plan() -> Plan {
             ),
         ],
         findings: Vec::new(),
+        preview: None,
         analysis: None,
     }
 }

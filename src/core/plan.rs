@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::analysis::AnalysisPlan;
 use super::observation::UnitStatus;
+use super::preview::Preview;
 use crate::sql::{Aside, Statement};
 
 /// What happens when the metrics breach.
@@ -136,6 +137,9 @@ pub struct Plan {
     pub findings: Vec<Finding>,
     /// How it is watched, if it is.
     pub analysis: Option<AnalysisPlan>,
+    /// What it will do, foreseen before it began; nothing rests on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preview: Option<Box<Preview>>,
 }
 
 /// Something noticed while planning.

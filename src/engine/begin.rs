@@ -1,5 +1,6 @@
 //! From an object that may begin to a run in the ledger: plan, policy, metrics preflight, and only then the first write.
 
+use tracing::warn;
 use uuid::Uuid;
 
 use super::clock;
@@ -12,10 +13,11 @@ use crate::core::compile::{Draft, Problem, Surroundings};
 use crate::core::decide::first;
 use crate::core::observation::{Observation, UnitStatus};
 use crate::core::plan::{DatabaseIdentity, Plan};
+use crate::core::preview::{Inputs, Source, preview};
 use crate::core::state::Cause;
 use crate::postgres::ledger::{NewRun, Run, Side};
-use crate::postgres::{Error, Session, catalog};
-use crate::sql::AsideSuffix;
+use crate::postgres::{Error, Session, catalog, snapshot};
+use crate::sql::{AsideSuffix, Facts, Snapshot};
 
 /// Why a run does not begin.
 #[derive(Debug)]
@@ -52,6 +54,33 @@ fn invalid(root: &str, problems: &[FieldProblem]) -> NotBegun {
     NotBegun::Refused(Cause::new(Reason::PlanInvalid, message))
 }
 
+/// Reads what the plan rests on, and beside it, on the observer, the catalog for its preview.
+async fn look(
+    session: &mut Session,
+    search_path: &[String],
+    draft: &Draft<'_>,
+) -> Result<(Facts, Snapshot), Error> {
+    let mut observer = session.take_observer();
+    let wanted = draft.facts_wanted();
+    let foresight = async {
+        match observer.as_mut() {
+            Some(observer) => snapshot::read(observer, search_path).await,
+            None => Ok(Snapshot::assumed(None)),
+        }
+    };
+    let (facts, catalog) = tokio::join!(catalog::answer(session.conn(), search_path, &wanted), foresight);
+    session.give_back(observer);
+    let catalog = match catalog {
+        // Foresight is advice: without it the plan is as good.
+        Err(Error::Server(error)) => {
+            warn!("the catalog cannot be read for the preview: {error}");
+            Snapshot::assumed(None)
+        }
+        read => read?,
+    };
+    Ok((facts?, catalog))
+}
+
 /// Makes the plan of a subject.
 async fn plan(
     session: &mut Session,
@@ -70,7 +99,7 @@ async fn plan(
         }
     };
     let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
-    let facts = catalog::answer(session.conn(), &subject.spec.search_path, &draft.facts_wanted()).await?;
+    let (facts, catalog) = look(session, &subject.spec.search_path, &draft).await?;
     let suffix = id.simple().to_string().get(..8).and_then(|text| AsideSuffix::new(text.to_owned()));
     let Some(suffix) = suffix else {
         return Err(NotBegun::Refused(Cause::new(Reason::Internal, "a run identifier has no suffix")));
@@ -84,7 +113,11 @@ async fn plan(
         suffix,
         facts: &facts,
     };
-    let plan = draft.compile(around).map_err(|problems| refused(&problems))?;
+    let mut plan = draft.compile(around).map_err(|problems| refused(&problems))?;
+    let sources: Vec<Source> =
+        draft.texts().into_iter().map(|text| Source { file: None, text: text.to_owned() }).collect();
+    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
+    plan.preview = Some(Box::new(preview(inputs)));
     if plan.reversibility < database.min_reversibility {
         let message = format!(
             "the plan is {:?}, and policy.minReversibility of the database demands {:?}",

@@ -107,6 +107,11 @@ pub async fn within<T>(
     }
 }
 
+/// Ends a session in the order that the server expects; what goes wrong with that concerns nobody any more.
+pub async fn close(session: PgConnection) {
+    let _ = tokio::time::timeout(Duration::from_secs(1), session.close()).await;
+}
+
 async fn open(target: &Target, options: PgConnectOptions) -> Result<PgConnection, Error> {
     PgConnection::connect_with(&options).await.map_err(|error| Error::connecting(&target.address(), error))
 }

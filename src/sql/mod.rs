@@ -42,9 +42,9 @@ pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};
 pub use snapshot::{
-    Activity, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts, LiveQuery,
-    ObjectRef, Persistence, Relation, RelationType, ReplicaIdentity, Snapshot, TriggerFacts, TypeFacts,
-    TypeKind, Unknown, Volatility,
+    Activity, CatalogError, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts,
+    LiveQuery, ObjectRef, Persistence, Relation, RelationType, ReplicaIdentity, Snapshot, TriggerFacts,
+    TypeFacts, TypeKind, Unknown, Volatility,
 };
 pub use statement::{Probe, Statement};
 pub use usage::{QueryImpact, impacts};

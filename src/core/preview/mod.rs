@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::blast::BlastRadius;
 use super::estimate::Estimate;
 use super::plan::Reversibility;
+pub use crate::api::Risk;
 use crate::sql::{Finding, Heavy, LockMode, Unknown};
 pub use assemble::{Inputs, Source, preview};
 pub use statement::facts;
@@ -57,18 +58,6 @@ pub struct Preview {
     pub unknown: Vec<Unknown>,
     /// The whole plan, one unit after the other; absent if a part of it cannot be estimated.
     pub estimate: Option<Estimate>,
-}
-
-/// How much can go wrong, least first.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
-pub enum Risk {
-    /// Nobody should notice.
-    #[default]
-    Low,
-    /// It may be felt, or cannot be undone.
-    Medium,
-    /// An outage, a loss of data, or a change that breaks what runs.
-    High,
 }
 
 /// The server that a plan was foreseen for.

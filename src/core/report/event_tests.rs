@@ -4,11 +4,14 @@ use super::tests::{
     applying, breach, breached, cause, done, of_run, rolling_back, view, waiting_for_lock, watch, watching,
 };
 use super::*;
+use crate::api::Severity;
 use crate::core::analysis::Assessment;
 use crate::core::fixture::{at, plan, run, watched};
 use crate::core::plan::{OnBreach, Plan};
+use crate::core::preview::{Preview, StatementPreview};
 use crate::core::state::{Outcome, State};
 use crate::core::view::RunView;
+use crate::sql;
 
 /// Reports on one view after the other, and returns the events as `Warning MetricBreached`.
 fn events(views: Vec<View>) -> Vec<String> {
@@ -32,6 +35,44 @@ fn a_migration_that_goes_well_has_one_event() {
         || states.iter().zip([0, 0, 2, 3]).map(|(state, units)| of_run(run(plan(), state.clone(), units)));
     assert_eq!(events(views().collect()), ["Normal Succeeded"]);
     assert_eq!(events(views().skip(3).collect()), ["Normal Succeeded"], "also when nothing was seen before");
+}
+
+#[test]
+fn each_dangerous_statement_of_a_plan_is_told_once() {
+    let finding = |statement, severity, ignored: Option<&str>| sql::Finding {
+        code: "WB101".to_owned(),
+        severity,
+        statement,
+        line: 2,
+        column: 1,
+        message: "CREATE INDEX stops all writes to public.users".to_owned(),
+        ignored: ignored.map(str::to_owned),
+        ..sql::Finding::default()
+    };
+    let findings = vec![
+        finding(0, Severity::High, None),
+        finding(1, Severity::High, None),
+        finding(1, Severity::High, Some("the table is empty")),
+        finding(1, Severity::Medium, None),
+    ];
+    let statement = |step: &str| StatementPreview { step: step.to_owned(), ..StatementPreview::default() };
+    let statements = vec![statement("add-tier"), statement("index")];
+    let preview = Preview { findings, statements, ..Preview::default() };
+    let plan = Plan { preview: Some(Box::new(preview)), ..plan() };
+    let views: Vec<View> = [applying(), applying(), done(Outcome::Succeeded)]
+        .map(|state| of_run(run(plan.clone(), state, 2)))
+        .to_vec();
+    let danger = "Warning DangerousStatement";
+    assert_eq!(events(views.clone()), [danger, danger, "Normal Succeeded"]);
+
+    let told = report(&Migration::default(), &views[0], at(1)).events;
+    let places: Vec<_> = told.iter().filter_map(|event| event.place.as_deref()).collect();
+    assert_eq!(
+        places,
+        ["add-tier:2:1", "index:2:1"],
+        "two events that differ in nothing else would become one"
+    );
+    assert_eq!(told[0].note, "WB101 in step add-tier:2:1: CREATE INDEX stops all writes to public.users");
 }
 
 #[test]

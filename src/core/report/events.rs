@@ -5,13 +5,16 @@
 use super::summary::{Health, Summary};
 use super::{Event, EventType, action, conditions, text};
 use crate::api::migration_status::MAX_MESSAGE;
-use crate::api::{MigrationStatus, Phase, Reason, Verdict, condition};
+use crate::api::{MigrationStatus, Phase, Reason, Severity, Verdict, condition};
 use crate::core::plan::OnBreach;
 use crate::core::state::{Cause, Outcome, State};
 use crate::core::view::{RunView, Standing, View};
 
 /// Attempts at a lock that nobody is told about.
 const QUIET_ATTEMPTS: u32 = 3;
+
+/// Most dangerous statements that are told one by one; the plan in status has more.
+const MAX_DANGERS: usize = 10;
 
 /// Two statuses of a Migration. What the older one says of another run does not count.
 struct Change<'a> {
@@ -43,7 +46,7 @@ impl Change<'_> {
             note if note.is_empty() => reason.sentence().to_owned(),
             note => note,
         };
-        Event { kind, reason, note, action }
+        Event { kind, reason, note, action, place: None }
     }
 }
 
@@ -69,6 +72,7 @@ pub(super) fn between(
     let change = Change { before, after, same_run: before.run_id == after.run_id };
     let mut events = Vec::new();
     if let Standing::Run(run) = &view.standing {
+        events.extend(dangers(&change, run));
         events.extend(milestones(&change, run));
         events.extend(breach(&change, run));
         events.extend(way_back(&change, &run.state));
@@ -76,6 +80,26 @@ pub(super) fn between(
     }
     events.extend(standing(&change, summary));
     events
+}
+
+/// The dangerous statements of a plan, when it is first shown.
+fn dangers(change: &Change<'_>, run: &RunView) -> Vec<Event> {
+    if change.same_run && change.before.plan.is_some() {
+        return Vec::new();
+    }
+    let Some(preview) = &run.plan.preview else { return Vec::new() };
+    let dangerous =
+        preview.findings.iter().filter(|one| one.severity == Severity::High && one.ignored.is_none());
+    dangerous
+        .take(MAX_DANGERS)
+        .map(|finding| {
+            let step = preview.statements.get(finding.statement).map_or("", |statement| &statement.step);
+            let place = format!("{step}:{}:{}", finding.line, finding.column);
+            let note = format!("{} in step {place}: {}", finding.code, finding.message);
+            let event = change.event(EventType::Warning, Reason::DangerousStatement, &note);
+            Event { place: Some(place), ..event }
+        })
+        .collect()
 }
 
 /// The steps on the way of a run that is watched, for those who look at graphs beside it.

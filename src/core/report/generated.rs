@@ -8,13 +8,17 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::*;
+use crate::api::Severity;
 use crate::core::analysis::{Assessment, MetricSummary, Mode, Recent, UnknownAction, Verdict, VerdictCounts};
+use crate::core::estimate::{Band, Estimate};
 use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::{Attempt, Blocker, Class, RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Finding, OnBreach, Plan};
+use crate::core::preview::{self, Preview, StatementPreview, UnitPreview};
 use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView, Tokens, WatchView};
+use crate::sql::{self, LockMode};
 
 static PLANS: LazyLock<Vec<Plan>> = LazyLock::new(|| {
     let watched = [OnBreach::Rollback, OnBreach::Pause, OnBreach::Notify].map(watched);
@@ -77,12 +81,44 @@ fn unit_status() -> BoxedStrategy<UnitStatus> {
     .boxed()
 }
 
+/// A preview in which every text may be anything.
+fn preview(text: &str, count: usize) -> Preview {
+    let severities = [Severity::Info, Severity::Low, Severity::Medium, Severity::High];
+    let finding = |index: usize| sql::Finding {
+        code: text.to_owned(),
+        severity: severities[index % 4],
+        statement: index,
+        message: text.to_owned(),
+        safe_form: text.to_owned(),
+        ignored: (index % 5 == 4).then(|| text.to_owned()),
+        ..sql::Finding::default()
+    };
+    let lock = |index: usize| preview::Lock {
+        relation: format!("{text}{index}"),
+        mode: LockMode::ALL[index % 8],
+        blocks: Vec::new(),
+    };
+    let estimate = Some(Estimate { total_ms: Band::within(1e300, 3.0), ..Estimate::default() });
+    Preview {
+        summary: text.to_owned(),
+        findings: (0..count).map(finding).collect(),
+        statements: vec![StatementPreview {
+            step: text.to_owned(),
+            locks: (0..count).map(lock).collect(),
+            ..StatementPreview::default()
+        }],
+        units: vec![UnitPreview { estimate, ..UnitPreview::default() }],
+        ..Preview::default()
+    }
+}
+
 fn planned() -> BoxedStrategy<Plan> {
     let findings = (text(), 0_usize..120);
     (select(PLANS.as_slice()), text(), findings)
         .prop_map(|(mut plan, text, (message, count))| {
             let finding = Finding { step: "add-tier".to_owned(), line: 1, column: 1, message };
             plan.findings = vec![finding; count];
+            plan.preview = (count % 2 == 1).then(|| Box::new(preview(&text, count)));
             if text.len() > 20 {
                 plan.steps[0].name.clone_from(&text);
                 plan.steps[0].summary.clone_from(&text);

@@ -11,6 +11,7 @@ mod conditions;
 mod events;
 mod facts;
 mod objects;
+mod planned;
 mod progress;
 mod sections;
 mod summary;
@@ -71,6 +72,8 @@ pub struct Event {
     pub note: String,
     /// What the operator was doing, in one word.
     pub action: &'static str,
+    /// The part of the object that it is about, for example `spec.up:2:14`; none means the whole object.
+    pub place: Option<String>,
 }
 
 /// Makes the status and the events of a Migration as it was read.

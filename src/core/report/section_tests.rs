@@ -3,14 +3,17 @@
 use super::tests::{
     applying, breach, breached, done, of_run, rolling_back, status, waiting_for_lock, watch, watching,
 };
-use crate::api::Outcome as Ended;
+use crate::api::{Outcome as Ended, Risk, Severity};
 use crate::core::analysis::Assessment;
+use crate::core::estimate::{Band, Estimate};
 use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::RehearsalVerdict;
 use crate::core::plan::OnBreach;
+use crate::core::preview::{self, Preview, StatementPreview, UnitPreview};
 use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView};
+use crate::sql::{self, LockMode};
 
 pub(super) fn rehearsal(verdict: RehearsalVerdict) -> Rehearsal {
     let lock = |relation: &str, mode: &str| Lock { relation: relation.to_owned(), mode: mode.to_owned() };
@@ -60,6 +63,68 @@ fn plan_and_rehearsal_show_each_step() {
         steps[1].locks.iter().map(|lock| (lock.relation.as_str(), lock.mode.as_str())).collect();
     assert_eq!(locks, [("public.tiers", "ROW SHARE"), ("public.users", "SHARE ROW EXCLUSIVE")]);
     assert_eq!(steps[0].locks[0].mode, "ACCESS EXCLUSIVE");
+}
+
+#[test]
+fn plan_shows_what_was_foreseen_of_each_step() {
+    let lock =
+        |relation: &str, mode| preview::Lock { relation: relation.to_owned(), mode, blocks: Vec::new() };
+    let estimate = |ms| {
+        let band = Band::within(ms, 3.0);
+        Some(Estimate { hold_ms: Band::within(ms / 2.0, 3.0), total_ms: band, ..Estimate::default() })
+    };
+    let statement = |unit, locks, rewrite| StatementPreview {
+        unit,
+        step: if unit == 0 { "add-tier" } else { "index" }.to_owned(),
+        locks,
+        rewrite,
+        ..StatementPreview::default()
+    };
+    let finding = |severity, message: &str, ignored: Option<&str>| sql::Finding {
+        code: "WB101".to_owned(),
+        severity,
+        statement: 1,
+        message: message.to_owned(),
+        safe_form: "CREATE INDEX CONCURRENTLY ...".to_owned(),
+        ignored: ignored.map(str::to_owned),
+        ..sql::Finding::default()
+    };
+    let weak = lock("public.users", LockMode::Share);
+    let preview = Preview {
+        risk: Risk::High,
+        summary: "Risk High · ForwardOnly".to_owned(),
+        statements: vec![
+            statement(0, vec![weak.clone(), lock("public.users", LockMode::AccessExclusive)], true),
+            statement(1, vec![weak], false),
+            statement(1, Vec::new(), false),
+        ],
+        units: [40.0, 2000.0]
+            .map(|ms| UnitPreview { estimate: estimate(ms), ..UnitPreview::default() })
+            .to_vec(),
+        findings: vec![
+            finding(Severity::Low, "later", None),
+            finding(Severity::High, "first", None),
+            finding(Severity::High, "never", Some("known")),
+        ],
+        ..Preview::default()
+    };
+    let mut forward = forward_only();
+    forward.preview = Some(Box::new(preview));
+    let shown = status(&of_run(run(forward, applying(), 1))).plan.unwrap();
+    assert_eq!((shown.risk, shown.summary.as_deref()), (Some(Risk::High), Some("Risk High · ForwardOnly")));
+    let found: Vec<_> =
+        shown.findings.iter().map(|one| (one.message.as_str(), one.step.as_deref().unwrap_or(""))).collect();
+    assert_eq!(found, [("first", "index"), ("later", "index")]);
+    assert_eq!(shown.findings[0].safe_form.as_deref(), Some("CREATE INDEX CONCURRENTLY ..."));
+    let [add, index] = &shown.steps[..] else { panic!("two steps") };
+    assert_eq!((add.lock.as_deref(), add.locks.len()), (Some("ACCESS EXCLUSIVE"), 1));
+    assert_eq!((add.rewrite, add.scan, index.rewrite), (Some(true), Some(false), Some(false)));
+    let first = add.estimate.as_ref().unwrap();
+    assert_eq!(
+        (first.held.as_str(), first.duration.as_str(), first.basis.as_str()),
+        ("20ms", "40ms", "Catalog")
+    );
+    assert_eq!(index.lock.as_deref(), Some("SHARE"));
 }
 
 #[test]

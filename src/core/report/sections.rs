@@ -7,44 +7,37 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::summary::is_applied;
-use super::{progress, text};
-use crate::api::migration_status::{
-    MAX_FINDINGS, MAX_HISTORY, MAX_INVERSE, MAX_LOCKS, MAX_MESSAGE, MAX_RECENT,
-};
+use super::{planned, progress, text};
+use crate::api::migration_status::{MAX_HISTORY, MAX_LOCKS, MAX_MESSAGE, MAX_RECENT};
 use crate::api::{
-    AnalysisStatus, Finding, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, PlanStatus,
-    PlannedStep, RehearsalStatus, RehearsedStep, Reversibility, RoundTrip, SampleStatus, Severity, Verdict,
-    VerdictCounts,
+    AnalysisStatus, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, RehearsalStatus,
+    RehearsedStep, RoundTrip, SampleStatus, Verdict, VerdictCounts,
 };
 use crate::core::analysis::{self, Assessment, MetricSummary};
-use crate::core::plan::{self, Plan, Unit};
+use crate::core::plan::{self, Plan};
 use crate::core::rehearsal::{self, Rehearsal};
 use crate::core::view::{PastRun, RunView, WatchView};
 
 /// Most steps that status holds.
-const MAX_STEPS: usize = 64;
+pub(super) const MAX_STEPS: usize = 64;
 /// Most metrics that status holds.
 const MAX_METRICS: usize = 16;
 /// Longest name of a step, a stream or a metric, in bytes.
-const MAX_NAME: usize = 63;
+pub(super) const MAX_NAME: usize = 63;
 /// Longest version, in bytes.
 const MAX_VERSION: usize = 48;
 /// Longest hash, in bytes.
 const MAX_HASH: usize = 80;
 /// Longest identifier of a run, in bytes.
 const MAX_ID: usize = 64;
-/// Longest summary of a step, in bytes.
-const MAX_SUMMARY: usize = 256;
 /// Longest limit of a metric, in bytes.
 const MAX_LIMIT: usize = 64;
 /// Longest name of a copy, in bytes.
 const MAX_REPLICA: usize = 253;
 /// Longest name of a relation with its schema, in bytes.
-const MAX_RELATION: usize = 130;
+pub(super) const MAX_RELATION: usize = 130;
 /// Longest name of a lock mode, in bytes.
-const MAX_MODE: usize = 32;
-/// Kind of the findings that planning makes.
-const PLANNING: &str = "StatementAdjusted";
+pub(super) const MAX_MODE: usize = 32;
 /// What a rehearsal makes sure of: equal catalogs. How much data the copy has is not known.
 const FIDELITY: &str = "SameSchema";
 /// Lock modes of PostgreSQL, weakest first.
@@ -72,7 +65,7 @@ pub(super) fn of(run: &RunView, past: &[PastRun], now: Timestamp) -> MigrationSt
         from_version: run.from_version.as_deref().map(|version| text::cut(version, MAX_VERSION)),
         to_version: Some(text::cut(&run.plan.version, MAX_VERSION)),
         applied: Some(is_applied(run)),
-        plan: Some(plan(&run.plan)),
+        plan: Some(planned::of(&run.plan)),
         rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsed(&run.plan, rehearsal)),
         progress: Some(progress::of(run, now)),
         analysis: run.watch.as_ref().map(watched),
@@ -106,66 +99,8 @@ fn time(at: Timestamp) -> Time {
     Time(text::whole_seconds(at))
 }
 
-fn count(number: usize) -> u32 {
+pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn plan(plan: &Plan) -> PlanStatus {
-    let finding = |finding: &plan::Finding| Finding {
-        code: PLANNING.to_owned(),
-        severity: Severity::Info,
-        message: text::line(&finding.message, MAX_MESSAGE),
-        step: Some(text::cut(&finding.step, MAX_NAME)),
-        line: Some(finding.line),
-        column: Some(finding.column),
-    };
-    let omitted = plan.findings.len().saturating_sub(MAX_FINDINGS);
-    PlanStatus {
-        reversibility: match plan.reversibility {
-            plan::Reversibility::ForwardOnly => Reversibility::ForwardOnly,
-            plan::Reversibility::ReversibleWithArchive => Reversibility::ReversibleWithArchive,
-            plan::Reversibility::Reversible => Reversibility::Reversible,
-        },
-        findings: plan.findings.iter().take(MAX_FINDINGS).map(finding).collect(),
-        findings_omitted: (omitted > 0).then_some(count(omitted)),
-        steps: plan
-            .steps
-            .iter()
-            .take(MAX_STEPS)
-            .enumerate()
-            .map(|(index, step)| planned(plan, index, step))
-            .collect(),
-    }
-}
-
-fn planned(plan: &Plan, index: usize, step: &plan::Step) -> PlannedStep {
-    let units: Vec<&Unit> = plan.units.iter().filter(|unit| unit.step == index).collect();
-    let reversible = units.iter().all(|unit| unit.way_back.is_some());
-    PlannedStep {
-        name: text::cut(&step.name, MAX_NAME),
-        summary: text::line(&step.summary, MAX_SUMMARY),
-        transactional: units.iter().all(|unit| unit.up.transactional),
-        statements: count(units.iter().map(|unit| unit.up.statements.len()).sum()),
-        reversible,
-        inverse: Some(inverse(&units)).filter(|sql| reversible && !sql.is_empty()),
-    }
-}
-
-/// The SQL that undoes units, in the order in which it would run, cut where it is long.
-fn inverse(units: &[&Unit]) -> String {
-    let blocks = units.iter().rev().flat_map(|unit| unit.way_back.iter().flatten());
-    let mut sql = String::new();
-    for statement in blocks.flat_map(|block| &block.statements) {
-        if sql.len() > MAX_INVERSE {
-            break;
-        }
-        if !sql.is_empty() {
-            sql.push('\n');
-        }
-        sql.push_str(&statement.sql);
-        sql.push(';');
-    }
-    text::cut(&sql, MAX_INVERSE)
 }
 
 fn rehearsed(plan: &Plan, rehearsal: &Rehearsal) -> RehearsalStatus {

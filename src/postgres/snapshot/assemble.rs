@@ -43,6 +43,7 @@ pub(super) struct Assembly {
     pub(super) extension: Option<(String, String)>,
     pub(super) sizes: HashMap<i64, Size>,
     pub(super) live_rows: HashMap<i64, f64>,
+    pub(super) held: Vec<String>,
     pub(super) unreadable: Vec<String>,
     pub(super) hidden_transactions: usize,
     pub(super) hidden_queries: usize,
@@ -105,6 +106,7 @@ impl Assembly {
                     parsed(item)?;
                 self.edges.push(((class, id, sub), (on_class, on_id, on_sub), kind));
             }
+            "held" => self.held.push(parsed(item)?),
             "unreadable" => self.unreadable.push(parsed(item)?),
             "transaction" => match parsed(item)? {
                 (_, true) => self.hidden_transactions += 1,

@@ -36,7 +36,7 @@ SELECT 'columns', r.oid::int8, json_agg(json_build_object(
     'name', a.attname,
     'dataType', format_type(a.atttypid, a.atttypmod),
     'notNull', a.attnotnull,
-    'default', pg_get_expr(d.adbin, d.adrelid),
+    'default', CASE WHEN NOT r.is_held THEN pg_get_expr(d.adbin, d.adrelid) END,
     'identity', a.attidentity <> '',
     'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END) ORDER BY a.attnum)::text
 FROM rel r
@@ -55,7 +55,7 @@ SELECT 'constraints', r.oid::int8, json_agg(json_build_object(
     'columns', (SELECT coalesce(json_agg(a.attname ORDER BY u.position), '[]')
         FROM unnest(k.conkey) WITH ORDINALITY AS u (attnum, position)
         JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.attnum),
-    'definition', pg_get_constraintdef(k.oid),
+    'definition', CASE WHEN NOT r.is_held OR k.contype <> 'c' THEN pg_get_constraintdef(k.oid) ELSE '' END,
     'validated', k.convalidated,
     'enforced', {enforced},
     'references', CASE WHEN f.oid IS NOT NULL THEN json_build_object('schema', f.nspname, 'name', f.relname) END,
@@ -90,7 +90,7 @@ SELECT 'indexes', r.oid::int8, json_agg(json_build_object(
     'valid', x.indisvalid,
     'partial', x.indpred IS NOT NULL,
     'method', m.amname,
-    'definition', pg_get_indexdef(x.indexrelid)) ORDER BY i.relname)::text
+    'definition', CASE WHEN NOT r.is_held THEN pg_get_indexdef(x.indexrelid) ELSE '' END) ORDER BY i.relname)::text
 FROM rel r
 JOIN pg_index x ON x.indrelid = r.oid
 JOIN pg_class i ON i.oid = x.indexrelid
@@ -100,7 +100,7 @@ GROUP BY r.oid;
 {scope}
 SELECT 'triggers', r.oid::int8, json_agg(json_build_object(
     'name', g.tgname,
-    'definition', pg_get_triggerdef(g.oid),
+    'definition', CASE WHEN NOT r.is_held OR g.tgqual IS NULL THEN pg_get_triggerdef(g.oid) ELSE '' END,
     'function', g.tgfoid::regproc::text,
     'enabled', g.tgenabled <> 'D') ORDER BY g.tgname)::text
 FROM rel r
@@ -164,7 +164,13 @@ JOIN pg_language l ON l.oid = p.prolang
 LEFT JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
 ORDER BY ns.nspname, p.proname, 3;
 
-SELECT 'setting', 0, json_build_array(name, CASE
+{scope}
+SELECT 'held', oid::int8, to_json(quote_ident(nspname) || '.' || quote_ident(relname))::text
+FROM rel
+WHERE is_held AND relkind NOT IN ('i', 'I')
+ORDER BY nspname, relname;
+
+SELECT 'setting', 0::int8, json_build_array(name, CASE
     WHEN unit = 'B' THEN setting
     WHEN unit ~ '^[0-9]*(kB|MB)$' AND setting !~ '^-' THEN (setting::numeric
         * coalesce(nullif(regexp_replace(unit, '[a-zA-Z]+$', ''), '')::numeric, 1)
@@ -189,5 +195,5 @@ FROM pg_extension e
 JOIN pg_namespace n ON n.oid = e.extnamespace
 WHERE e.extname = 'pg_stat_statements';
 
-SELECT 'about', 0, json_build_array(current_database(), current_user,
+SELECT 'about', 0::int8, json_build_array(current_database(), current_user,
     to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))::text;

@@ -102,5 +102,5 @@ SELECT 'object', 0::int8, json_build_array(class::int8, id::int8, sub, kind, ide
 FROM ref
 WHERE (class, id, sub) IN (SELECT class, id, sub FROM kept UNION ALL SELECT refclassid, refobjid, refobjsubid FROM kept)
 UNION ALL
-SELECT 'depend', 0, json_build_array(class::int8, id::int8, sub, refclassid::int8, refobjid::int8, refobjsubid, deptype)::text
+SELECT 'depend', 0::int8, json_build_array(class::int8, id::int8, sub, refclassid::int8, refobjid::int8, refobjsubid, deptype)::text
 FROM kept

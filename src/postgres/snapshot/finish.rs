@@ -6,7 +6,7 @@ use super::assemble::Assembly;
 use super::path;
 use crate::sql::{Dependency, Relation, RelationName, RelationType, Snapshot, Unknown};
 
-/// Unreadable tables that are named.
+/// Tables that are named in a sentence.
 const NAMED: usize = 5;
 
 impl Assembly {
@@ -110,20 +110,25 @@ impl Assembly {
     }
 
     fn finish_privileges(&mut self) {
-        if self.unreadable.is_empty() {
-            return;
+        if !self.held.is_empty() {
+            let why = format!("somebody holds {} exclusively", listed(&self.held));
+            let remedy = "try again when that is over".to_owned();
+            self.unknown(Unknown { what: "sizes, expressions and definitions".to_owned(), why, remedy });
         }
-        let named = self.unreadable.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-        let more = match self.unreadable.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let login = self.login();
-        self.unknown(Unknown {
-            what: "widths of columns".to_owned(),
-            why: format!("no privilege to read {named}{more}"),
-            remedy: format!("GRANT pg_read_all_data TO {login}"),
-        });
+        if !self.unreadable.is_empty() {
+            let why = format!("no privilege to read {}", listed(&self.unreadable));
+            let remedy = format!("GRANT pg_read_all_data TO {}", self.login());
+            self.unknown(Unknown { what: "widths of columns".to_owned(), why, remedy });
+        }
+    }
+}
+
+/// The first few names.
+fn listed(names: &[String]) -> String {
+    let named = names.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }
 

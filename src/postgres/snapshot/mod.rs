@@ -14,7 +14,7 @@ use sqlx::{Connection, Row};
 
 use super::error::Error;
 use super::statement::{ours, send_ours};
-use crate::sql::{Snapshot, Unknown};
+use crate::sql::{Snapshot, Unknown, quote_ident};
 use assemble::{Assembly, Item};
 
 /// The oldest major version that is supported.
@@ -41,8 +41,10 @@ pub async fn read(conn: &mut PgConnection, search_path: &[String]) -> Result<Sna
         )));
     }
     match attempt(conn, major, search_path).await {
-        // An object that was dropped while it was being described: the next look does not see it.
-        Err(error) if error.sqlstate() == Some("XX000") => attempt(conn, major, search_path).await,
+        // An object that was dropped, or a table that was locked, while it was being described: the next look sees that.
+        Err(error) if matches!(error.sqlstate(), Some("XX000" | "55P03")) => {
+            attempt(conn, major, search_path).await
+        }
         read => read,
     }
 }
@@ -85,7 +87,6 @@ struct Part {
 
 /// The part that tells of the application's statements.
 const QUERIES: &str = "live queries";
-const STATISTICS: &str = "GRANT pg_read_all_stats TO {login}";
 
 fn parts(assembly: &Assembly) -> Vec<Part> {
     let login = assembly.login();
@@ -102,7 +103,11 @@ fn parts(assembly: &Assembly) -> Vec<Part> {
             text::scoped(include_str!("definitions.sql")),
             "GRANT SELECT ON pg_rewrite TO {login}",
         ),
-        part("activity of tables", text::scoped(include_str!("activity.sql")), STATISTICS),
+        part(
+            "activity of tables",
+            text::scoped(include_str!("activity.sql")),
+            "GRANT SELECT ON pg_stat_all_tables TO {login}",
+        ),
         part(
             "widths of columns",
             text::scoped(include_str!("widths.sql")),
@@ -113,10 +118,15 @@ fn parts(assembly: &Assembly) -> Vec<Part> {
             text::scoped(include_str!("unreadable.sql")),
             "GRANT pg_read_all_data TO {login}",
         ),
-        part("open transactions", include_str!("transactions.sql").to_owned(), STATISTICS),
+        part(
+            "open transactions",
+            include_str!("transactions.sql").to_owned(),
+            "GRANT SELECT ON pg_stat_activity TO {login}",
+        ),
     ];
     if let Some((schema, version)) = assembly.statistics_extension() {
-        parts.push(part(QUERIES, text::queries(schema, version), STATISTICS));
+        let grant = "GRANT SELECT ON pg_stat_statements TO {login}";
+        parts.push(part(QUERIES, text::queries(schema, version), grant));
     }
     parts
 }
@@ -132,18 +142,25 @@ impl Part {
             }
             Err(Error::Server(server)) if server.sqlstate != "XX000" => {
                 savepoint.rollback().await?;
-                let remedy = match server.sqlstate.as_str() {
-                    "42501" => self.grant.replace("{login}", &self.login),
-                    "55P03" => "try again: somebody holds a table or view exclusively".to_owned(),
-                    "57014" => "try again: the server took longer than 30 seconds".to_owned(),
-                    "55000" if self.what == QUERIES => {
-                        "add pg_stat_statements to shared_preload_libraries and restart the server".to_owned()
-                    }
-                    _ => String::new(),
-                };
+                let remedy = self.remedy(&server.sqlstate, &server.message);
                 Ok(Err(Unknown { what: self.what.to_owned(), why: server.message.clone(), remedy }))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    fn remedy(&self, sqlstate: &str, message: &str) -> String {
+        match sqlstate {
+            "42501" => match message.strip_prefix("permission denied for schema ") {
+                Some(schema) => format!("GRANT USAGE ON SCHEMA {} TO {}", quote_ident(schema), self.login),
+                None => self.grant.replace("{login}", &self.login),
+            },
+            "55P03" => "try again: somebody holds a table or view exclusively".to_owned(),
+            "57014" => "try again: the server took longer than 30 seconds".to_owned(),
+            "55000" if self.what == QUERIES => {
+                "add pg_stat_statements to shared_preload_libraries and restart the server".to_owned()
+            }
+            _ => String::new(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! It is read by an edge, or from the file that `whimbrel catalog` writes. What is not in it is not known: nothing
 //! concludes from an absent relation that there is none, unless [`Snapshot::complete`] says so.
 
+mod file;
 mod relation;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::name::RelationName;
+pub use file::CatalogError;
 pub use relation::{
     Activity, ColumnFacts, ConstraintFacts, IndexFacts, Persistence, Relation, RelationType, ReplicaIdentity,
     TriggerFacts,

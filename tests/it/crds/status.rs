@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use whimbrel::api::{
-    AnalysisStatus, Blocker, DatabaseStatus, FIELD_MANAGER, Finding, HistoryEntry, LockStatus, MetricStatus,
-    MetricsProviderStatus, MigrationStatus, Outcome, Phase, PlanStatus, PlannedStep, Progress, Reason,
-    RehearsalStatus, RehearsedStep, Reversibility, RoundTrip, SampleStatus, ServerStatus, Severity, Verdict,
-    VerdictCounts, condition,
+    AnalysisStatus, Blocker, DatabaseStatus, EstimateStatus, FIELD_MANAGER, Finding, HistoryEntry,
+    LockStatus, MetricStatus, MetricsProviderStatus, MigrationStatus, Outcome, Phase, PlanStatus,
+    PlannedStep, Progress, Reason, RehearsalStatus, RehearsedStep, Reversibility, Risk, RoundTrip,
+    SampleStatus, ServerStatus, Severity, Verdict, VerdictCounts, condition,
 };
 
 use super::{DATABASE, METRICS_PROVIDER, MIGRATION, api, object, server, table};
@@ -45,19 +45,35 @@ fn plan() -> PlanStatus {
         code: text(64),
         severity: Severity::Medium,
         message: text(1024),
+        safe_form: Some(text(1024)),
         step: Some(text(63)),
         line: Some(u32::MAX),
         column: Some(1),
+    };
+    let lock = LockStatus { relation: text(130), mode: "ACCESS EXCLUSIVE".into() };
+    let estimate = EstimateStatus {
+        held: "40ms".into(),
+        duration: "1m30s".into(),
+        low: "30ms".into(),
+        high: "3m".into(),
+        basis: "Catalog".into(),
     };
     let step = PlannedStep {
         name: text(63),
         summary: text(256),
         transactional: true,
         statements: 2,
+        lock: Some("ACCESS EXCLUSIVE".into()),
+        locks: vec![lock; 16],
+        rewrite: Some(true),
+        scan: Some(false),
+        estimate: Some(estimate),
         reversible: true,
         inverse: Some(text(2048)),
     };
     PlanStatus {
+        risk: Some(Risk::High),
+        summary: Some(text(256)),
         reversibility: Reversibility::ReversibleWithArchive,
         findings: vec![finding; 50],
         findings_omitted: Some(3),
