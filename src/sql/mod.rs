@@ -38,7 +38,7 @@ pub use kind::{
     Rename, RenameTarget, TableAction,
 };
 pub use lint::{
-    Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_grouped, refused, rule,
+    Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_script, refused, rule,
 };
 pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};

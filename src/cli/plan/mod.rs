@@ -2,7 +2,6 @@
 
 mod markdown;
 mod request;
-mod source;
 mod text;
 mod tree;
 mod words;
@@ -12,6 +11,7 @@ use std::process::ExitCode;
 
 use super::input::InputProblem;
 use super::render::{self, Surface};
+use super::source;
 use super::{UNUSABLE, print};
 use crate::core::compile::{Draft, Surroundings};
 use crate::core::plan::{DatabaseIdentity, Guard, Plan};
@@ -112,7 +112,7 @@ fn look(args: &Args) -> Result<Preview, Unusable> {
     let request = request::read(&args.paths, &args.filename).map_err(Unusable::Input)?;
     let (draft, sources) = request.draft().map_err(Unusable::Input)?;
     let search_path = request.strict.then_some(request.spec.search_path.as_slice());
-    let mut catalog = source::look(&args.source, search_path).map_err(Unusable::Catalog)?;
+    let mut catalog = source::look(&args.source, search_path, "plan").map_err(Unusable::Catalog)?;
     source::resize(&mut catalog, &args.rows).map_err(Unusable::Catalog)?;
     let facts = preview::facts(&draft.facts_wanted(), &draft.statements(), &catalog);
     let plan = plan(&request, &draft, &facts, &catalog).map_err(Unusable::Input)?;

@@ -82,16 +82,17 @@ impl Grouping {
 
 /// Finds what is worth knowing about the statements of one script. `text` is the script, for its comments.
 pub fn lint(text: &str, statements: &[Statement], foreseen: &[Foreseen], catalog: &Snapshot) -> Vec<Finding> {
-    lint_grouped(text, statements, foreseen, catalog, Grouping::Auto)
+    lint_script(text, statements, foreseen, catalog, Grouping::Auto, Vec::new())
 }
 
-/// The same for statements that are known to commit together, or not to.
-pub fn lint_grouped(
+/// The same for statements that are known to commit together, or not to; with findings that were made of refusals.
+pub fn lint_script(
     text: &str,
     statements: &[Statement],
     foreseen: &[Foreseen],
     catalog: &Snapshot,
     grouping: Grouping,
+    refused: Vec<Finding>,
 ) -> Vec<Finding> {
     let queries = catalog.queries.as_ref().is_some_and(|queries| !queries.is_empty());
     let impacts = if queries { usage::impacts(statements, catalog) } else { Vec::new() };
@@ -104,7 +105,7 @@ pub fn lint_grouped(
             catalog,
             impacts,
         };
-        let mut findings = Vec::new();
+        let mut findings = refused;
         for subject in around.subjects() {
             let mut found = check::all(&subject);
             safe::write(&subject, &mut found);
