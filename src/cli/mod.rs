@@ -1,6 +1,7 @@
 //! The command line.
 
 mod catalog;
+mod changed;
 mod crd;
 mod database;
 mod grants;
@@ -8,6 +9,8 @@ mod input;
 mod lint;
 mod operator;
 mod render;
+mod sarif;
+mod source;
 mod version;
 
 use std::io::{self, Write};
@@ -27,7 +30,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(Box<operator::Args>),
-    Lint(lint::Args),
+    Lint(Box<lint::Args>),
     Catalog(catalog::Args),
     Crd(crd::Args),
     Grants(grants::Args),

@@ -9,15 +9,24 @@ use super::{
 use crate::core::blast;
 use crate::core::estimate::{self, Estimate, Rehearsal};
 use crate::core::plan::{Plan, Reversibility, Unit};
-use crate::sql::{self, Facts, Finding, Foreseen, Kind, RelationName, Snapshot, Statement};
+use crate::sql::{
+    self, Facts, Finding, Foreseen, Kind, Refusal, RelationName, Severity, Snapshot, Statement,
+};
+
+/// Code of the finding for what the engine refuses.
+const REFUSED: &str = "WB001";
 
 /// The text of a step: what its statements were read from, for its comments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
-    /// The file, or the field of the object; absent where that goes without saying.
+    /// The file; absent where that goes without saying.
     pub file: Option<String>,
+    /// The field of the Migration, for example `spec.up`; absent for a file of SQL.
+    pub field: Option<String>,
     /// The SQL as written.
     pub text: String,
+    /// What the engine refuses of it.
+    pub refusals: Vec<Refusal>,
 }
 
 /// What a preview is made of.
@@ -52,6 +61,7 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
         let units = inputs.plan.units.iter().filter(|unit| unit.step == index);
         let end = first + units.map(|unit| unit.up.statements.len()).sum::<usize>();
         let (mine, theirs) = (statements.get(first..end), foreseen.get(first..end));
+        found.extend(source.refusals.iter().map(|refusal| refused(refusal, mine.unwrap_or_default(), first)));
         let of_step =
             sql::lint(&source.text, mine.unwrap_or_default(), theirs.unwrap_or_default(), inputs.catalog);
         found.extend(
@@ -60,6 +70,22 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
         first = end;
     }
     found
+}
+
+/// What the engine refuses, as a finding of the last statement that begins before it.
+fn refused(refusal: &Refusal, statements: &[Statement], first: usize) -> Finding {
+    let place = (refusal.line, refusal.column);
+    let index = statements.iter().rposition(|statement| (statement.line, statement.column) <= place);
+    let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
+    Finding {
+        code: REFUSED.to_owned(),
+        severity: Severity::High,
+        statement: first + index.unwrap_or_default(),
+        line: refusal.line,
+        column: refusal.column,
+        message: format!("whimbrel does not run this: {}{hint}", refusal.message),
+        ..Finding::default()
+    }
 }
 
 /// Puts together what was foreseen.
@@ -138,6 +164,7 @@ fn describe(
         sql: statement.sql.clone(),
         kind: kind(&statement.kind),
         file: inputs.sources.get(unit.step).and_then(|source| source.file.clone()),
+        field: inputs.sources.get(unit.step).and_then(|source| source.field.clone()),
         line: statement.line,
         column: statement.column,
         step: inputs.plan.steps.get(unit.step).map(|step| step.name.clone()).unwrap_or_default(),

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::core::plan::{Plan, Reversibility, Unit};
-use crate::sql::{self, FactKey, FactValue, Facts, Inverse, Snapshot, Statement};
+use crate::sql::{
+    self, FactKey, FactValue, Facts, Inverse, Kind, RelationName, Snapshot, Statement, TableAction,
+};
 
 /// How well a statement can be undone, why no better, and by which SQL.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,17 +55,45 @@ pub(super) fn way_back(
     WayBack { grade, reason: reason.to_owned(), inverse }
 }
 
-/// Answers what the derivation of inverses asks, as far as a catalog knows; of one that is not complete, a name that is
-/// not in it is taken to be free.
-pub fn facts(wanted: &BTreeSet<FactKey>, catalog: &Snapshot) -> Facts {
-    wanted.iter().filter_map(|key| answer(key, catalog).map(|value| (key.clone(), value))).collect()
+/// Answers what the derivation of inverses asks, as far as a catalog knows. Of one that is not complete, what the
+/// statements themselves presuppose is taken to be so: names that they give are free, and a column that they make
+/// `NOT NULL` is not.
+pub fn facts(wanted: &BTreeSet<FactKey>, statements: &[Statement], catalog: &Snapshot) -> Facts {
+    let answers = wanted.iter().filter_map(|key| Some((key.clone(), answer(key, statements, catalog)?)));
+    answers.collect()
 }
 
-fn answer(key: &FactKey, catalog: &Snapshot) -> Option<FactValue> {
+fn column(exists: bool, not_null: bool) -> FactValue {
+    FactValue::Column { exists, default: None, not_null, identity: false, generated: false }
+}
+
+/// Whether a column is `NOT NULL` before statements that change nothing else of it.
+fn presupposed(relation: &RelationName, name: &str, statements: &[Statement]) -> Option<bool> {
+    let of_table = statements.iter().filter_map(|statement| match &statement.kind {
+        Kind::AlterTable(alter) if alter.relation == *relation => Some(&alter.actions),
+        _ => None,
+    });
+    let mut before = None;
+    for action in of_table.flatten() {
+        match action {
+            TableAction::SetNotNull { column } if column == name => before = before.or(Some(false)),
+            TableAction::DropNotNull { column } if column == name => before = before.or(Some(true)),
+            TableAction::SetDefault { column, .. } | TableAction::DropDefault { column }
+                if column == name =>
+            {
+                return None;
+            }
+            _ => {}
+        }
+    }
+    before
+}
+
+fn answer(key: &FactKey, statements: &[Statement], catalog: &Snapshot) -> Option<FactValue> {
     match key {
-        FactKey::Column { relation, column } => {
+        FactKey::Column { relation, column: name } => {
             let known = catalog.relation(relation);
-            let found = known.and_then(|relation| relation.columns.iter().find(|one| one.name == *column));
+            let found = known.and_then(|relation| relation.columns.iter().find(|one| one.name == *name));
             match found {
                 Some(column) => Some(FactValue::Column {
                     exists: true,
@@ -72,14 +102,8 @@ fn answer(key: &FactKey, catalog: &Snapshot) -> Option<FactValue> {
                     identity: column.identity,
                     generated: column.generated.is_some(),
                 }),
-                None if catalog.complete => Some(FactValue::Column {
-                    exists: false,
-                    default: None,
-                    not_null: false,
-                    identity: false,
-                    generated: false,
-                }),
-                None => None,
+                None if catalog.complete => Some(column(false, false)),
+                None => presupposed(relation, name, statements).map(|not_null| column(true, not_null)),
             }
         }
         FactKey::Name { relation, name } => {
