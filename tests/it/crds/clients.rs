@@ -65,7 +65,7 @@ fn kubectl_shows_the_columns_and_explains() -> Result<()> {
         assert_eq!(migrations[0], ["NAME", "READY", "PHASE", "DATABASE", "VERSION", "PROGRESS", "AGE"]);
         assert_eq!(migrations[1][..6], ["example", "Unknown", "Applying", "shop", "1", "1/2"]);
         let wide = rows(&["mig", "-o", "wide"])?;
-        assert_eq!(wide[0][7..], ["PLAN", "MESSAGE"]);
+        assert_eq!(wide[0][7..], ["RISK", "GRADE", "PLAN", "MESSAGE"]);
         assert_eq!(wide[1][7..], ["sha256:0123", "unit", "1", "of", "2", "runs"]);
         assert_eq!(rows(&["wdb"])?[0], ["NAME", "READY", "MODE", "SERVER", "ACTIVE", "AGE"]);
         assert_eq!(rows(&["mprov"])?[0], ["NAME", "READY", "URL", "AGE"]);
