@@ -174,6 +174,13 @@ impl<'w, 'a> Case<'w, 'a> {
         self.rewrites.insert(name);
     }
 
+    /// The statement takes the longer, the larger the table is.
+    pub fn work_on(&mut self, id: Id) {
+        if self.is_ours(id) {
+            self.work.insert(self.world.name(id));
+        }
+    }
+
     /// The files of a table move as they are, while everybody waits; indexes stay.
     pub fn copy_file(&mut self, id: Id) {
         if self.is_ours(id) && has_rows(self.world.kind(id)) {
