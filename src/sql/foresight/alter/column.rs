@@ -81,6 +81,9 @@ pub fn add(case: &mut Case<'_, '_>, targets: &[Id], command: &AlterTableCmd) {
         parts.serial || parts.facts.identity || parts.default.is_some_and(|node| !volatility::is_null(node));
     if let Some(default) = parts.default {
         data::stored(case, default);
+        if rewrites {
+            data::evaluated(case, default);
+        }
     }
     sequence(case, first, &mut parts);
     for id in targets {
