@@ -56,7 +56,7 @@ fn write(case: &mut Case<'_, '_>, id: Id, inherit: bool, event: &str) -> Vec<Id>
     let simple = view.relations.len() == 1 && !instead;
     let mut tables = Vec::new();
     for access in &view.relations {
-        let Some(base) = case.target(&access.name, false) else { continue };
+        let Some(base) = case.target_in_view(&access.name) else { continue };
         if simple && case.world.kind(base) == RelationType::View && base != id {
             tables.extend(write(case, base, access.inherit, event));
         } else if simple {

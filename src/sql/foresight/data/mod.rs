@@ -162,7 +162,7 @@ pub fn read(case: &mut Case<'_, '_>, id: Id, mode: LockMode, inherit: bool, runs
         };
         for access in &view.relations {
             if depth < MAX_VIEWS
-                && let Some(base) = case.target(&access.name, false)
+                && let Some(base) = case.target_in_view(&access.name)
             {
                 read(case, base, access.mode.max(mode), access.inherit, runs, depth + 1);
             }

@@ -4,13 +4,12 @@ mod objects;
 
 use std::collections::BTreeSet;
 
-use pg_query::protobuf::{DropBehavior, DropOwnedStmt, DropStmt, ObjectType};
+use pg_query::protobuf::{DropBehavior, DropStmt, ObjectType};
 use pg_query::{Node, NodeEnum};
 
 use crate::sql::classify::tree;
 use crate::sql::foresight::case::{self, Case};
 use crate::sql::foresight::lock::LockMode;
-use crate::sql::foresight::types::Type;
 use crate::sql::foresight::world::Id;
 use crate::sql::foresight::{data, index};
 use crate::sql::kind::ConstraintKind;
@@ -215,7 +214,7 @@ fn made_views(case: &mut Case<'_, '_>, id: Id) -> Vec<Id> {
     for view in views {
         if matches!(case.world.kind(view), RelationType::View | RelationType::MaterializedView)
             && let Some(reads) = data::definition(case, view)
-            && reads.relations.iter().any(|access| case.world.find(&access.name) == Some(id))
+            && reads.relations.iter().any(|access| case.world.find_in_view(&access.name) == Some(id))
         {
             found.push(view);
         }

@@ -54,6 +54,8 @@ pub struct World<'a> {
     referencing: Option<HashMap<Id, Vec<Id>>>,
     dependents: Option<HashMap<&'a RelationName, Vec<&'a Dependency>>>,
     made_indexes: HashSet<RelationName>,
+    /// What renamed relations were called when the views that read them were made.
+    former: Names<'a, Id>,
     pub definitions: HashMap<Id, Option<Rc<Reads>>>,
     /// Tables of statistics that the script made.
     pub statistics: HashMap<RelationName, Id>,
@@ -79,6 +81,7 @@ impl<'a> World<'a> {
             referencing: None,
             dependents: None,
             made_indexes: HashSet::new(),
+            former: Names::with_capacity(0),
             definitions: HashMap::new(),
             statistics: HashMap::new(),
         };
@@ -108,6 +111,12 @@ impl<'a> World<'a> {
 
     pub fn find(&self, name: &RelationName) -> Option<Id> {
         self.by_name.look_up(&self.search_path, name).copied().filter(|id| !self.is_dropped(*id))
+    }
+
+    /// Finds what a view that was made before means by a name.
+    pub fn find_in_view(&self, name: &RelationName) -> Option<Id> {
+        let former = self.former.look_up(&self.search_path, name).copied();
+        former.filter(|id| !self.is_dropped(*id)).or_else(|| self.find(name))
     }
 
     fn is_dropped(&self, id: Id) -> bool {
@@ -237,6 +246,7 @@ impl<'a> World<'a> {
             self.relation(id).map(|r| r.indexes.iter().map(|i| i.name.clone()).collect()).unwrap_or_default();
         self.by_name.remove(&before);
         self.by_name.insert(&to, id);
+        self.former.insert(&before, id);
         for index in indexes {
             let made = self.made_indexes.remove(&before.sibling(index.clone()));
             self.index_tables.remove(&before.sibling(index.clone()));
