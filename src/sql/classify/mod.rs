@@ -2,7 +2,7 @@
 
 mod lock;
 mod table;
-mod tree;
+pub(super) mod tree;
 
 use pg_query::protobuf::{
     CommentStmt, CreateFunctionStmt, DropBehavior, DropStmt, FunctionParameterMode, GrantStmt,
