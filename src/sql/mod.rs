@@ -47,7 +47,7 @@ pub use snapshot::{
     TypeFacts, TypeKind, Unknown, Volatility,
 };
 pub use statement::{Probe, Statement};
-pub use usage::{Change, QueryImpact, Touch, Touched, impacts, touched};
+pub use usage::{BodyUses, Change, QueryImpact, Touch, Touched, body_uses, impacts, touched};
 pub use written::aside_written;
 
 #[cfg(test)]

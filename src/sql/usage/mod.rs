@@ -4,6 +4,7 @@
 //! leaves. What it names before is what it uses; what the server would complain of only afterwards is why it breaks. What
 //! cannot be told (parameters, functions of the user, a catalog that is not complete) never counts as broken.
 
+mod body;
 mod change;
 mod expression;
 mod family;
@@ -19,6 +20,7 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::body::{BodyUses, body_uses};
 use self::resolve::Resolution;
 use self::schema::Schema;
 pub use self::touch::{Change, Touch, Touched};

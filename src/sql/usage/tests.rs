@@ -266,3 +266,48 @@ fn the_first_statement_that_breaks_it_is_told() {
         &["users.name"],
     );
 }
+
+#[test]
+fn the_source_of_functions_is_read() {
+    let check = |language: &str, source: &str, expected: &[&str]| {
+        let function = crate::sql::FunctionFacts {
+            name: public("f"),
+            language: language.to_owned(),
+            source: Some(source.to_owned()),
+            ..crate::sql::FunctionFacts::default()
+        };
+        let mut catalog = Snapshot { functions: vec![function], ..shop("") };
+        let trigger = crate::sql::TriggerFacts {
+            function: "public.f".to_owned(),
+            ..crate::sql::TriggerFacts::default()
+        };
+        if source.contains("NEW") {
+            catalog.relations[0].triggers.push(trigger);
+        }
+        let words = BTreeSet::from(["users".to_owned(), "new".to_owned()]);
+        let found = body_uses(&catalog, &words);
+        let columns: Vec<String> = found
+            .iter()
+            .flat_map(|of| &of.uses)
+            .filter_map(|(of, column)| Some(format!("{}.{}", of.name, column.as_ref()?)))
+            .collect();
+        assert_eq!(columns, expected, "{source}");
+    };
+    check("sql", "SELECT name FROM users WHERE id = $1; DELETE FROM orders", &["users.id", "users.name"]);
+    check("plpgsql", "DECLARE n text; BEGIN SELECT u.name INTO n FROM users u; RETURN; END", &["users.name"]);
+    check("plpgsql", "BEGIN FOR r IN SELECT mail FROM users LOOP PERFORM 1; END LOOP; END", &["users.mail"]);
+    check(
+        "plpgsql",
+        "DECLARE r record; BEGIN FOR r IN SELECT mail FROM users LOOP PERFORM 1; END LOOP; END",
+        &["users.mail"],
+    );
+    check(
+        "plpgsql",
+        "BEGIN IF NEW.name IS NULL THEN NEW.mail := 'x'; END IF; RETURN NEW; END",
+        &["users.mail", "users.name"],
+    );
+    check("plpgsql", "BEGIN EXECUTE 'UPDATE users SET born = now()'; END", &["users.born"]);
+    check("plpgsql", "BEGIN EXECUTE format('UPDATE users SET born = %L', x); END", &["users.born"]);
+    check("plpgsql", "BEGIN this is broken users name", &["users.name"]);
+    check("plpgsql", "BEGIN PERFORM 1; END", &[]);
+}
