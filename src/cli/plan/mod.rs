@@ -155,3 +155,13 @@ impl FailOn {
         preview.findings.iter().any(|finding| finding.ignored.is_none() && finding.severity >= least)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_published_schema_is_that_of_the_types() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plan.schema.json");
+        let published = std::fs::read_to_string(path).unwrap();
+        assert!(published == super::schema().unwrap(), "run make generate");
+    }
+}

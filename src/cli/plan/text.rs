@@ -59,12 +59,13 @@ impl Page {
 
     /// A label, and SQL whose lines stay as they are.
     fn sql(&mut self, label: &str, sql: &str) {
-        let mut label = format!("{label:LABEL$}");
+        let width = if label.is_empty() { 0 } else { LABEL };
+        let mut label = format!("{label:width$}");
         let lines: Vec<&str> = sql.lines().collect();
         for line in lines.iter().take(MOST_LINES) {
             let painted = self.paint(FAINT, &label);
             self.line(&format!("{}{painted}{}", " ".repeat(INDENT), printable(line)));
-            label = " ".repeat(LABEL);
+            label = " ".repeat(width);
         }
         if lines.len() > MOST_LINES {
             let more = format!("... {} more lines", lines.len() - MOST_LINES);

@@ -135,11 +135,8 @@ pub(super) fn assemble(
 }
 
 fn server(catalog: &Snapshot) -> Server {
-    let basis = if catalog.relations.is_empty() && !catalog.complete {
-        ServerBasis::Assumed
-    } else {
-        ServerBasis::Catalog
-    };
+    let seen = catalog.complete || catalog.taken_at.is_some();
+    let basis = if seen { ServerBasis::Catalog } else { ServerBasis::Assumed };
     Server {
         major: catalog.major,
         database: catalog.database.clone(),
@@ -213,7 +210,6 @@ fn describe_unit(
     parts: &[(Option<Estimate>, &Foreseen)],
     catalog: &Snapshot,
 ) -> UnitPreview {
-    let worst = statements.iter().min_by_key(|statement| statement.grade);
     let way_back = unit.way_back.as_ref().map(|blocks| {
         let sql =
             |block: &crate::core::plan::Block| block.statements.iter().map(|one| one.sql.clone()).collect();
@@ -225,7 +221,7 @@ fn describe_unit(
         statements: (first..first + unit.up.statements.len()).collect(),
         max_stall_ms: u64::try_from(unit.max_stall.as_millis()).unwrap_or(u64::MAX),
         reversible: unit.way_back.is_some(),
-        reason: worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default(),
+        reason: unit_reason(plan, unit, statements),
         way_back,
         estimate: estimate::of_unit(parts, unit.up.transactional),
         blocked: blocked(parts, catalog),
@@ -266,18 +262,30 @@ fn whole(units: &[UnitPreview]) -> Option<Estimate> {
     })
 }
 
+/// Why a unit cannot be undone, or what makes its way back no better.
+fn unit_reason(plan: &Plan, unit: &Unit, statements: &[StatementPreview]) -> String {
+    let declared = plan.steps.get(unit.step).and_then(|step| step.irreversible.as_ref());
+    if let (None, Some(declared)) = (&unit.way_back, declared) {
+        return format!("its step is said to be irreversible: {declared}");
+    }
+    let worst = statements.iter().min_by_key(|statement| statement.grade);
+    worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default()
+}
+
+/// Why the plan cannot be undone any better.
 fn reversibility_reason(preview: &Preview) -> String {
-    let worst = preview.statements.iter().find(|statement| statement.grade <= preview.reversibility);
-    worst.map_or_else(
-        || "every statement has an exact inverse".to_owned(),
-        |statement| match preview.reversibility {
-            Reversibility::Reversible => "every statement has an exact inverse".to_owned(),
-            _ => format!(
-                "{} at {}:{}: {}",
-                statement.step, statement.line, statement.column, statement.grade_reason
-            ),
-        },
-    )
+    let exact = "every statement has an exact inverse".to_owned();
+    let grade = preview.reversibility;
+    let one_way = preview.units.iter().find(|unit| !unit.reversible);
+    let within = |statement: &&StatementPreview| {
+        one_way.is_none_or(|unit| preview.units.get(statement.unit) == Some(unit))
+    };
+    let worst = preview.statements.iter().filter(within).min_by_key(|statement| statement.grade);
+    match (grade, one_way, worst) {
+        (Reversibility::Reversible, ..) | (_, _, None) => exact,
+        (_, Some(unit), Some(at)) => format!("{} at {}:{}: {}", at.step, at.line, at.column, unit.reason),
+        (_, None, Some(at)) => format!("{} at {}:{}: {}", at.step, at.line, at.column, at.grade_reason),
+    }
 }
 
 /// The application's statements that are concerned, those that break first, the most frequent first.
