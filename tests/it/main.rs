@@ -19,3 +19,4 @@ mod scenarios;
 mod smoke;
 mod snapshot;
 mod sql_inverse;
+mod truth;
