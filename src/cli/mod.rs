@@ -1,6 +1,7 @@
 //! The command line.
 
 mod catalog;
+mod changed;
 mod crd;
 mod database;
 mod grants;
@@ -9,6 +10,8 @@ mod lint;
 mod operator;
 mod plan;
 mod render;
+mod sarif;
+mod source;
 mod version;
 
 use std::io::{self, Write};
@@ -28,8 +31,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(Box<operator::Args>),
-    Plan(plan::Args),
-    Lint(lint::Args),
+    Plan(Box<plan::Args>),
+    Lint(Box<lint::Args>),
     Catalog(catalog::Args),
     Crd(crd::Args),
     Grants(grants::Args),

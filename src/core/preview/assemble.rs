@@ -10,11 +10,8 @@ use crate::core::blast;
 use crate::core::estimate::{self, Estimate, Rehearsal};
 use crate::core::plan::{Plan, Reversibility, Unit};
 use crate::sql::{
-    self, Facts, Finding, Foreseen, Kind, Refusal, RelationName, Severity, Snapshot, Statement,
+    self, Facts, Finding, Foreseen, Grouping, Kind, Refusal, RelationName, Snapshot, Statement,
 };
-
-/// Code of the finding for what the engine refuses.
-const REFUSED: &str = "WB001";
 
 /// The text of a step: what its statements were read from, for its comments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,12 +55,12 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
     let mut found = Vec::new();
     let mut first = 0;
     for (index, source) in inputs.sources.iter().enumerate() {
-        let units = inputs.plan.units.iter().filter(|unit| unit.step == index);
-        let end = first + units.map(|unit| unit.up.statements.len()).sum::<usize>();
-        let (mine, theirs) = (statements.get(first..end), foreseen.get(first..end));
-        found.extend(source.refusals.iter().map(|refusal| refused(refusal, mine.unwrap_or_default(), first)));
-        let of_step =
-            sql::lint(&source.text, mine.unwrap_or_default(), theirs.unwrap_or_default(), inputs.catalog);
+        let units: Vec<&Unit> = inputs.plan.units.iter().filter(|unit| unit.step == index).collect();
+        let end = first + units.iter().map(|unit| unit.up.statements.len()).sum::<usize>();
+        let mine = statements.get(first..end).unwrap_or_default();
+        let seen = foreseen.get(first..end).unwrap_or_default();
+        let refused = sql::refused(&source.refusals, mine);
+        let of_step = sql::lint_script(&source.text, mine, seen, inputs.catalog, grouping(&units), refused);
         found.extend(
             of_step.into_iter().map(|finding| Finding { statement: finding.statement + first, ..finding }),
         );
@@ -72,20 +69,10 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
     found
 }
 
-/// What the engine refuses, as a finding of the last statement that begins before it.
-fn refused(refusal: &Refusal, statements: &[Statement], first: usize) -> Finding {
-    let place = (refusal.line, refusal.column);
-    let index = statements.iter().rposition(|statement| (statement.line, statement.column) <= place);
-    let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
-    Finding {
-        code: REFUSED.to_owned(),
-        severity: Severity::High,
-        statement: first + index.unwrap_or_default(),
-        line: refusal.line,
-        column: refusal.column,
-        message: format!("whimbrel does not run this: {}{hint}", refusal.message),
-        ..Finding::default()
-    }
+/// How a step is divided: two transactions one after the other are only there if each statement has its own.
+fn grouping(units: &[&Unit]) -> Grouping {
+    let apart = units.windows(2).any(|pair| pair.iter().all(|unit| unit.up.transactional));
+    if apart { Grouping::PerStatement } else { Grouping::Auto }
 }
 
 /// Puts together what was foreseen.

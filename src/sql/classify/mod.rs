@@ -1,8 +1,8 @@
 //! From the tree of a statement to its [`Kind`].
 
 mod lock;
-mod table;
-mod tree;
+pub(super) mod table;
+pub(super) mod tree;
 
 use pg_query::protobuf::{
     CommentStmt, CreateFunctionStmt, DropBehavior, DropStmt, FunctionParameterMode, GrantStmt,

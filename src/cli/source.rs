@@ -79,14 +79,18 @@ fn name(text: &str) -> Option<RelationName> {
     }
 }
 
-/// Gets the catalog. Without a `search_path`, that of the login counts.
-pub(super) fn look(args: &SourceArgs, search_path: Option<&[String]>) -> anyhow::Result<Snapshot> {
+/// Gets the catalog for a command. Without a `search_path`, that of the login counts.
+pub(super) fn look(
+    args: &SourceArgs,
+    search_path: Option<&[String]>,
+    command: &str,
+) -> anyhow::Result<Snapshot> {
     let offline = args.offline || args.server_version.is_some() || args.catalog.is_some();
     let wanted = search_path.map(<[String]>::to_vec);
     if !offline && args.database.database_url.as_ref().is_some_and(|url| !url.trim().is_empty()) {
         let mut database = args.database.clone();
         database.search_path = wanted.unwrap_or(database.search_path);
-        return database.snapshot("plan");
+        return database.snapshot(command);
     }
     let mut catalog = match &args.catalog {
         Some(path) => database::catalog_file(path)?,
