@@ -20,3 +20,4 @@ mod scenarios;
 mod smoke;
 mod snapshot;
 mod sql_inverse;
+mod truth;

@@ -4,8 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde::de::DeserializeOwned;
 
+use super::dependencies::Key;
 use crate::postgres::error::Error;
-use crate::sql::{Activity, FORMAT, LiveQuery, ObjectRef, RelationName, Snapshot, Unknown, quote_ident};
+use crate::sql::{
+    Activity, ColumnFacts, FORMAT, Generated, LiveQuery, ObjectRef, RelationName, Snapshot, Unknown,
+    quote_ident,
+};
 
 /// One row of an answer: every query gives rows of this form.
 pub(super) struct Item {
@@ -16,9 +20,6 @@ pub(super) struct Item {
     /// The rest, as JSON in the form of the [`Snapshot`].
     pub body: String,
 }
-
-/// Class, object and column number, as `pg_depend` names an object.
-type Key = (i64, i64, i32);
 
 /// A search path as it is configured: for which role, for this database only, and the setting.
 type Configured = (Option<String>, bool, String);
@@ -36,8 +37,10 @@ pub(super) struct Assembly {
     pub(super) snapshot: Snapshot,
     /// Index into the relations by object identifier.
     pub(super) relations: HashMap<i64, usize>,
+    /// Names of columns by the identifier of their relation and their number.
+    pub(super) attributes: HashMap<(i64, i32), String>,
     pub(super) objects: HashMap<Key, ObjectRef>,
-    pub(super) edges: Vec<(Key, Key, String)>,
+    pub(super) edges: Vec<(Key, Key, char)>,
     pub(super) paths: Vec<Configured>,
     pub(super) login: String,
     pub(super) extension: Option<(String, String)>,
@@ -101,11 +104,7 @@ impl Assembly {
                 self.login = login;
             }
             "object" => self.add_object(item)?,
-            "depend" => {
-                let (class, id, sub, on_class, on_id, on_sub, kind): (i64, i64, i32, i64, i64, i32, String) =
-                    parsed(item)?;
-                self.edges.push(((class, id, sub), (on_class, on_id, on_sub), kind));
-            }
+            "depend" => self.add_edges(item)?,
             "held" => self.held.push(parsed(item)?),
             "unreadable" => self.unreadable.push(parsed(item)?),
             "transaction" => match parsed(item)? {
@@ -114,16 +113,9 @@ impl Assembly {
                 (None, false) => {}
             },
             "query" => self.add_query(item)?,
+            "columns" => self.add_columns(item)?,
             _ => self.add_to_relation(item)?,
         }
-        Ok(())
-    }
-
-    fn add_object(&mut self, item: &Item) -> Result<(), Error> {
-        type Row = (i64, i64, i32, String, String, Option<String>, Option<String>, Option<String>);
-        let (class, id, sub, kind, identity, schema, relation, column): Row = parsed(item)?;
-        let relation = relation.map(|name| RelationName { schema, name });
-        self.objects.insert((class, id, sub), ObjectRef { kind, identity, relation, column });
         Ok(())
     }
 
@@ -137,6 +129,33 @@ impl Assembly {
         Ok(())
     }
 
+    fn add_columns(&mut self, item: &Item) -> Result<(), Error> {
+        let rows: Vec<(i32, String, String, bool, Option<String>, String, String)> = parsed(item)?;
+        let mut columns = Vec::with_capacity(rows.len());
+        for (number, name, data_type, not_null, default, identity, generated) in rows {
+            self.attributes.insert((item.id, number), name.clone());
+            columns.push(ColumnFacts {
+                name,
+                data_type,
+                not_null,
+                default,
+                identity: !identity.is_empty(),
+                generated: match generated.as_str() {
+                    "s" => Some(Generated::Stored),
+                    "v" => Some(Generated::Virtual),
+                    _ => None,
+                },
+                width: None,
+            });
+        }
+        if let Some(relation) =
+            self.relations.get(&item.id).and_then(|index| self.snapshot.relations.get_mut(*index))
+        {
+            relation.columns = columns;
+        }
+        Ok(())
+    }
+
     fn add_to_relation(&mut self, item: &Item) -> Result<(), Error> {
         // A relation that was created after the relations were read.
         let Some(relation) =
@@ -145,7 +164,6 @@ impl Assembly {
             return Ok(());
         };
         match item.section.as_str() {
-            "columns" => relation.columns = parsed(item)?,
             "constraints" => relation.constraints = parsed(item)?,
             "indexes" => relation.indexes = parsed(item)?,
             "triggers" => relation.triggers = parsed(item)?,
@@ -161,9 +179,9 @@ impl Assembly {
                 }
             }
             "size" => {
-                let (bytes, total_bytes, rows, pages): (Option<u64>, Option<u64>, f64, f64) = parsed(item)?;
+                let (bytes, toast, rows, pages): (Option<u64>, Option<u64>, f64, f64) = parsed(item)?;
                 relation.bytes = bytes.unwrap_or_default();
-                relation.total_bytes = total_bytes.unwrap_or_default();
+                relation.total_bytes = relation.bytes + toast.unwrap_or_default();
                 self.sizes.insert(item.id, Size { rows, pages });
             }
             "activity" => {
@@ -177,7 +195,7 @@ impl Assembly {
     }
 }
 
-fn parsed<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
+pub(super) fn parsed<T: DeserializeOwned>(item: &Item) -> Result<T, Error> {
     serde_json::from_str(&item.body)
         .map_err(|error| Error::Unexpected(format!("a row of the catalog ({}): {error}", item.section)))
 }

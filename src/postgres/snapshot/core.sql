@@ -32,13 +32,10 @@ LEFT JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid
 ORDER BY r.nspname, r.relname;
 
 {scope}
-SELECT 'columns', r.oid::int8, json_agg(json_build_object(
-    'name', a.attname,
-    'dataType', format_type(a.atttypid, a.atttypmod),
-    'notNull', a.attnotnull,
-    'default', CASE WHEN NOT r.is_held THEN pg_get_expr(d.adbin, d.adrelid) END,
-    'identity', a.attidentity <> '',
-    'generated', CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END) ORDER BY a.attnum)::text
+SELECT 'columns', r.oid::int8, json_agg(json_build_array(
+    a.attnum, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull,
+    CASE WHEN d.oid IS NOT NULL AND NOT r.is_held THEN pg_get_expr(d.adbin, d.adrelid) END,
+    a.attidentity, a.attgenerated) ORDER BY a.attnum)::text
 FROM rel r
 JOIN pg_attribute a ON a.attrelid = r.oid AND a.attnum > 0 AND NOT a.attisdropped
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::assemble::Assembly;
 use super::path;
-use crate::sql::{Dependency, Relation, RelationName, RelationType, Snapshot, Unknown};
+use crate::sql::{Relation, RelationName, RelationType, Snapshot, Unknown};
 
 /// Tables that are named in a sentence.
 const NAMED: usize = 5;
@@ -48,18 +48,6 @@ impl Assembly {
                 live
             };
         }
-    }
-
-    fn finish_dependencies(&mut self) {
-        let objects = &self.objects;
-        let resolved = self.edges.iter().filter_map(|(dependent, on, kind)| {
-            let (dependent, on) = (objects.get(dependent)?.clone(), objects.get(on)?.clone());
-            Some(Dependency { dependent, on, kind: kind.clone() })
-        });
-        let mut dependencies: Vec<Dependency> = resolved.collect();
-        dependencies.sort_by(|a, b| (&a.on, &a.dependent, &a.kind).cmp(&(&b.on, &b.dependent, &b.kind)));
-        dependencies.dedup();
-        self.snapshot.dependencies = dependencies;
     }
 
     /// A path of the role in this database counts more than one of the role, that more than one of the database.
@@ -140,6 +128,7 @@ fn finish_indexes(relations: &mut [Relation]) {
     for relation in relations {
         for index in &mut relation.indexes {
             index.bytes = bytes.get(&relation.name.sibling(index.name.clone())).copied().unwrap_or_default();
+            relation.total_bytes += index.bytes;
         }
     }
 }

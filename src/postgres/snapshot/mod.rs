@@ -5,6 +5,7 @@
 //! says so in `unknown`, and says which grant is missing. No table of the user is read, and nothing is left behind.
 
 mod assemble;
+mod dependencies;
 mod finish;
 mod path;
 mod text;
