@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR ?= $(WHIMBREL_CACHE)/target-$(shell rustc --version 2>/d
 .PHONY: help
 help: ## Lists the targets
 	@echo "usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "WHIMBREL_CACHE=$(WHIMBREL_CACHE)"
 	@echo "CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)"
@@ -33,6 +33,14 @@ test: ## Runs all tests: unit, integration on real servers, and on a whole node 
 e2e: ## Tries image, chart and samples on a whole Kubernetes node (root, Linux)
 	@tests/setup/target.sh
 	@tests/e2e.sh
+
+.PHONY: test-majors
+test-majors: ## Compares what is foreseen with what happens, on each major version of PostgreSQL that is to be had
+	@tests/truth.sh
+
+.PHONY: truth
+truth: ## Prints what each form of statement does and what was foreseen, and writes docs/locks.md
+	@tests/truth.sh --write
 
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences

@@ -12,7 +12,7 @@ use crate::sql::kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateTable, Generated, RelationKind, TableAction,
 };
 
-const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
+pub const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
 
 pub fn create(create: &CreateStmt) -> Option<CreateTable> {
     let target = create.relation.as_ref()?;

@@ -1,11 +1,12 @@
 //! What the code under test is given: statements, and the catalog of a database.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, ensure};
 use sqlx::Connection as _;
 use whimbrel::postgres::snapshot;
-use whimbrel::sql::{Kind, Snapshot, Statement, parse};
+use whimbrel::sql::{self, Code, Relation, Snapshot, Statement};
 
 use super::form::Form;
+use super::table;
 use crate::harness::postgres::Database;
 
 /// The catalog of a database.
@@ -16,20 +17,18 @@ pub async fn read(database: &Database) -> Result<Snapshot> {
     Ok(catalog)
 }
 
-/// The statements of a form; one that a migration must not contain is given as the one statement that it is.
+/// The indexes of each table, for showing them together.
+pub fn indexes(catalog: &Snapshot) -> table::Indexes {
+    let of = |relation: &Relation| {
+        relation.indexes.iter().map(|index| relation.name.sibling(index.name.clone()).sql()).collect()
+    };
+    catalog.relations.iter().map(|relation| (relation.name.sql(), of(relation))).collect()
+}
+
+/// The statements of a form, those that a migration must not contain too.
 pub fn statements(form: &Form) -> Result<Vec<Statement>> {
-    match parse(form.sql) {
-        Ok(script) => Ok(script.statements),
-        Err(refusals) if refusals.iter().any(|refusal| refusal.message.contains("syntax")) => {
-            Err(anyhow!("{refusals:?}"))
-        }
-        Err(_) => Ok(vec![Statement {
-            sql: form.sql.to_owned(),
-            line: 1,
-            column: 1,
-            kind: Kind::Other(String::new()),
-            transactional: !form.outside,
-            blocking: true,
-        }]),
-    }
+    let reading = sql::read(form.sql, sql::MAX_BYTES);
+    let broken = reading.refusals.iter().find(|refusal| refusal.code == Code::SyntaxError);
+    ensure!(broken.is_none() && !reading.script.statements.is_empty(), "not read: {:?}", reading.refusals);
+    Ok(reading.script.statements)
 }

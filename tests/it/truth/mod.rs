@@ -5,6 +5,7 @@
 
 mod catalog;
 mod compare;
+mod docs;
 mod form;
 mod forms;
 mod measure;
@@ -12,6 +13,7 @@ mod outside;
 mod table;
 
 use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, ensure};
@@ -49,6 +51,7 @@ struct Outcome {
     foreseen: Vec<Foreseen>,
     /// The same with a catalog of which only the major version is known.
     assumed: Vec<Foreseen>,
+    indexes: table::Indexes,
 }
 
 /// Forms with the titles of their sections.
@@ -153,7 +156,15 @@ impl Bench {
     ) -> Outcome {
         let foreseen = foresee(&statements, catalog);
         let assumed = foresee(&statements, &Snapshot::assumed(Some(self.major)));
-        Outcome { section: "", form: *form, statements, effects, foreseen, assumed }
+        Outcome {
+            section: "",
+            form: *form,
+            statements,
+            effects,
+            foreseen,
+            assumed,
+            indexes: catalog::indexes(catalog),
+        }
     }
 }
 
@@ -199,12 +210,14 @@ fn what_is_foreseen_is_what_happens() -> Result<()> {
     run(async {
         let (major, outcomes) = measured().await?;
         println!("{}", table::summary(major, &outcomes));
-        if std::env::var_os("WHIMBREL_TRUTH").is_some() {
+        let written = std::env::var_os("WHIMBREL_TRUTH");
+        if let Some(directory) = &written {
             println!("{}", table::whole(major, &outcomes));
+            docs::write(Path::new(directory), major, &outcomes)?;
         }
         let differences: Vec<String> = outcomes.iter().flat_map(compare::differences).collect();
         ensure!(differences.is_empty(), "{} differences:\n{}", differences.len(), differences.join("\n"));
-        Ok(())
+        docs::check(major, &outcomes)
     })
 }
 

@@ -1,11 +1,15 @@
 //! The measurements as a table.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use whimbrel::sql::Heavy;
+use whimbrel::sql::{Heavy, LockMode};
 
 use super::measure::Effect;
 use super::{Outcome, compare};
+
+/// The indexes of each table.
+pub type Indexes = BTreeMap<String, BTreeSet<String>>;
 
 /// How many forms, how many of them as foreseen.
 pub fn summary(major: u32, outcomes: &[Outcome]) -> String {
@@ -25,31 +29,37 @@ pub fn whole(major: u32, outcomes: &[Outcome]) -> String {
             let _ = write!(text, "\n== {section}\n");
         }
         let _ = writeln!(text, "{}", outcome.form.name());
-        for (index, effect) in outcome.effects.iter().enumerate() {
-            let _ = writeln!(text, "    {}", line(effect));
-            let said = outcome.foreseen.get(index).map(compare::as_effect);
-            if let Some(said) = said.filter(|said| said != effect) {
-                let _ = writeln!(text, "    foreseen: {}", line(&said));
+        let said = outcome.foreseen.iter().map(compare::as_effect);
+        for ((line, effect), said) in lines(outcome).iter().zip(&outcome.effects).zip(said) {
+            let _ = writeln!(text, "    {line}");
+            if said != *effect {
+                let _ = writeln!(text, "    foreseen: {}", describe(&said, &outcome.indexes));
             }
         }
     }
     text
 }
 
-fn line(effect: &Effect) -> String {
-    let mut parts: Vec<String> =
-        effect.locks.iter().map(|(relation, mode)| format!("{} {mode}", short(relation))).collect();
+/// The effect of each statement of a form.
+pub fn lines(outcome: &Outcome) -> Vec<String> {
+    outcome.effects.iter().map(|effect| describe(effect, &outcome.indexes)).collect()
+}
+
+fn describe(effect: &Effect, indexes: &Indexes) -> String {
+    let mut parts = Vec::new();
+    let modes: BTreeSet<LockMode> = effect.locks.values().copied().collect();
+    for mode in modes.into_iter().rev() {
+        let names = effect.locks.iter().filter(|(_, held)| **held == mode).map(|(name, _)| name.clone());
+        parts.push(format!("{mode} {}", together(&names.collect(), indexes)));
+    }
     if parts.is_empty() {
         parts.push("no lock".to_owned());
     }
-    let names = |names: &std::collections::BTreeSet<String>| {
-        names.iter().map(|name| short(name)).collect::<Vec<_>>().join(", ")
-    };
     if !effect.rewrites.is_empty() {
-        parts.push(format!("rewrites {}", names(&effect.rewrites)));
+        parts.push(format!("rewrites {}", together(&effect.rewrites, indexes)));
     }
     if !effect.scans.is_empty() {
-        parts.push(format!("scans {}", names(&effect.scans)));
+        parts.push(format!("scans {}", together(&effect.scans, indexes)));
     }
     match effect.heavy {
         Heavy::None => {}
@@ -59,6 +69,15 @@ fn line(effect: &Effect) -> String {
     parts.join("; ")
 }
 
-fn short(relation: &str) -> &str {
-    relation.strip_prefix("public.").unwrap_or(relation)
+/// Names as a list, a table with all its indexes as one.
+fn together(names: &BTreeSet<String>, indexes: &Indexes) -> String {
+    let whole = |table: &String| indexes.get(table).is_some_and(|of| !of.is_empty() && of.is_subset(names));
+    let within = |name: &String| {
+        names.iter().any(|table| whole(table) && indexes.get(table).is_some_and(|of| of.contains(name)))
+    };
+    let shown = names.iter().filter(|name| !within(name)).map(|name| {
+        let short = name.strip_prefix("public.").unwrap_or(name);
+        if whole(name) { format!("{short} + indexes") } else { short.to_owned() }
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
