@@ -62,15 +62,18 @@ async fn watch(
     done: &AtomicBool,
 ) -> Result<BTreeSet<(String, String)>> {
     let mut seen = BTreeSet::new();
-    let mut sent_on = String::new();
+    let (mut before, mut sent_on) = (String::new(), String::new());
     while !done.load(Ordering::Relaxed) {
         let at = text(observer, &AT_COMMIT.replace("{pid}", pid)).await?;
         let at = at.into_iter().flatten().flatten().next().unwrap_or_default();
         seen.extend(locks(observer, pid).await?);
-        if !at.is_empty() && at != sent_on {
+        // The server tells the wait and the transaction one after the other, so that a wait which has just ended can seem
+        // to be the next transaction's; it does not twice.
+        if !at.is_empty() && at == before && at != sent_on {
             execute(observer, &format!("SELECT pg_cancel_backend({pid})")).await?;
-            sent_on = at;
+            sent_on.clone_from(&at);
         }
+        before = at;
     }
     Ok(seen)
 }
