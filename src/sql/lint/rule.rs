@@ -50,6 +50,7 @@ use Class::{Availability, Compatibility, Correctness, Loss, Review};
 
 /// All rules, in the order of their codes.
 pub const RULES: &[Rule] = &[
+    rule("WB001", "refused", Correctness, "Whimbrel does not run this statement."),
     rule(
         "WB101",
         "index-blocks-writes",
@@ -314,7 +315,6 @@ pub const RULES: &[Rule] = &[
         Review,
         "A whimbrel:ignore comment names no known finding, and does not count.",
     ),
-    rule("WB901", "refused", Correctness, "Whimbrel does not run this statement."),
 ];
 
 /// The rule of a code; `None` for advice.
