@@ -38,8 +38,6 @@ pub(super) struct Args {
     /// File with Migrations in YAML; may be repeated.
     #[arg(long, short, value_name = "FILE")]
     filename: Vec<PathBuf>,
-    #[command(flatten)]
-    source: source::SourceArgs,
     /// Number of rows to reckon with for a table, for example users=5000000; may be repeated.
     #[arg(long, value_name = "TABLE=N", value_parser = source::rows)]
     rows: Vec<source::Rows>,
@@ -52,6 +50,8 @@ pub(super) struct Args {
     /// Prints the JSON schema of --output json instead.
     #[arg(long)]
     schema: bool,
+    #[command(flatten)]
+    source: source::SourceArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
