@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR ?= $(WHIMBREL_CACHE)/target-$(shell rustc --version 2>/d
 .PHONY: help
 help: ## Lists the targets
 	@echo "usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "WHIMBREL_CACHE=$(WHIMBREL_CACHE)"
 	@echo "CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)"
@@ -34,6 +34,14 @@ e2e: ## Tries image, chart and samples on a whole Kubernetes node (root, Linux)
 	@tests/setup/target.sh
 	@tests/e2e.sh
 
+.PHONY: test-majors
+test-majors: ## Compares what is foreseen with what happens, on each major version of PostgreSQL that is to be had
+	@tests/truth.sh
+
+.PHONY: truth
+truth: ## Prints what each form of statement does and what was foreseen, and writes docs/locks.md
+	@tests/truth.sh --write
+
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences
 	@tests/setup/packages.sh build
@@ -45,12 +53,14 @@ check: ## Checks format, lints, documentation, generated files, licences
 	@mkdir -p "$(CARGO_TARGET_DIR)/crds"
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory "$(CARGO_TARGET_DIR)/crds"
 	diff -r crds "$(CARGO_TARGET_DIR)/crds"
+	cargo run --locked --quiet --bin whimbrel -- plan --schema | diff docs/plan.schema.json -
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh --check
 
 .PHONY: generate
-generate: ## Writes crds/ and deploy/base from their sources
+generate: ## Writes crds/, deploy/base and docs/plan.schema.json from their sources
 	@tests/setup/target.sh
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
+	cargo run --locked --quiet --bin whimbrel -- plan --schema > docs/plan.schema.json
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
 
 .PHONY: bench

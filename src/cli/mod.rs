@@ -1,13 +1,17 @@
 //! The command line.
 
 mod catalog;
+mod changed;
 mod crd;
 mod database;
 mod grants;
 mod input;
 mod lint;
 mod operator;
+mod plan;
 mod render;
+mod sarif;
+mod source;
 mod version;
 
 use std::io::{self, Write};
@@ -27,7 +31,8 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(Box<operator::Args>),
-    Lint(lint::Args),
+    Plan(Box<plan::Args>),
+    Lint(Box<lint::Args>),
     Catalog(catalog::Args),
     Crd(crd::Args),
     Grants(grants::Args),
@@ -41,6 +46,7 @@ impl Cli {
     /// What went wrong, for a person to read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Plan(args) => return plan::run(&args),
             Command::Lint(args) => return lint::run(&args),
             Command::Operator(args) => operator::run(*args)?,
             Command::Catalog(args) => print(&catalog::text(&args)?)?,

@@ -82,6 +82,42 @@ fn parse(field: &str, text: &str, problems: &mut Vec<Problem>) -> Script {
     })
 }
 
+/// What is refused of a spec, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The field, for example `spec.up`.
+    pub field: String,
+    /// What is refused, with the place in that field.
+    pub refusal: sql::Refusal,
+}
+
+/// The steps of a spec, whose pieces of SQL are read by `read`.
+fn steps<'a>(spec: &'a MigrationSpec, mut read: impl FnMut(&str, &str) -> Script) -> Vec<DraftStep<'a>> {
+    let short = spec.up.as_ref().map(|up| DraftStep {
+        name: "step-1".to_owned(),
+        field: "spec".to_owned(),
+        irreversible: None,
+        transaction: TransactionMode::Auto,
+        max_stall: None,
+        up: read("spec.up", up),
+        down: spec.down.as_ref().map(|down| read("spec.down", down)),
+    });
+    let mut steps: Vec<DraftStep<'a>> = short.into_iter().collect();
+    for (index, step) in spec.steps.iter().flatten().enumerate() {
+        let field = format!("spec.steps[{index}].sql");
+        steps.push(DraftStep {
+            name: step.name_at(index),
+            irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
+            transaction: step.sql.transaction,
+            max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
+            up: read(&format!("{field}.up"), &step.sql.up),
+            down: step.sql.down.as_ref().map(|down| read(&format!("{field}.down"), down)),
+            field,
+        });
+    }
+    steps
+}
+
 impl<'a> Draft<'a> {
     /// Parses every piece of SQL of a spec.
     ///
@@ -89,34 +125,25 @@ impl<'a> Draft<'a> {
     /// Every refusal, each with its field, line and column.
     pub fn read(spec: &'a MigrationSpec) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut steps = Vec::new();
-        if let Some(up) = &spec.up {
-            steps.push(DraftStep {
-                name: "step-1".to_owned(),
-                field: "spec".to_owned(),
-                irreversible: None,
-                transaction: TransactionMode::Auto,
-                max_stall: None,
-                up: parse("spec.up", up, &mut problems),
-                down: spec.down.as_ref().map(|down| parse("spec.down", down, &mut problems)),
-            });
-        }
-        for (index, step) in spec.steps.iter().flatten().enumerate() {
-            let field = format!("spec.steps[{index}].sql");
-            steps.push(DraftStep {
-                name: step.name.clone().unwrap_or_else(|| format!("step-{}", index + 1)),
-                irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
-                transaction: step.sql.transaction,
-                max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
-                up: parse(&format!("{field}.up"), &step.sql.up, &mut problems),
-                down: step.sql.down.as_ref().map(|down| parse(&format!("{field}.down"), down, &mut problems)),
-                field,
-            });
-        }
+        let steps = steps(spec, |field, text| parse(field, text, &mut problems));
         if problems.is_empty() { Ok(Self { spec, steps }) } else { Err(problems) }
     }
 
-    fn statements(&self) -> Vec<Statement> {
+    /// Reads a spec for people to look at: what is refused is told, but what the parser understands of it stays in the
+    /// draft. Pieces of SQL may be as long as a file.
+    pub fn survey(spec: &'a MigrationSpec) -> (Self, Vec<Refused>) {
+        let mut refused = Vec::new();
+        let steps = steps(spec, |field, text| {
+            let reading = sql::read(text, sql::MAX_FILE_BYTES);
+            let told = reading.refusals.into_iter();
+            refused.extend(told.map(|refusal| Refused { field: field.to_owned(), refusal }));
+            reading.script
+        });
+        (Self { spec, steps }, refused)
+    }
+
+    /// Returns all statements on the way forward, in order.
+    pub fn statements(&self) -> Vec<Statement> {
         self.steps.iter().flat_map(|step| step.up.statements.iter().cloned()).collect()
     }
 
@@ -298,6 +325,7 @@ impl Compiler<'_> {
     fn step(&mut self, index: usize, step: &DraftStep<'_>) {
         let single = step.transaction == TransactionMode::Single || step.up.wants_single_transaction;
         if single
+            && !self.forward_only
             && let Some(statement) = step.up.statements.iter().find(|statement| !statement.transactional)
         {
             let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);

@@ -115,7 +115,7 @@ async fn plan(
     };
     let mut plan = draft.compile(around).map_err(|problems| refused(&problems))?;
     let sources: Vec<Source> =
-        draft.texts().into_iter().map(|text| Source { file: None, text: text.to_owned() }).collect();
+        draft.texts().into_iter().map(|text| Source { text: text.to_owned(), ..Source::default() }).collect();
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
     plan.preview = Some(Box::new(preview(inputs)));
     if plan.reversibility < database.min_reversibility {

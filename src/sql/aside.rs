@@ -30,6 +30,11 @@ impl AsideSuffix {
         fits.then_some(Self(suffix))
     }
 
+    /// One to show before there is a run, whose identifier it would come from.
+    pub fn sample() -> Self {
+        Self("run".into())
+    }
+
     /// Any one, where the name does not matter.
     pub(super) fn placeholder() -> Self {
         Self("x".into())

@@ -221,6 +221,17 @@ pub(super) fn trees<'a>(statements: impl Iterator<Item = &'a str>) -> Vec<Option
     trees
 }
 
+/// The trees of all statements of a text; none if it is not correct.
+pub(super) fn statements(text: &str) -> Vec<NodeEnum> {
+    let stmts = parse(text).unwrap_or_default();
+    stmts.into_iter().filter_map(|raw| raw.stmt?.node).collect()
+}
+
+/// SQL of a node that is a statement.
+pub(super) fn deparse_node(node: &pg_query::Node) -> Option<String> {
+    deparse(node.node.clone()?)
+}
+
 /// A syntax error with its surroundings; offsets are those of the text that was parsed.
 struct Failure {
     message: String,

@@ -37,7 +37,9 @@ pub use kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Generated, Kind, RelationKind,
     Rename, RenameTarget, TableAction,
 };
-pub use lint::{Finding, Severity, lint};
+pub use lint::{
+    Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_script, refused, rule,
+};
 pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};

@@ -412,7 +412,7 @@ fn moved<T: Clone>(map: &mut BTreeMap<(RelationName, String), T>, from: &Relatio
 }
 
 /// Names of columns in one, as long as the server goes on adding.
-fn joined(columns: &[String]) -> String {
+pub(super) fn joined(columns: &[String]) -> String {
     let mut joined = String::new();
     for column in columns {
         if !joined.is_empty() {

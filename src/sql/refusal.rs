@@ -150,6 +150,14 @@ impl<'a> Lines<'a> {
         Self { text, starts }
     }
 
+    /// Byte offset of a line and column, both from 1.
+    pub fn offset(&self, line: u32, column: u32) -> usize {
+        let index = |n: u32| usize::try_from(n.saturating_sub(1)).unwrap_or(usize::MAX);
+        let start = self.starts.get(index(line)).copied().unwrap_or(self.text.len());
+        let rest = self.text.get(start..).unwrap_or_default();
+        start + rest.char_indices().nth(index(column)).map_or(rest.len(), |(at, _)| at)
+    }
+
     /// Line and column, both from 1, of a byte offset; the column counts characters.
     pub fn place(&self, offset: usize) -> (u32, u32) {
         let line = self.starts.partition_point(|start| *start <= offset);

@@ -7,6 +7,7 @@ mod harness;
 
 mod architecture;
 mod bad_input;
+mod cli_plan;
 mod crds;
 mod election;
 mod licences;
@@ -19,3 +20,4 @@ mod scenarios;
 mod smoke;
 mod snapshot;
 mod sql_inverse;
+mod truth;

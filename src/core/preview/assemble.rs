@@ -9,15 +9,24 @@ use super::{
 use crate::core::blast;
 use crate::core::estimate::{self, Estimate, Rehearsal};
 use crate::core::plan::{Plan, Reversibility, Unit};
-use crate::sql::{self, Facts, Finding, Foreseen, Kind, RelationName, Snapshot, Statement};
+use crate::sql::{
+    self, Facts, Finding, Foreseen, Kind, Refusal, RelationName, Severity, Snapshot, Statement,
+};
+
+/// Code of the finding for what the engine refuses.
+const REFUSED: &str = "WB001";
 
 /// The text of a step: what its statements were read from, for its comments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Source {
-    /// The file, or the field of the object; absent where that goes without saying.
+    /// The file; absent where that goes without saying.
     pub file: Option<String>,
+    /// The field of the Migration, for example `spec.up`; absent for a file of SQL.
+    pub field: Option<String>,
     /// The SQL as written.
     pub text: String,
+    /// What the engine refuses of it.
+    pub refusals: Vec<Refusal>,
 }
 
 /// What a preview is made of.
@@ -52,6 +61,7 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
         let units = inputs.plan.units.iter().filter(|unit| unit.step == index);
         let end = first + units.map(|unit| unit.up.statements.len()).sum::<usize>();
         let (mine, theirs) = (statements.get(first..end), foreseen.get(first..end));
+        found.extend(source.refusals.iter().map(|refusal| refused(refusal, mine.unwrap_or_default(), first)));
         let of_step =
             sql::lint(&source.text, mine.unwrap_or_default(), theirs.unwrap_or_default(), inputs.catalog);
         found.extend(
@@ -60,6 +70,22 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
         first = end;
     }
     found
+}
+
+/// What the engine refuses, as a finding of the last statement that begins before it.
+fn refused(refusal: &Refusal, statements: &[Statement], first: usize) -> Finding {
+    let place = (refusal.line, refusal.column);
+    let index = statements.iter().rposition(|statement| (statement.line, statement.column) <= place);
+    let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
+    Finding {
+        code: REFUSED.to_owned(),
+        severity: Severity::High,
+        statement: first + index.unwrap_or_default(),
+        line: refusal.line,
+        column: refusal.column,
+        message: format!("whimbrel does not run this: {}{hint}", refusal.message),
+        ..Finding::default()
+    }
 }
 
 /// Puts together what was foreseen.
@@ -109,11 +135,8 @@ pub(super) fn assemble(
 }
 
 fn server(catalog: &Snapshot) -> Server {
-    let basis = if catalog.relations.is_empty() && !catalog.complete {
-        ServerBasis::Assumed
-    } else {
-        ServerBasis::Catalog
-    };
+    let seen = catalog.complete || catalog.taken_at.is_some();
+    let basis = if seen { ServerBasis::Catalog } else { ServerBasis::Assumed };
     Server {
         major: catalog.major,
         database: catalog.database.clone(),
@@ -138,6 +161,7 @@ fn describe(
         sql: statement.sql.clone(),
         kind: kind(&statement.kind),
         file: inputs.sources.get(unit.step).and_then(|source| source.file.clone()),
+        field: inputs.sources.get(unit.step).and_then(|source| source.field.clone()),
         line: statement.line,
         column: statement.column,
         step: inputs.plan.steps.get(unit.step).map(|step| step.name.clone()).unwrap_or_default(),
@@ -186,7 +210,6 @@ fn describe_unit(
     parts: &[(Option<Estimate>, &Foreseen)],
     catalog: &Snapshot,
 ) -> UnitPreview {
-    let worst = statements.iter().min_by_key(|statement| statement.grade);
     let way_back = unit.way_back.as_ref().map(|blocks| {
         let sql =
             |block: &crate::core::plan::Block| block.statements.iter().map(|one| one.sql.clone()).collect();
@@ -198,7 +221,7 @@ fn describe_unit(
         statements: (first..first + unit.up.statements.len()).collect(),
         max_stall_ms: u64::try_from(unit.max_stall.as_millis()).unwrap_or(u64::MAX),
         reversible: unit.way_back.is_some(),
-        reason: worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default(),
+        reason: unit_reason(plan, unit, statements),
         way_back,
         estimate: estimate::of_unit(parts, unit.up.transactional),
         blocked: blocked(parts, catalog),
@@ -239,18 +262,30 @@ fn whole(units: &[UnitPreview]) -> Option<Estimate> {
     })
 }
 
+/// Why a unit cannot be undone, or what makes its way back no better.
+fn unit_reason(plan: &Plan, unit: &Unit, statements: &[StatementPreview]) -> String {
+    let declared = plan.steps.get(unit.step).and_then(|step| step.irreversible.as_ref());
+    if let (None, Some(declared)) = (&unit.way_back, declared) {
+        return format!("its step is said to be irreversible: {declared}");
+    }
+    let worst = statements.iter().min_by_key(|statement| statement.grade);
+    worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default()
+}
+
+/// Why the plan cannot be undone any better.
 fn reversibility_reason(preview: &Preview) -> String {
-    let worst = preview.statements.iter().find(|statement| statement.grade <= preview.reversibility);
-    worst.map_or_else(
-        || "every statement has an exact inverse".to_owned(),
-        |statement| match preview.reversibility {
-            Reversibility::Reversible => "every statement has an exact inverse".to_owned(),
-            _ => format!(
-                "{} at {}:{}: {}",
-                statement.step, statement.line, statement.column, statement.grade_reason
-            ),
-        },
-    )
+    let exact = "every statement has an exact inverse".to_owned();
+    let grade = preview.reversibility;
+    let one_way = preview.units.iter().find(|unit| !unit.reversible);
+    let within = |statement: &&StatementPreview| {
+        one_way.is_none_or(|unit| preview.units.get(statement.unit) == Some(unit))
+    };
+    let worst = preview.statements.iter().filter(within).min_by_key(|statement| statement.grade);
+    match (grade, one_way, worst) {
+        (Reversibility::Reversible, ..) | (_, _, None) => exact,
+        (_, Some(unit), Some(at)) => format!("{} at {}:{}: {}", at.step, at.line, at.column, unit.reason),
+        (_, None, Some(at)) => format!("{} at {}:{}: {}", at.step, at.line, at.column, at.grade_reason),
+    }
 }
 
 /// The application's statements that are concerned, those that break first, the most frequent first.

@@ -128,9 +128,11 @@ pub struct StatementPreview {
     pub sql: String,
     /// What it is, for example `alterTable`.
     pub kind: String,
-    /// The file, or the field of the object, that it stands in.
+    /// The file that it stands in.
     pub file: Option<String>,
-    /// Line of its first character, from 1.
+    /// The field of the Migration that it stands in, for example `spec.up`; absent for a file of SQL.
+    pub field: Option<String>,
+    /// Line of its first character, from 1: in the file of SQL, or in the field.
     pub line: u32,
     /// Column of its first character, in characters, from 1.
     pub column: u32,

@@ -17,8 +17,11 @@ pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
         reasons.push((risk, format!("{}: {}", finding.code, finding.message)));
     }
     for statement in &preview.statements {
-        let budget = preview.units.get(statement.unit).map_or(0, |unit| unit.max_stall_ms);
-        reasons.extend(of_statement(statement, budget).map(|(risk, why)| (risk, placed(statement, why))));
+        let unit = preview.units.get(statement.unit);
+        let (budget, undone) = unit.map_or((0, false), |unit| (unit.max_stall_ms, unit.reversible));
+        reasons.extend(
+            of_statement(statement, budget, undone).map(|(risk, why)| (risk, placed(statement, why))),
+        );
     }
     let broken = preview.queries.iter().flatten().filter(|query| query.breaks.is_some()).count();
     if broken > 0 {
@@ -39,8 +42,8 @@ fn placed(statement: &StatementPreview, why: String) -> String {
     }
 }
 
-fn of_statement(statement: &StatementPreview, max_stall_ms: u64) -> Option<(Risk, String)> {
-    if statement.destructive && !statement.reversible {
+fn of_statement(statement: &StatementPreview, max_stall_ms: u64, undone: bool) -> Option<(Risk, String)> {
+    if statement.destructive && !undone {
         return Some((Risk::High, "data is deleted, and nothing brings it back".to_owned()));
     }
     if statement.heavy != Heavy::None {

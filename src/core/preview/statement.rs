@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::core::plan::{Plan, Reversibility, Unit};
-use crate::sql::{self, FactKey, FactValue, Facts, Inverse, Snapshot, Statement};
+use crate::sql::{
+    self, FactKey, FactValue, Facts, Inverse, Kind, RelationName, Snapshot, Statement, TableAction,
+};
 
 /// How well a statement can be undone, why no better, and by which SQL.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,7 +15,7 @@ pub(super) struct WayBack {
     pub inverse: Option<String>,
 }
 
-/// Grades `statements[index]`, which belongs to a unit.
+/// Grades `statements[index]`, which belongs to a unit: by itself, whatever stands beside it.
 pub(super) fn way_back(
     plan: &Plan,
     unit: &Unit,
@@ -21,49 +23,78 @@ pub(super) fn way_back(
     index: usize,
     facts: &Facts,
 ) -> WayBack {
-    let derived = sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None);
     let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
-    let step = plan.steps.get(unit.step);
-    let (inverse, lossless, why_not) = match derived {
-        Inverse::Exact { statements, lossless, .. } => (Some(statements.join(";\n")), lossless, None),
-        Inverse::None { reason } => (None, false, Some(reason)),
-    };
-    if unit.way_back.is_none() {
-        let declared = step.and_then(|step| step.irreversible.clone());
-        let reason = match (declared, why_not) {
-            (Some(declared), _) => format!("it is said to be irreversible: {declared}"),
-            (None, Some(why)) => format!("no inverse can be derived, because {why}"),
-            (None, None) => "another statement of its unit has no way back".to_owned(),
+    let (grade, reason, inverse) =
+        match sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None) {
+            Inverse::Exact { statements, .. } if statements.is_empty() => {
+                (Reversibility::Reversible, "there is nothing to undo".to_owned(), Some(String::new()))
+            }
+            Inverse::Exact { statements, lossless, .. } => {
+                let (grade, reason) = match (lossless, preserves) {
+                    (true, _) => (Reversibility::Reversible, "its inverse is exact"),
+                    (false, true) => (
+                        Reversibility::ReversibleWithArchive,
+                        "what it adds is put aside with its data when it is undone",
+                    ),
+                    (false, false) => (
+                        Reversibility::Reversible,
+                        "its inverse is exact; data that was written to it since is lost",
+                    ),
+                };
+                (grade, reason.to_owned(), Some(statements.join(";\n")))
+            }
+            Inverse::None { .. } if unit.way_back.is_some() => {
+                let reason = "its step has a way back that was written by hand";
+                (Reversibility::Reversible, reason.to_owned(), None)
+            }
+            Inverse::None { reason } => {
+                (Reversibility::ForwardOnly, format!("no inverse can be derived, because {reason}"), None)
+            }
         };
-        return WayBack { grade: Reversibility::ForwardOnly, reason, inverse };
-    }
-    let written = step.is_some_and(|step| step.written_back);
-    let (grade, reason) = match (&inverse, lossless) {
-        (None, _) if written => {
-            (Reversibility::Reversible, "the step has a way back that was written by hand")
+    let declared = plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some());
+    let reason = if declared { format!("{reason}, but its step is said to be irreversible") } else { reason };
+    WayBack { grade, reason, inverse }
+}
+
+/// Answers what the derivation of inverses asks, as far as a catalog knows. Of one that is not complete, what the
+/// statements themselves presuppose is taken to be so: names that they give are free, and a column that they make
+/// `NOT NULL` is not.
+pub fn facts(wanted: &BTreeSet<FactKey>, statements: &[Statement], catalog: &Snapshot) -> Facts {
+    let answers = wanted.iter().filter_map(|key| Some((key.clone(), answer(key, statements, catalog)?)));
+    answers.collect()
+}
+
+fn column(exists: bool, not_null: bool) -> FactValue {
+    FactValue::Column { exists, default: None, not_null, identity: false, generated: false }
+}
+
+/// Whether a column is `NOT NULL` before statements that change nothing else of it.
+fn presupposed(relation: &RelationName, name: &str, statements: &[Statement]) -> Option<bool> {
+    let of_table = statements.iter().filter_map(|statement| match &statement.kind {
+        Kind::AlterTable(alter) if alter.relation == *relation => Some(&alter.actions),
+        _ => None,
+    });
+    let mut before = None;
+    for action in of_table.flatten() {
+        match action {
+            TableAction::SetNotNull { column } if column == name => before = before.or(Some(false)),
+            TableAction::DropNotNull { column } if column == name => before = before.or(Some(true)),
+            TableAction::SetDefault { column, .. } | TableAction::DropDefault { column }
+                if column == name =>
+            {
+                return None;
+            }
+            _ => {}
         }
-        (Some(inverse), _) if inverse.is_empty() => (Reversibility::Reversible, "there is nothing to undo"),
-        (Some(_), true) => (Reversibility::Reversible, "its inverse is exact"),
-        (_, false) if preserves => (
-            Reversibility::ReversibleWithArchive,
-            "what it adds is put aside with its data when it is undone",
-        ),
-        _ => (Reversibility::Reversible, "its inverse is exact; data that was written to it since is lost"),
-    };
-    WayBack { grade, reason: reason.to_owned(), inverse }
+    }
+    before
 }
 
-/// Answers what the derivation of inverses asks, as far as a catalog knows; of one that is not complete, a name that is
-/// not in it is taken to be free.
-pub fn facts(wanted: &BTreeSet<FactKey>, catalog: &Snapshot) -> Facts {
-    wanted.iter().filter_map(|key| answer(key, catalog).map(|value| (key.clone(), value))).collect()
-}
-
-fn answer(key: &FactKey, catalog: &Snapshot) -> Option<FactValue> {
+fn answer(key: &FactKey, statements: &[Statement], catalog: &Snapshot) -> Option<FactValue> {
     match key {
-        FactKey::Column { relation, column } => {
+        FactKey::Column { relation, column: name } => {
             let known = catalog.relation(relation);
-            let found = known.and_then(|relation| relation.columns.iter().find(|one| one.name == *column));
+            let found = known.and_then(|relation| relation.columns.iter().find(|one| one.name == *name));
             match found {
                 Some(column) => Some(FactValue::Column {
                     exists: true,
@@ -72,14 +103,8 @@ fn answer(key: &FactKey, catalog: &Snapshot) -> Option<FactValue> {
                     identity: column.identity,
                     generated: column.generated.is_some(),
                 }),
-                None if catalog.complete => Some(FactValue::Column {
-                    exists: false,
-                    default: None,
-                    not_null: false,
-                    identity: false,
-                    generated: false,
-                }),
-                None => None,
+                None if catalog.complete => Some(column(false, false)),
+                None => presupposed(relation, name, statements).map(|not_null| column(true, not_null)),
             }
         }
         FactKey::Name { relation, name } => {

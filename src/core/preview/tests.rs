@@ -42,7 +42,7 @@ fn plan(up: &str, catalog: &Snapshot) -> (Plan, Facts) {
     };
     let draft = Draft::read(&spec).unwrap();
     assert_eq!(draft.texts(), [up]);
-    let facts = facts(&draft.facts_wanted(), catalog);
+    let facts = facts(&draft.facts_wanted(), &draft.statements(), catalog);
     let around = Surroundings {
         database: &DatabaseIdentity { system_identifier: String::new(), name: "shop".into() },
         owner_role: None,
@@ -66,7 +66,7 @@ fn preview_of(up: &str, foreseen: &[Foreseen], findings: Vec<Finding>, catalog: 
     let (plan, facts) = plan(up, catalog);
     let statements: Vec<Statement> = plan.units.iter().flat_map(|unit| unit.up.statements.clone()).collect();
     assert_eq!(statements.len(), foreseen.len());
-    let sources = [Source { file: Some("1.sql".into()), text: up.to_owned() }];
+    let sources = [Source { file: Some("1.sql".into()), field: None, text: up.to_owned(), refusals: vec![] }];
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog, rehearsal: None };
     assemble(inputs, &statements, foreseen, findings)
 }
@@ -83,12 +83,13 @@ fn the_summary_says_it_all() {
         preview.summary,
         "Risk High · ForwardOnly · 3 units · longest hold ~58 ms on orders (2.1 M rows)"
     );
-    let why = "step-1 at 1:90: no inverse can be derived, because the data of the table is gone with it";
+    let why = "step-1 at 1:87: no inverse can be derived, because the data of the table is gone with it";
     assert_eq!(preview.reversibility_reason, why);
+    assert!(preview.statements[0].reversible && !preview.statements[2].reversible);
     let undone: Vec<bool> = preview.units.iter().map(|unit| unit.reversible).collect();
     assert_eq!(undone, [true, true, false]);
-    assert_eq!(preview.units[1].way_back, Some(vec![vec!["DROP INDEX CONCURRENTLY i".to_owned()]]));
-    assert_eq!(preview.risk_reasons[0], "1.sql:1:90: data is deleted, and nothing brings it back");
+    assert_eq!(preview.units[1].way_back, Some(vec![vec!["DROP INDEX CONCURRENTLY IF EXISTS i".to_owned()]]));
+    assert_eq!(preview.risk_reasons[0], "1.sql:1:87: data is deleted, and nothing brings it back");
 }
 
 #[test]

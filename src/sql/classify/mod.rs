@@ -1,7 +1,7 @@
 //! From the tree of a statement to its [`Kind`].
 
 mod lock;
-mod table;
+pub(super) mod table;
 pub(super) mod tree;
 
 use pg_query::protobuf::{

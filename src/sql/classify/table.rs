@@ -12,7 +12,7 @@ use crate::sql::kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateTable, Generated, RelationKind, TableAction,
 };
 
-const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
+pub const SERIAL: &[&str] = &["serial", "serial2", "serial4", "serial8", "bigserial", "smallserial"];
 
 pub fn create(create: &CreateStmt) -> Option<CreateTable> {
     let target = create.relation.as_ref()?;
@@ -57,7 +57,7 @@ pub fn from_query(into: &IntoClause, if_not_exists: bool) -> Option<CreateTable>
     })
 }
 
-fn column(definition: &ColumnDef) -> Column {
+pub fn column(definition: &ColumnDef) -> Column {
     let mut column = Column {
         name: definition.colname.clone(),
         not_null: definition.is_not_null,
@@ -85,7 +85,7 @@ fn column(definition: &ColumnDef) -> Column {
 }
 
 /// A constraint that is an object of its own; `column` is the one it is written with.
-fn constraint(node: &Node, column: Option<&String>) -> Option<Constraint> {
+pub fn constraint(node: &Node, column: Option<&String>) -> Option<Constraint> {
     let Some(NodeEnum::Constraint(part)) = &node.node else {
         return None;
     };
@@ -124,7 +124,7 @@ fn excluded(part: &Node_) -> Vec<String> {
 }
 
 /// An expression as SQL.
-fn expression(node: &Node) -> Option<String> {
+pub fn expression(node: &Node) -> Option<String> {
     let target = ResTarget { val: Some(Box::new(node.clone())), ..ResTarget::default() };
     let select = SelectStmt {
         target_list: vec![Node { node: Some(NodeEnum::ResTarget(Box::new(target))) }],

@@ -3,15 +3,37 @@
 //! A function of the statements and of a [`Snapshot`]; each statement is looked at in the catalog that the ones before
 //! it leave. What the catalog does not say is assumed to be the worst, and is named.
 
+mod alter;
+mod case;
+mod composite;
+mod create;
+mod data;
+mod dispatch;
+mod drop;
+mod implied;
+mod index;
 mod lock;
+mod names;
+mod objects;
+mod reads;
+mod rename;
+mod types;
+mod volatility;
+mod world;
+
+#[cfg(test)]
+mod tests;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::grammar::{self, Tree};
 use super::name::RelationName;
 use super::snapshot::Snapshot;
 use super::statement::Statement;
+use case::Case;
 pub use lock::LockMode;
+use world::World;
 
 /// What one statement will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +86,29 @@ pub enum Heavy {
 
 /// Foresees what statements will do, one after the other.
 pub fn foresee(statements: &[Statement], catalog: &Snapshot) -> Vec<Foreseen> {
-    let _ = catalog;
-    statements.iter().map(|_| Foreseen::default()).collect()
+    let all = || {
+        let mut world = World::new(catalog);
+        let parsed = grammar::trees(statements.iter().map(|statement| statement.sql.as_str()));
+        let foresee = |tree: Option<Tree>| {
+            let mut case = Case::new(&mut world);
+            match tree {
+                Some(tree) => dispatch::statement(&mut case, &tree.node),
+                None => case.opaque("it could not be read"),
+            }
+            case.finish()
+        };
+        parsed.into_iter().map(foresee).collect()
+    };
+    grammar::on_deep_stack(all).unwrap_or_else(|| statements.iter().map(|_| unreadable()).collect())
+}
+
+/// What is said where nothing can be: the worst.
+fn unreadable() -> Foreseen {
+    Foreseen {
+        opaque: true,
+        destructive: true,
+        changes_data: true,
+        assumptions: vec!["everything: the parser could not be run".to_owned()],
+        ..Foreseen::default()
+    }
 }

@@ -1,0 +1,1 @@
+//! The room as a whole, from text to what is foreseen.
