@@ -150,3 +150,6 @@ impl Finding {
         self.ignored.is_none() && self.overruled.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

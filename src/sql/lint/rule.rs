@@ -244,6 +244,12 @@ pub const RULES: &[Rule] = &[
         Correctness,
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS takes an invalid index that a failed run left for a good one.",
     ),
+    rule(
+        "WB210",
+        "fails",
+        Correctness,
+        "The server refuses the statement: what it names is not there, is there already, or is still used.",
+    ),
     rule("WB301", "drop-table", Loss, "A table is dropped: its rows are lost, and who uses it fails."),
     rule("WB302", "drop-column", Loss, "A column is dropped: its values are lost, and who names it fails."),
     rule(
