@@ -133,8 +133,8 @@ impl Page {
         for consequence in &statement.consequences {
             self.labelled("also", consequence);
         }
-        for assumption in &statement.assumptions {
-            self.labelled("assumed", assumption);
+        if !statement.assumptions.is_empty() {
+            self.labelled("assumed", &format!("the worst of {}", statement.assumptions.join("; ")));
         }
         self.labelled("takes", &words::takes(statement));
         self.labelled("grade", &format!("{:?}: {}", statement.grade, statement.grade_reason));

@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(
             lines(&radius()),
             [
-                "table public.users (2 M rows, 1 GB)",
+                "table public.users (2 M rows, 1 GiB)",
                 "├─ view: view public.\"V\"",
                 "│  └─ used by: function f() (likely: found in its source)",
                 "└─ index on: index i",
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn a_picture_has_quoted_labels() {
         let text = mermaid(&radius());
-        assert!(text.starts_with("flowchart LR\n  n0[\"table public.users (2 M rows, 1 GB)\"]\n"), "{text}");
+        assert!(text.starts_with("flowchart LR\n  n0[\"table public.users (2 M rows, 1 GiB)\"]\n"), "{text}");
         assert!(text.contains("  n1[\"view public.#quot;V#quot;\"]\n  n0 -->|\"view\"| n1\n"), "{text}");
         assert!(text.contains("  n1 -.->|\"used by\"| n2\n"), "{text}");
     }
