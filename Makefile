@@ -53,12 +53,14 @@ check: ## Checks format, lints, documentation, generated files, licences
 	@mkdir -p "$(CARGO_TARGET_DIR)/crds"
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory "$(CARGO_TARGET_DIR)/crds"
 	diff -r crds "$(CARGO_TARGET_DIR)/crds"
+	cargo run --locked --quiet --bin whimbrel -- plan --schema | diff docs/plan.schema.json -
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh --check
 
 .PHONY: generate
-generate: ## Writes crds/ and deploy/base from their sources
+generate: ## Writes crds/, deploy/base and docs/plan.schema.json from their sources
 	@tests/setup/target.sh
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
+	cargo run --locked --quiet --bin whimbrel -- plan --schema > docs/plan.schema.json
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
 
 .PHONY: bench

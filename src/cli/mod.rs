@@ -8,6 +8,7 @@ mod grants;
 mod input;
 mod lint;
 mod operator;
+mod plan;
 mod render;
 mod sarif;
 mod source;
@@ -30,6 +31,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Operator(Box<operator::Args>),
+    Plan(Box<plan::Args>),
     Lint(Box<lint::Args>),
     Catalog(catalog::Args),
     Crd(crd::Args),
@@ -44,6 +46,7 @@ impl Cli {
     /// What went wrong, for a person to read.
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
+            Command::Plan(args) => return plan::run(&args),
             Command::Lint(args) => return lint::run(&args),
             Command::Operator(args) => operator::run(*args)?,
             Command::Catalog(args) => print(&catalog::text(&args)?)?,

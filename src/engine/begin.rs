@@ -114,8 +114,8 @@ async fn plan(
         facts: &facts,
     };
     let mut plan = draft.compile(around).map_err(|problems| refused(&problems))?;
-    let source = |text: &str| Source { file: None, field: None, text: text.to_owned(), refusals: Vec::new() };
-    let sources: Vec<Source> = draft.texts().into_iter().map(source).collect();
+    let sources: Vec<Source> =
+        draft.texts().into_iter().map(|text| Source { text: text.to_owned(), ..Source::default() }).collect();
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
     plan.preview = Some(Box::new(preview(inputs)));
     if plan.reversibility < database.min_reversibility {

@@ -7,6 +7,7 @@ mod harness;
 
 mod architecture;
 mod bad_input;
+mod cli_plan;
 mod crds;
 mod election;
 mod licences;

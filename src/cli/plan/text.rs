@@ -2,9 +2,9 @@
 
 use anstyle::Style;
 
-use super::tree;
 use super::words::{self, placed};
 use crate::cli::render::{ERROR, FAINT, GOOD, STRONG, Surface, printable, style_of};
+use crate::core::blast;
 use crate::core::preview::{Preview, QueryPreview, Risk, StatementPreview, UnitPreview};
 use crate::sql::{Finding, Severity};
 
@@ -59,12 +59,13 @@ impl Page {
 
     /// A label, and SQL whose lines stay as they are.
     fn sql(&mut self, label: &str, sql: &str) {
-        let mut label = format!("{label:LABEL$}");
+        let width = if label.is_empty() { 0 } else { LABEL };
+        let mut label = format!("{label:width$}");
         let lines: Vec<&str> = sql.lines().collect();
         for line in lines.iter().take(MOST_LINES) {
             let painted = self.paint(FAINT, &label);
             self.line(&format!("{}{painted}{}", " ".repeat(INDENT), printable(line)));
-            label = " ".repeat(LABEL);
+            label = " ".repeat(width);
         }
         if lines.len() > MOST_LINES {
             let more = format!("... {} more lines", lines.len() - MOST_LINES);
@@ -132,8 +133,8 @@ impl Page {
         for consequence in &statement.consequences {
             self.labelled("also", consequence);
         }
-        for assumption in &statement.assumptions {
-            self.labelled("assumed", assumption);
+        if !statement.assumptions.is_empty() {
+            self.labelled("assumed", &format!("the worst of {}", statement.assumptions.join("; ")));
         }
         self.labelled("takes", &words::takes(statement));
         self.labelled("grade", &format!("{:?}: {}", statement.grade, statement.grade_reason));
@@ -160,13 +161,12 @@ impl Page {
     }
 
     fn blast_radius(&mut self, preview: &Preview) {
-        let lines = tree::lines(&preview.blast_radius);
-        if lines.is_empty() {
+        if preview.blast_radius.roots.is_empty() {
             return;
         }
         self.title("Blast radius");
-        for line in lines {
-            self.line(&format!("  {}", printable(&line)));
+        for line in blast::tree(&preview.blast_radius).lines() {
+            self.line(&format!("  {line}"));
         }
     }
 

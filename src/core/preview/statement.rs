@@ -15,7 +15,7 @@ pub(super) struct WayBack {
     pub inverse: Option<String>,
 }
 
-/// Grades `statements[index]`, which belongs to a unit.
+/// Grades `statements[index]`, which belongs to a unit: by itself, whatever stands beside it.
 pub(super) fn way_back(
     plan: &Plan,
     unit: &Unit,
@@ -23,36 +23,37 @@ pub(super) fn way_back(
     index: usize,
     facts: &Facts,
 ) -> WayBack {
-    let derived = sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None);
     let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
-    let step = plan.steps.get(unit.step);
-    let (inverse, lossless, why_not) = match derived {
-        Inverse::Exact { statements, lossless, .. } => (Some(statements.join(";\n")), lossless, None),
-        Inverse::None { reason } => (None, false, Some(reason)),
-    };
-    if unit.way_back.is_none() {
-        let declared = step.and_then(|step| step.irreversible.clone());
-        let reason = match (declared, why_not) {
-            (Some(declared), _) => format!("it is said to be irreversible: {declared}"),
-            (None, Some(why)) => format!("no inverse can be derived, because {why}"),
-            (None, None) => "another statement of its unit has no way back".to_owned(),
+    let (grade, reason, inverse) =
+        match sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None) {
+            Inverse::Exact { statements, .. } if statements.is_empty() => {
+                (Reversibility::Reversible, "there is nothing to undo".to_owned(), Some(String::new()))
+            }
+            Inverse::Exact { statements, lossless, .. } => {
+                let (grade, reason) = match (lossless, preserves) {
+                    (true, _) => (Reversibility::Reversible, "its inverse is exact"),
+                    (false, true) => (
+                        Reversibility::ReversibleWithArchive,
+                        "what it adds is put aside with its data when it is undone",
+                    ),
+                    (false, false) => (
+                        Reversibility::Reversible,
+                        "its inverse is exact; data that was written to it since is lost",
+                    ),
+                };
+                (grade, reason.to_owned(), Some(statements.join(";\n")))
+            }
+            Inverse::None { .. } if unit.way_back.is_some() => {
+                let reason = "its step has a way back that was written by hand";
+                (Reversibility::Reversible, reason.to_owned(), None)
+            }
+            Inverse::None { reason } => {
+                (Reversibility::ForwardOnly, format!("no inverse can be derived, because {reason}"), None)
+            }
         };
-        return WayBack { grade: Reversibility::ForwardOnly, reason, inverse };
-    }
-    let written = step.is_some_and(|step| step.written_back);
-    let (grade, reason) = match (&inverse, lossless) {
-        (None, _) if written => {
-            (Reversibility::Reversible, "the step has a way back that was written by hand")
-        }
-        (Some(inverse), _) if inverse.is_empty() => (Reversibility::Reversible, "there is nothing to undo"),
-        (Some(_), true) => (Reversibility::Reversible, "its inverse is exact"),
-        (_, false) if preserves => (
-            Reversibility::ReversibleWithArchive,
-            "what it adds is put aside with its data when it is undone",
-        ),
-        _ => (Reversibility::Reversible, "its inverse is exact; data that was written to it since is lost"),
-    };
-    WayBack { grade, reason: reason.to_owned(), inverse }
+    let declared = plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some());
+    let reason = if declared { format!("{reason}, but its step is said to be irreversible") } else { reason };
+    WayBack { grade, reason, inverse }
 }
 
 /// Answers what the derivation of inverses asks, as far as a catalog knows. Of one that is not complete, what the

@@ -85,9 +85,10 @@ fn the_summary_says_it_all() {
     );
     let why = "step-1 at 1:87: no inverse can be derived, because the data of the table is gone with it";
     assert_eq!(preview.reversibility_reason, why);
+    assert!(preview.statements[0].reversible && !preview.statements[2].reversible);
     let undone: Vec<bool> = preview.units.iter().map(|unit| unit.reversible).collect();
     assert_eq!(undone, [true, true, false]);
-    assert_eq!(preview.units[1].way_back, Some(vec![vec!["DROP INDEX CONCURRENTLY i".to_owned()]]));
+    assert_eq!(preview.units[1].way_back, Some(vec![vec!["DROP INDEX CONCURRENTLY IF EXISTS i".to_owned()]]));
     assert_eq!(preview.risk_reasons[0], "1.sql:1:87: data is deleted, and nothing brings it back");
 }
 
@@ -170,8 +171,8 @@ fn numbers_are_short() {
     check(amount(2_100_000.0), "2.1 M");
     check(amount(999_999.0), "1 M");
     check(amount(300_000.0), "300 k");
-    check(size(8192.0), "8 kB");
-    check(size(1.5e9), "1.4 GB");
+    check(size(8192.0), "8 KiB");
+    check(size(1.5e9), "1.4 GiB");
     check(duration(0.0), "0 ms");
     check(duration(0.2), "1 ms");
     check(duration(39.8), "40 ms");

@@ -63,7 +63,7 @@ const HEARD: &[Advice] = &[
     known(Rule::BanDropSequence, &["WB303"]),
     known(Rule::BanDropDomain, &["WB303"]),
     known(Rule::BanDropExtension, &["WB303"]),
-    known(Rule::BanDropDatabase, &["WB901"]),
+    known(Rule::BanDropDatabase, &["WB001"]),
     known(Rule::RenamingTable, &["WB304"]),
     known(Rule::RenamingColumn, &["WB305"]),
     known(Rule::RenamingObject, &["WB304", "WB305", "WB306"]),

@@ -149,7 +149,7 @@ fn renamed(subject: &Subject<'_>, rename: &Rename, found: &mut Vec<Found>) {
                 return;
             }
             let message = format!(
-                "clients that name {column} of {relation} fail as soon as it is called {}{told}; add a column of the new \
+                "clients that name column {column} of {relation} fail as soon as it is called {}{told}; add a column of the new \
                  name, keep both alike while clients change, and drop the old one later",
                 rename.to
             );
