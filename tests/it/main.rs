@@ -19,5 +19,6 @@ mod rbac;
 mod scenarios;
 mod smoke;
 mod snapshot;
+mod snapshot_queries;
 mod sql_inverse;
 mod truth;
