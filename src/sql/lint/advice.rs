@@ -137,11 +137,11 @@ fn violations(text: &str, starts: &[usize], major: Option<u32>) -> Option<Vec<Vi
     }
     let mut seen = BTreeSet::new();
     for statement in file.tree().stmts() {
-        let node = statement.syntax().clone();
-        let first = node.descendants_with_tokens().filter_map(|element| element.into_token());
-        let first =
-            first.filter(|token| !token.kind().is_trivia()).map(|token| token.text_range().start()).next()?;
-        let offset = usize::from(first);
+        let mut token = statement.syntax().first_token()?;
+        while token.kind().is_trivia() {
+            token = token.next_token()?;
+        }
+        let offset = usize::from(token.text_range().start());
         let word: String = text.get(offset..)?.chars().take_while(char::is_ascii_alphabetic).collect();
         if starts.binary_search(&offset).is_ok() || !LEFT_OUT.contains(&word.to_ascii_lowercase().as_str()) {
             seen.insert(offset);

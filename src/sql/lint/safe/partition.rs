@@ -70,22 +70,21 @@ fn condition(parent: &Relation, bound: &PartitionBoundSpec) -> Option<String> {
     }
 }
 
-/// One end of a range; there is none towards `MINVALUE` and `MAXVALUE`.
-fn limit(datums: &[Node], column: &str, operator: &str) -> Option<Option<String>> {
+/// One end of a range as a condition; empty towards `MINVALUE` and `MAXVALUE`, which is no limit.
+fn limit(datums: &[Node], column: &str, operator: &str) -> Option<Vec<String>> {
     let [only] = datums else { return None };
-    if let Some(NodeEnum::ColumnRef(reference)) = &only.node {
-        let word = reference.fields.last().and_then(crate::sql::classify::tree::string)?;
-        return ["minvalue", "maxvalue"].contains(&word.as_str()).then_some(None);
+    let bound = |value: &Node| Some(vec![format!("{column} {operator} {}", expression(value)?)]);
+    match &only.node {
+        Some(NodeEnum::ColumnRef(reference)) => {
+            let word = reference.fields.last().and_then(crate::sql::classify::tree::string)?;
+            ["minvalue", "maxvalue"].contains(&word.as_str()).then(Vec::new)
+        }
+        Some(NodeEnum::PartitionRangeDatum(datum)) => match datum.kind() {
+            PartitionRangeDatumKind::PartitionRangeDatumValue => bound(datum.value.as_deref()?),
+            _ => Some(Vec::new()),
+        },
+        _ => bound(only),
     }
-    if let Some(NodeEnum::PartitionRangeDatum(datum)) = &only.node {
-        return match datum.kind() {
-            PartitionRangeDatumKind::PartitionRangeDatumValue => {
-                Some(Some(format!("{column} {operator} {}", expression(datum.value.as_deref()?)?)))
-            }
-            _ => Some(None),
-        };
-    }
-    Some(Some(format!("{column} {operator} {}", expression(only)?)))
 }
 
 /// A table of its own that is attached: the partitioned table is then locked in a mode that lets its users go on.
