@@ -7,6 +7,7 @@ mod harness;
 
 mod architecture;
 mod bad_input;
+mod cli_lint;
 mod crds;
 mod election;
 mod licences;
@@ -15,6 +16,7 @@ mod postgres_edge;
 mod postgres_fingerprint;
 mod prometheus;
 mod rbac;
+mod safe_forms;
 mod scenarios;
 mod smoke;
 mod snapshot;

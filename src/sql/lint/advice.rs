@@ -90,6 +90,12 @@ pub fn is_rule(name: &str) -> bool {
     HEARD.iter().any(|advice| advice.rule.to_string() == name)
 }
 
+/// The rules that are heard: name, severity, and the findings that say the same.
+#[cfg(test)]
+pub fn heard() -> impl Iterator<Item = (String, Severity, &'static [&'static str])> {
+    HEARD.iter().map(|advice| (advice.rule.to_string(), advice.severity, advice.same))
+}
+
 /// What squawk says, and no finding says already.
 pub fn given(text: &str, around: &Surroundings<'_>, findings: &[Finding]) -> Vec<Finding> {
     let lines = Lines::new(text);
