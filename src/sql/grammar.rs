@@ -57,6 +57,12 @@ fn parse(text: &str) -> Result<Vec<RawStmt>, pg_query::Error> {
     pg_query::parse(text, ParserOptions::DEFAULT).map(|result| result.protobuf.stmts)
 }
 
+/// What the parser of PL/pgSQL makes of a `CREATE FUNCTION`, in its own form.
+pub(super) fn plpgsql(text: &str) -> Option<serde_json::Value> {
+    let _turn = turn();
+    pg_query::parse_plpgsql(text).ok()
+}
+
 /// The message of the first error, if there is one; cheaper than [`parse`].
 fn complaint(text: &str) -> Option<String> {
     let _turn = turn();

@@ -49,7 +49,7 @@ pub use snapshot::{
     TypeFacts, TypeKind, Unknown, Volatility,
 };
 pub use statement::{Probe, Statement};
-pub use usage::{QueryImpact, impacts};
+pub use usage::{BodyUses, Change, QueryImpact, Touch, Touched, body_uses, impacts, touched};
 pub use written::aside_written;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod harness;
 mod architecture;
 mod bad_input;
 mod cli_lint;
+mod cli_plan;
 mod crds;
 mod election;
 mod licences;

@@ -67,7 +67,8 @@ pub(super) enum FailOn {
 }
 
 impl FailOn {
-    fn reached(self, severity: Severity) -> bool {
+    /// Whether a finding of that severity is too severe.
+    pub fn reached(self, severity: Severity) -> bool {
         match self {
             Self::High => severity >= Severity::High,
             Self::Medium => severity >= Severity::Medium,

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::tree;
 use super::words::{self, placed};
+use crate::core::blast;
 use crate::core::preview::{Preview, StatementPreview, UnitPreview};
 use crate::sql::Finding;
 
@@ -22,7 +22,7 @@ pub(super) fn render(preview: &Preview) -> String {
         self::unit(&mut text, preview, index, unit);
     }
     if !preview.blast_radius.roots.is_empty() {
-        let picture = tree::mermaid(&preview.blast_radius);
+        let picture = blast::mermaid(&preview.blast_radius);
         let _ = write!(text, "\n#### Blast radius\n\n```mermaid\n{picture}```\n");
     }
     queries(&mut text, preview);
@@ -125,8 +125,11 @@ fn queries(text: &mut String, preview: &Preview) {
 /// Text in which nothing is markup.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
+    let mut before = ' ';
     for c in text.chars() {
         match c {
+            // Behind a blank it cannot end what is struck through.
+            '~' if before == ' ' => safe.push(c),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '@' => {
                 safe.push('\\');
                 safe.push(c);
@@ -134,6 +137,7 @@ fn escaped(text: &str) -> String {
             c if c.is_control() => safe.push(' '),
             c => safe.push(c),
         }
+        before = c;
     }
     safe
 }
@@ -168,6 +172,7 @@ mod tests {
     #[test]
     fn nothing_of_the_sql_becomes_markup() {
         assert_eq!(escaped("a_b <img> @team |"), "a\\_b \\<img\\> \\@team \\|");
+        assert_eq!(escaped("~40 ms, a~b"), "~40 ms, a\\~b");
         assert_eq!(code("a `b` c"), "``a `b` c``");
         assert_eq!(code("`b`"), "`` `b` ``");
         assert_eq!(fenced("sql", "SELECT '```'\n"), "````sql\nSELECT '```'\n````\n");

@@ -81,6 +81,7 @@ pub(super) fn takes(statement: &StatementPreview) -> String {
 pub(super) fn lock(lock: &Lock) -> String {
     let who = match lock.blocks.as_slice() {
         [] => "nobody waits".to_owned(),
+        [Blocked::Ddl] => "DDL waits".to_owned(),
         blocks => {
             let names = blocks.iter().map(|who| match who {
                 Blocked::Reads => "reads",

@@ -10,6 +10,7 @@ use crate::sql::{
 pub(super) struct Stage<'a> {
     catalog: &'a Snapshot,
     made: Vec<&'a RelationName>,
+    made_indexes: Vec<&'a String>,
 }
 
 impl<'a> Stage<'a> {
@@ -19,7 +20,19 @@ impl<'a> Stage<'a> {
             Kind::CreateTable(table) if !table.from_query => Some(&table.relation),
             _ => None,
         });
-        Self { catalog, made: made.collect() }
+        let made_indexes = before.iter().filter_map(|statement| match &statement.kind {
+            Kind::CreateIndex(index) => index.name.as_ref(),
+            _ => None,
+        });
+        Self { catalog, made: made.collect(), made_indexes: made_indexes.collect() }
+    }
+
+    /// Whether somebody may wait for a lock on a relation: not for one that the plan itself makes, and for an index only
+    /// together with its table.
+    pub fn is_used(&self, name: &RelationName) -> bool {
+        let made = self.made.iter().any(|made| made.name == name.name);
+        let index = self.index(name).is_some() || self.made_indexes.iter().any(|index| **index == name.name);
+        !made && !index
     }
 
     /// A relation with its size; `Ok(None)` for one that the plan makes, `Err` if its size is not known.

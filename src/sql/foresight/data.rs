@@ -7,7 +7,8 @@ use pg_query::{Node, NodeEnum};
 
 use super::case::Case;
 use super::lock::LockMode;
-use super::reads::{self, Reads};
+use super::reads::{self, Lookup, Reads};
+use super::route;
 use super::volatility;
 use super::world::Id;
 use crate::sql::classify::tree;
@@ -45,6 +46,26 @@ pub fn stored(case: &mut Case<'_, '_>, node: &Node) {
     for access in &reads.relations {
         if let Some(id) = case.target(&access.name, false) {
             case.lock(id, access.mode);
+        }
+    }
+}
+
+/// Sequences that an expression takes values from when it is evaluated.
+pub fn evaluated(case: &mut Case<'_, '_>, node: &Node) {
+    let reads = reads::of_expression(node);
+    sequences_of(case, &reads);
+}
+
+fn sequences_of(case: &mut Case<'_, '_>, reads: &Reads) {
+    for sequence in &reads.sequences {
+        if let Some(id) = case.target(sequence, false) {
+            case.lock(id, LockMode::RowExclusive);
+        }
+    }
+    for (table, column) in &reads.serials {
+        let Some(id) = case.target(table, false) else { continue };
+        for sequence in owned_sequences(case, id, Some(column)) {
+            case.lock(sequence, LockMode::RowExclusive);
         }
     }
 }
@@ -88,14 +109,11 @@ pub fn analyzed_target(case: &mut Case<'_, '_>, node: &NodeEnum) {
 fn apply(case: &mut Case<'_, '_>, reads: &Reads, runs: bool) {
     for access in &reads.relations {
         if let Some(id) = case.target(&access.name, false) {
+            let runs = runs && access.whole && !reaches_index(case, id, &access.found_by);
             read(case, id, access.mode, access.inherit, runs, 0);
         }
     }
-    for sequence in &reads.sequences {
-        if let Some(id) = case.target(sequence, false) {
-            case.lock(id, LockMode::RowExclusive);
-        }
-    }
+    sequences_of(case, reads);
     for function in &reads.functions {
         call(case, function);
     }
@@ -193,6 +211,7 @@ fn changed(case: &mut Case<'_, '_>, range: Option<&RangeVar>) -> Option<(Id, boo
     let range = range?;
     let id = case.target(&tree::range(range), false)?;
     case.out.changes_data = true;
+    case.world.fill(id);
     Some((id, range.inh))
 }
 
@@ -266,7 +285,16 @@ fn referred(case: &mut Case<'_, '_>, id: Id, columns: Option<&[String]>) {
 fn insert_rows(case: &mut Case<'_, '_>, stmt: &InsertStmt) {
     let Some((id, _)) = changed(case, stmt.relation.as_ref()) else { return };
     let named: Vec<String> = stmt.cols.iter().filter_map(tree::target).collect();
-    let tables = write(case, id, true, "INSERT");
+    let parts = route::rows(case, id, stmt);
+    let tables = match parts {
+        Some(parts) => {
+            case.lock(id, LockMode::RowExclusive);
+            case.lock_all(&parts, LockMode::RowExclusive);
+            parts.iter().for_each(|part| triggers(case, *part, "INSERT"));
+            vec![id]
+        }
+        None => write(case, id, true, "INSERT"),
+    };
     let defaults = stmt.select_stmt.is_none();
     let target = tables.first().copied().unwrap_or(id);
     let all: Vec<String> = case.copy(target).columns.iter().map(|column| column.name.clone()).collect();
@@ -461,37 +489,22 @@ pub fn referenced_columns(definition: &str) -> Vec<String> {
     list.split(',').map(|column| column.trim().trim_matches('"').to_owned()).collect()
 }
 
-/// The table whose rows are looked for is read whole, unless the condition leads into an index.
-fn target_scan(case: &mut Case<'_, '_>, id: Id, condition: Option<&Node>) {
-    let relation = case.copy(id);
-    let leads = |column: &String| {
-        relation.indexes.iter().any(|index| {
-            index.valid && !index.partial && index.columns.first().and_then(Option::as_ref) == Some(column)
+/// Whether one of these columns leads to a row by an index.
+fn reaches_index(case: &Case<'_, '_>, id: Id, columns: &[(String, Lookup)]) -> bool {
+    let indexes = case.world.relation(id).map(|relation| relation.indexes.as_slice()).unwrap_or_default();
+    indexes.iter().filter(|index| index.valid && !index.partial).any(|index| {
+        let first = index.columns.first().and_then(Option::as_ref);
+        columns.iter().any(|(column, lookup)| {
+            first == Some(column) && (*lookup == Lookup::Extreme || index.unique && index.key_columns == 1)
         })
-    };
-    if !condition.is_some_and(|condition| equals(condition).iter().any(leads)) {
-        case.scan(id);
-    }
+    })
 }
 
-/// The columns that a condition compares with something by `=`, all conditions holding together.
-fn equals(condition: &Node) -> Vec<String> {
-    match &condition.node {
-        Some(NodeEnum::BoolExpr(all)) if all.boolop() == pg_query::protobuf::BoolExprType::AndExpr => {
-            all.args.iter().flat_map(equals).collect()
-        }
-        Some(NodeEnum::AExpr(compare))
-            if compare.name.last().and_then(tree::string).as_deref() == Some("=") =>
-        {
-            [&compare.lexpr, &compare.rexpr]
-                .into_iter()
-                .filter_map(|side| match side.as_ref()?.node.as_ref()? {
-                    NodeEnum::ColumnRef(column) => column.fields.last().and_then(tree::string),
-                    _ => None,
-                })
-                .collect()
-        }
-        _ => Vec::new(),
+/// The table whose rows are looked for is read whole, unless the condition leads into an index.
+fn target_scan(case: &mut Case<'_, '_>, id: Id, condition: Option<&Node>) {
+    let columns = condition.map(reads::looked_up).unwrap_or_default();
+    if !reaches_index(case, id, &columns) {
+        case.scan(id);
     }
 }
 
@@ -511,6 +524,7 @@ pub fn copy(case: &mut Case<'_, '_>, stmt: &CopyStmt) {
         return;
     }
     case.out.changes_data = true;
+    case.world.fill(id);
     let tables = write(case, id, true, "INSERT");
     let target = tables.first().copied().unwrap_or(id);
     let mut given = tree::names(&stmt.attlist);

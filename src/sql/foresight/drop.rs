@@ -317,6 +317,9 @@ fn part(case: &mut Case<'_, '_>, table: &RelationName, name: &str, stmt: &DropSt
     let Some(id) = case.target(table, stmt.missing_ok) else { return };
     let relation = case.copy(id);
     let trigger = relation.triggers.iter().find(|trigger| trigger.name == name);
+    if stmt.missing_ok && is_missing(case, id, name, stmt.remove_type()) {
+        return;
+    }
     let below = stmt.remove_type() == ObjectType::ObjectTrigger
         && relation.kind == RelationType::PartitionedTable
         && trigger.is_none_or(|trigger| trigger.definition.contains("FOR EACH ROW"));
@@ -328,6 +331,16 @@ fn part(case: &mut Case<'_, '_>, table: &RelationName, name: &str, stmt: &DropSt
             ObjectType::ObjectPolicy => relation.policies.retain(|policy| policy != name),
             _ => {}
         });
+    }
+}
+
+/// Whether a trigger or policy is known not to be there.
+fn is_missing(case: &Case<'_, '_>, id: Id, name: &str, object: ObjectType) -> bool {
+    let Some(relation) = case.world.relation(id).filter(|_| case.world.is_known(id)) else { return false };
+    match object {
+        ObjectType::ObjectTrigger => !relation.triggers.iter().any(|trigger| trigger.name == name),
+        ObjectType::ObjectPolicy => !relation.policies.iter().any(|policy| policy == name),
+        _ => false,
     }
 }
 

@@ -73,11 +73,9 @@ fn page(records: &BTreeMap<u32, Record>) -> Result<String> {
             open = section;
             let _ = write!(page, "\n## {section}\n\n| statement | effect |\n|---|---|\n");
         }
-        let statements = split(&form);
-        for (index, statement) in statements.iter().enumerate() {
-            let first = index == 0;
-            let _ =
-                writeln!(page, "| {} | {} |", label(&form, statement, first), cell(&form, index, records));
+        for (index, statement) in catalog::statements(&form)?.iter().enumerate() {
+            let label = label(&form, &statement.sql, index == 0);
+            let _ = writeln!(page, "| {label} | {} |", cell(&form, index, records));
         }
     }
     Ok(page)

@@ -116,6 +116,7 @@ impl Bench {
         }
         let mut catalog = catalog::read(database).await?;
         let mut session = database.connect().await?;
+        execute(&mut session, measure::SESSION).await?;
         if let Some(zone) = first.zone {
             execute(&mut session, &format!("SET timezone = '{zone}'")).await?;
             catalog.settings.insert("TimeZone".to_owned(), zone.to_owned());

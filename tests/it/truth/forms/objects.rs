@@ -89,6 +89,5 @@ pub const FORMS: &[Form] = &[
     form("DO $$ BEGIN ALTER TABLE users ADD extra int; END $$"),
     form("CALL work()"),
     form("SELECT wild()"),
-    form("SET LOCAL statement_timeout = '5s'"),
     form("NOTIFY something"),
 ];
