@@ -43,15 +43,25 @@ fn prove(table: &RelationName, name: &str, condition: &str) -> Vec<String> {
     ]
 }
 
-/// The bound as a condition on the key, if the key is one column.
-fn condition(parent: &Relation, bound: &PartitionBoundSpec) -> Option<String> {
-    let key = parent.partition_key.as_deref()?;
-    let (strategy, columns) = key.split_once('(')?;
+/// The strategy and the column of a partition key that is one column.
+fn key(parent: &Relation) -> Option<(&str, String)> {
+    let (strategy, columns) = parent.partition_key.as_deref()?.split_once('(')?;
     let column = columns.strip_suffix(')')?.trim();
     let known =
         parent.columns.iter().find(|known| known.name == column || quote_ident(&known.name) == column)?;
-    let column = quote_ident(&known.name);
-    match strategy.trim() {
+    Some((strategy.trim(), known.name.clone()))
+}
+
+/// The column of a partition key that is one column.
+pub fn key_column(parent: &Relation) -> Option<String> {
+    key(parent).map(|(_, column)| column)
+}
+
+/// The bound as a condition on the key, if the key is one column.
+fn condition(parent: &Relation, bound: &PartitionBoundSpec) -> Option<String> {
+    let (strategy, column) = key(parent)?;
+    let column = quote_ident(&column);
+    match strategy {
         "LIST" => {
             let values: Option<Vec<String>> = bound.listdatums.iter().map(expression).collect();
             let values = values?;
