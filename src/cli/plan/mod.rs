@@ -4,7 +4,6 @@ mod markdown;
 mod request;
 mod scanning;
 mod text;
-mod tree;
 mod words;
 
 use std::path::PathBuf;

@@ -2,9 +2,9 @@
 
 use anstyle::Style;
 
-use super::tree;
 use super::words::{self, placed};
 use crate::cli::render::{ERROR, FAINT, GOOD, STRONG, Surface, printable, style_of};
+use crate::core::blast;
 use crate::core::preview::{Preview, QueryPreview, Risk, StatementPreview, UnitPreview};
 use crate::sql::{Finding, Severity};
 
@@ -161,13 +161,12 @@ impl Page {
     }
 
     fn blast_radius(&mut self, preview: &Preview) {
-        let lines = tree::lines(&preview.blast_radius);
-        if lines.is_empty() {
+        if preview.blast_radius.roots.is_empty() {
             return;
         }
         self.title("Blast radius");
-        for line in lines {
-            self.line(&format!("  {}", printable(&line)));
+        for line in blast::tree(&preview.blast_radius).lines() {
+            self.line(&format!("  {line}"));
         }
     }
 
