@@ -50,7 +50,8 @@ fn band(band: &Band, show: impl Fn(f64) -> String) -> String {
 /// Wait, hold and total, what is written, and what the numbers rest on.
 pub(super) fn estimate(estimate: Option<&Estimate>) -> String {
     let Some(estimate) = estimate else {
-        return "how long it takes is not known: --rows TABLE=N tells the size of a table".to_owned();
+        return "how long it takes cannot be told; a size that is not known can be given with --rows TABLE=N"
+            .to_owned();
     };
     let wait = estimate.wait_ms.as_ref().map_or_else(|| "not known".to_owned(), |wait| band(wait, duration));
     let basis = match estimate.basis {

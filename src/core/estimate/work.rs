@@ -69,6 +69,16 @@ impl Unknown {
     }
 }
 
+/// Milliseconds of the least that a statement does.
+pub(super) const LEAST: f64 = cost::CATALOG_CHANGE / 3.0;
+
+/// Whether a condition may leave only a few rows to be changed.
+pub(super) fn is_partial(statement: &Statement) -> bool {
+    let changes = matches!(statement.kind, Kind::Update { .. } | Kind::Delete { .. });
+    let mut words = statement.sql.split_ascii_whitespace();
+    changes && words.any(|word| word.eq_ignore_ascii_case("where"))
+}
+
 /// Adds up what a statement has to do.
 pub(super) fn load(statement: &Statement, foreseen: &Foreseen, stage: &Stage<'_>) -> Result<Load, Unknown> {
     if foreseen.opaque {
