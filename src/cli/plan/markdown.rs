@@ -162,7 +162,7 @@ fn fenced(language: &str, text: &str) -> String {
 
 /// A block within a list.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().fold(String::new(), |block, line| block + "  " + line + "\n")
 }
 
 #[cfg(test)]
