@@ -205,6 +205,13 @@ impl<'w, 'a> Case<'w, 'a> {
         }
     }
 
+    /// Whether a table is known to have no rows.
+    pub fn is_empty(&self, id: Id) -> bool {
+        self.world.relation(id).is_some_and(|relation| {
+            has_rows(relation.kind) && relation.bytes == 0 && relation.rows == Some(0.0)
+        })
+    }
+
     /// Somebody waits for long work, though it cannot be told at which table.
     pub fn at_least(&mut self, heavy: Heavy) {
         self.at_least = self.at_least.max(heavy);

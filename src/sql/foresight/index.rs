@@ -310,9 +310,9 @@ fn leaves(case: &mut Case<'_, '_>, table: Id) -> Vec<Id> {
 fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
     let mode = if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share };
     case.lock(table, mode);
-    case.scan(table);
-    if !concurrently && !case.world.is_known(table) {
-        case.at_least(Heavy::Everything);
+    if !case.world.is_known(table) {
+        case.scan(table);
+        case.at_least(if concurrently { Heavy::None } else { Heavy::Everything });
     }
     for index in case.indexes(table) {
         again(case, table, &index.name, concurrently);
