@@ -34,12 +34,20 @@ pub const TEST_TIMEOUT: Duration = Duration::from_mins(2);
 /// # Errors
 /// The test's own error, or that it took too long.
 pub fn run(test: impl Future<Output = Result<()>>) -> Result<()> {
+    run_within(TEST_TIMEOUT, test)
+}
+
+/// As [`run`], bounded by another time.
+///
+/// # Errors
+/// The test's own error, or that it took too long.
+pub fn run_within(limit: Duration, test: impl Future<Output = Result<()>>) -> Result<()> {
     init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
-        tokio::time::timeout(TEST_TIMEOUT, test)
+        tokio::time::timeout(limit, test)
             .await
-            .map_err(|_| anyhow!("the test did not end within {TEST_TIMEOUT:?}"))?
+            .map_err(|_| anyhow!("the test did not end within {limit:?}"))?
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
     outcome.inspect_err(|error| scratch::report_failure(&format!("{error:#}")))

@@ -255,7 +255,9 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             let name = tree::range(range);
             let Some(table) = case.world.index_table(&name) else {
                 case.assume(format!("table of the index {name}"));
-                case.lock_unknown_index(&name, LockMode::AccessExclusive);
+                let mode =
+                    if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
+                case.lock_unknown_index(&name, mode);
                 case.replace_file(name);
                 if !concurrently {
                     case.at_least(Heavy::Everything);
@@ -265,18 +267,23 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             let mut built = parts(case, table, &name.name);
             if case.world.kind(table) == RelationType::PartitionedTable {
                 // With CONCURRENTLY each part is a matter of its own.
+                case.lock(table, if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share });
                 if !concurrently {
-                    case.lock(table, LockMode::Share);
                     case.lock_index(table, &name.name, LockMode::AccessExclusive);
                 }
             } else {
                 built.push((table, name.name));
             }
-            built.into_iter().for_each(|(table, index)| again(case, table, &index, concurrently));
+            for (table, index) in built {
+                again(case, table, &index, concurrently);
+            }
         }
         (ReindexObjectType::ReindexObjectTable, Some(range)) => {
             let Some(table) = case.target(&tree::range(range), false) else { return };
             let partitioned = case.world.kind(table) == RelationType::PartitionedTable;
+            if partitioned {
+                case.lock(table, if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share });
+            }
             let tables = if partitioned { leaves(case, table) } else { vec![table] };
             for one in tables {
                 all_again(case, one, concurrently);
@@ -303,9 +310,9 @@ fn leaves(case: &mut Case<'_, '_>, table: Id) -> Vec<Id> {
 fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
     let mode = if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share };
     case.lock(table, mode);
-    case.scan(table);
-    if !concurrently && !case.world.is_known(table) {
-        case.at_least(Heavy::Everything);
+    if !case.world.is_known(table) {
+        case.scan(table);
+        case.at_least(if concurrently { Heavy::None } else { Heavy::Everything });
     }
     for index in case.indexes(table) {
         again(case, table, &index.name, concurrently);
@@ -315,13 +322,12 @@ fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
 fn again(case: &mut Case<'_, '_>, table: Id, index: &str, concurrently: bool) {
     if concurrently {
         case.lock(table, LockMode::ShareUpdateExclusive);
-        // The new one takes the name of the old one, which is dropped in the end.
-        case.lock_index(table, index, LockMode::AccessExclusive);
+        case.lock_index(table, index, LockMode::ShareUpdateExclusive);
     } else {
         case.lock(table, LockMode::Share);
         case.lock_index(table, index, LockMode::AccessExclusive);
         // The planner looks at every index of a table, so that readers wait as well.
-        if !case.world.is_made(table) && !case.is_empty(table) {
+        if !case.world.is_made(table) {
             case.at_least(Heavy::Everything);
         }
     }
@@ -343,30 +349,26 @@ fn tables_of(case: &mut Case<'_, '_>, schema: Option<&str>) -> Vec<Id> {
 }
 
 pub fn cluster(case: &mut Case<'_, '_>, stmt: &ClusterStmt) {
-    let tables = match &stmt.relation {
-        Some(range) => {
-            let Some(id) = case.target(&tree::range(range), false) else { return };
-            let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
-            let tables = if partitioned { leaves(case, id) } else { vec![id] };
-            if !stmt.indexname.is_empty() {
-                tables.iter().for_each(|table| note_clustered(case, *table, Some(&stmt.indexname)));
-            }
-            tables
+    let mut tables = Vec::new();
+    if let Some(range) = &stmt.relation {
+        let Some(id) = case.target(&tree::range(range), false) else { return };
+        let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
+        case.lock(id, LockMode::AccessExclusive);
+        tables.extend(if partitioned { leaves(case, id) } else { vec![id] });
+        for table in tables.iter().filter(|_| !stmt.indexname.is_empty()) {
+            note_clustered(case, *table, Some(&stmt.indexname));
         }
-        None => {
-            let clustered = |id: &Id| {
-                case.world
-                    .relation(*id)
-                    .is_some_and(|relation| relation.indexes.iter().any(|index| index.clustered))
-            };
-            let tables: Vec<Id> = case.world.ids().filter(clustered).collect();
-            if !case.world.snapshot.complete {
-                case.assume("tables that were clustered before");
-                case.at_least(Heavy::Everything);
-            }
-            tables
+    } else {
+        let is_clustered = |id: &Id| {
+            let relation = case.world.relation(*id);
+            relation.is_some_and(|relation| relation.indexes.iter().any(|index| index.clustered))
+        };
+        tables.extend(case.world.ids().filter(is_clustered));
+        if !case.world.snapshot.complete {
+            case.assume("tables that were clustered before");
+            case.at_least(Heavy::Everything);
         }
-    };
+    }
     for table in tables {
         case.lock(table, LockMode::AccessExclusive);
         case.rewrite(table);
@@ -400,12 +402,15 @@ pub fn vacuum(case: &mut Case<'_, '_>, stmt: &VacuumStmt) {
             partitioned || range.inh && (case.world.at_least(18) || case.world.snapshot.major.is_none());
         let mut family = case.family(id, goes_on);
         if stmt.is_vacuumcmd {
+            case.lock(id, if full { LockMode::AccessExclusive } else { LockMode::ShareUpdateExclusive });
             family.retain(|one| case::has_rows(case.world.kind(*one)));
         }
         if !stmt.is_vacuumcmd && !partitioned {
             // Children by inheritance are sampled for the statistics of the whole.
             let children = case.world.family(id);
-            children.iter().for_each(|child| case.lock(*child, LockMode::AccessShare));
+            for child in &children {
+                case.lock(*child, LockMode::AccessShare);
+            }
         }
         tables.extend(family);
     }

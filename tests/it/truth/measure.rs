@@ -231,3 +231,12 @@ async fn one(session: &mut PgConnection, statement: &str, beginning: &Names) -> 
     let after = Relations::read(session, Statistics::Transaction).await?;
     Ok(before.effect(&after, &locks, beginning))
 }
+
+/// Runs a statement in a transaction of its own, which is committed, and tells its effect; `None` if it fails.
+pub async fn committed(session: &mut PgConnection, statement: &str) -> Result<Option<Effect>> {
+    execute(session, "BEGIN").await?;
+    let beginning = Relations::read(session, Statistics::Transaction).await?.names();
+    let effect = one(session, statement, &beginning).await.ok();
+    execute(session, if effect.is_some() { "COMMIT" } else { "ROLLBACK" }).await?;
+    Ok(effect)
+}

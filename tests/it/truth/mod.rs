@@ -5,6 +5,7 @@
 
 mod catalog;
 mod compare;
+mod corpus;
 mod docs;
 mod form;
 mod forms;
@@ -15,6 +16,7 @@ mod table;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::future::try_join_all;
@@ -22,9 +24,12 @@ use sqlx::{Connection as _, PgConnection};
 use whimbrel::sql::{Foreseen, Snapshot, Statement, foresee};
 
 use crate::harness::postgres::{Cluster, Database, Options, execute};
-use crate::harness::run;
+use crate::harness::run_within;
 use form::Form;
 use measure::Effect;
+
+/// Far more than it takes, even among other tests.
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// Sessions that measure at once.
 const WORKERS: usize = 3;
@@ -205,7 +210,7 @@ async fn measured() -> Result<(u32, Vec<Outcome>)> {
 
 #[test]
 fn what_is_foreseen_is_what_happens() -> Result<()> {
-    run(async {
+    run_within(LIMIT, async {
         let (major, outcomes) = measured().await?;
         println!("{}", table::summary(major, &outcomes));
         let written = std::env::var_os("WHIMBREL_TRUTH");
