@@ -308,11 +308,14 @@ fn leaves(case: &mut Case<'_, '_>, table: Id) -> Vec<Id> {
 fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
     let mode = if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share };
     case.lock(table, mode);
-    case.scan(table);
-    if !concurrently && !case.world.is_known(table) {
+    let (indexes, known) = (case.indexes(table), case.world.is_known(table));
+    if !known || !indexes.is_empty() {
+        case.scan(table);
+    }
+    if !concurrently && !known {
         case.at_least(Heavy::Everything);
     }
-    for index in case.indexes(table) {
+    for index in indexes {
         again(case, table, &index.name, concurrently);
     }
 }
