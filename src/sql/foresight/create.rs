@@ -54,11 +54,11 @@ pub fn table(case: &mut Case<'_, '_>, stmt: &CreateStmt, foreign: bool) {
         relation.partition_key = Some(partition_key(spec));
     }
     let parents = parents(case, stmt, &mut relation, foreign);
-    if let Some(of) = stmt.of_typename.as_ref().and_then(|of| tree::path(&of.names)) {
-        if let Some(of) = case.target(&of, false) {
-            case.lock(of, LockMode::AccessShare);
-            relation.columns = case.copy(of).columns;
-        }
+    if let Some(of) = stmt.of_typename.as_ref().and_then(|of| tree::path(&of.names))
+        && let Some(of) = case.target(&of, false)
+    {
+        case.lock(of, LockMode::AccessShare);
+        relation.columns = case.copy(of).columns;
     }
     let mut constraints = Vec::new();
     for element in stmt.table_elts.iter().chain(&stmt.constraints) {
@@ -106,23 +106,19 @@ fn partition_key(spec: &pg_query::protobuf::PartitionSpec) -> String {
 
 fn merge_column(relation: &mut Relation, parts: &column::Parts<'_>) {
     let known = relation.columns.iter_mut().find(|facts| facts.name == parts.facts.name);
-    match known {
-        Some(facts) => {
-            facts.not_null |= parts.facts.not_null;
-            if parts.facts.default.is_some() {
-                facts.default.clone_from(&parts.facts.default);
-            }
+    if let Some(facts) = known {
+        facts.not_null |= parts.facts.not_null;
+        if parts.facts.default.is_some() {
+            facts.default.clone_from(&parts.facts.default);
         }
-        None => {
-            let mut facts = parts.facts.clone();
-            if parts.serial {
-                let sequence = format!("{}_{}_seq", relation.name.name, facts.name);
-                facts.default =
-                    Some(format!("nextval('{}'::regclass)", relation.name.sibling(sequence).sql()));
-            }
-            relation.columns.push(facts);
-        }
+        return;
     }
+    let mut facts = parts.facts.clone();
+    if parts.serial {
+        let sequence = format!("{}_{}_seq", relation.name.name, facts.name);
+        facts.default = Some(format!("nextval('{}'::regclass)", relation.name.sibling(sequence).sql()));
+    }
+    relation.columns.push(facts);
 }
 
 /// The sequences of `serial` and identity columns.

@@ -156,7 +156,7 @@ fn parts(case: &mut Case<'_, '_>, node: &NodeEnum) -> bool {
             }
         }
         NodeEnum::AlterExtensionStmt(stmt) => {
-            case.opaque(format!("runs the scripts of the extension {}", stmt.extname))
+            case.opaque(format!("runs the scripts of the extension {}", stmt.extname));
         }
         NodeEnum::CreateExtensionStmt(stmt) => {
             case.consequence(format!("runs the script of the extension {}", stmt.extname));

@@ -274,7 +274,9 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             } else {
                 built.push((table, name.name));
             }
-            built.into_iter().for_each(|(table, index)| again(case, table, &index, concurrently));
+            for (table, index) in built {
+                again(case, table, &index, concurrently);
+            }
         }
         (ReindexObjectType::ReindexObjectTable, Some(range)) => {
             let Some(table) = case.target(&tree::range(range), false) else { return };
@@ -350,31 +352,26 @@ fn tables_of(case: &mut Case<'_, '_>, schema: Option<&str>) -> Vec<Id> {
 }
 
 pub fn cluster(case: &mut Case<'_, '_>, stmt: &ClusterStmt) {
-    let tables = match &stmt.relation {
-        Some(range) => {
-            let Some(id) = case.target(&tree::range(range), false) else { return };
-            let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
-            case.lock(id, LockMode::AccessExclusive);
-            let tables = if partitioned { leaves(case, id) } else { vec![id] };
-            if !stmt.indexname.is_empty() {
-                tables.iter().for_each(|table| note_clustered(case, *table, Some(&stmt.indexname)));
-            }
-            tables
+    let mut tables = Vec::new();
+    if let Some(range) = &stmt.relation {
+        let Some(id) = case.target(&tree::range(range), false) else { return };
+        let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
+        case.lock(id, LockMode::AccessExclusive);
+        tables.extend(if partitioned { leaves(case, id) } else { vec![id] });
+        for table in tables.iter().filter(|_| !stmt.indexname.is_empty()) {
+            note_clustered(case, *table, Some(&stmt.indexname));
         }
-        None => {
-            let clustered = |id: &Id| {
-                case.world
-                    .relation(*id)
-                    .is_some_and(|relation| relation.indexes.iter().any(|index| index.clustered))
-            };
-            let tables: Vec<Id> = case.world.ids().filter(clustered).collect();
-            if !case.world.snapshot.complete {
-                case.assume("tables that were clustered before");
-                case.at_least(Heavy::Everything);
-            }
-            tables
+    } else {
+        let is_clustered = |id: &Id| {
+            let relation = case.world.relation(*id);
+            relation.is_some_and(|relation| relation.indexes.iter().any(|index| index.clustered))
+        };
+        tables.extend(case.world.ids().filter(is_clustered));
+        if !case.world.snapshot.complete {
+            case.assume("tables that were clustered before");
+            case.at_least(Heavy::Everything);
         }
-    };
+    }
     for table in tables {
         case.lock(table, LockMode::AccessExclusive);
         case.rewrite(table);
@@ -414,7 +411,9 @@ pub fn vacuum(case: &mut Case<'_, '_>, stmt: &VacuumStmt) {
         if !stmt.is_vacuumcmd && !partitioned {
             // Children by inheritance are sampled for the statistics of the whole.
             let children = case.world.family(id);
-            children.iter().for_each(|child| case.lock(*child, LockMode::AccessShare));
+            for child in &children {
+                case.lock(*child, LockMode::AccessShare);
+            }
         }
         tables.extend(family);
     }

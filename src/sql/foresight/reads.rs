@@ -112,7 +112,9 @@ fn narrow(query: &Map<String, Value>, reads: &mut Reads) {
         .iter()
         .all(|field| list(field).is_empty());
     let mut functions = Reads::default();
-    list("target_list").iter().for_each(|target| walk(target, &[], &mut functions));
+    for target in list("target_list") {
+        walk(target, &[], &mut functions);
+    }
     let stops = given("limit_count") && plain && functions.functions.is_empty() && !given("where_clause");
     let mut found_by = query.get("where_clause").map(equal_columns).unwrap_or_default();
     if let [target] = list("target_list")
@@ -250,16 +252,12 @@ pub fn parse_name(text: &str) -> Option<RelationName> {
     let mut parts: Vec<String> = Vec::new();
     let mut rest = text.trim();
     loop {
-        let (part, after) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let (part, after) = quoted.split_once('"')?;
-                (part.to_owned(), after)
-            }
-            None => {
-                let end = rest.find('.').unwrap_or(rest.len());
-                let (part, after) = rest.split_at(end);
-                (part.to_ascii_lowercase(), after)
-            }
+        let (part, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            let (part, after) = quoted.split_once('"')?;
+            (part.to_owned(), after)
+        } else {
+            let (part, after) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
+            (part.to_ascii_lowercase(), after)
         };
         parts.push(part);
         match after.strip_prefix('.') {

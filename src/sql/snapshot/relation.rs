@@ -155,6 +155,7 @@ pub struct ConstraintFacts {
 /// An index of a table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[allow(clippy::struct_excessive_bools, reason = "independent properties")]
 pub struct IndexFacts {
     /// Its name, in the schema of the table.
     pub name: String,

@@ -304,7 +304,9 @@ pub fn validate(case: &mut Case<'_, '_>, id: Id, family: &[Id], name: &str) {
     let Some(facts) = known else {
         case.assume(format!("what the constraint {name} of {} demands", case.world.name(id)));
         case.lock_all(family, LockMode::ShareUpdateExclusive);
-        family.iter().for_each(|one| case.scan(*one));
+        for one in family {
+            case.scan(*one);
+        }
         return;
     };
     if facts.validated {
@@ -317,7 +319,9 @@ pub fn validate(case: &mut Case<'_, '_>, id: Id, family: &[Id], name: &str) {
     if let Some(far) = facts.references.as_ref().and_then(|far| case.world.find(far)) {
         let fars = case.world.family(far);
         case.lock_all(&fars, LockMode::RowShare);
-        fars.iter().for_each(|one| case.scan(*one));
+        for one in &fars {
+            case.scan(*one);
+        }
     }
     for one in targets {
         case.scan(*one);
@@ -338,7 +342,9 @@ pub fn alter(case: &mut Case<'_, '_>, id: Id, targets: &[Id], command: &AlterTab
     }
     let Found::Yes(facts) = case.world.constraint(id, &change.conname) else {
         case.assume(format!("which table the constraint {} refers to", change.conname));
-        targets.iter().for_each(|one| case.scan(*one));
+        for one in targets {
+            case.scan(*one);
+        }
         return;
     };
     let facts = facts.clone();
@@ -393,7 +399,9 @@ pub fn drop(case: &mut Case<'_, '_>, id: Id, family: &[Id], command: &AlterTable
             case.lock_all(family, LockMode::AccessExclusive);
             let columns = facts.columns.first().filter(|_| facts.kind == ConstraintKind::NotNull);
             if let Some(column) = columns {
-                family.iter().for_each(|one| column::mark_not_null(case, *one, column, false));
+                for one in family {
+                    column::mark_not_null(case, *one, column, false);
+                }
             }
         }
         _ => {

@@ -200,7 +200,9 @@ fn act(case: &mut Case<'_, '_>, id: Id, targets: &[Id], command: &AlterTableCmd)
         Sub::AtColumnDefault => column::set_default(case, targets, command),
         Sub::AtSetNotNull => column::set_not_null(case, targets, &command.name),
         Sub::AtDropNotNull => {
-            targets.iter().for_each(|one| column::mark_not_null(case, *one, &command.name, false));
+            for one in targets {
+                column::mark_not_null(case, *one, &command.name, false);
+            }
         }
         Sub::AtSetExpression => column::set_expression(case, targets, &command.name),
         Sub::AtDropExpression => drop_expression(case, targets, &command.name),

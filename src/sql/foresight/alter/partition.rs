@@ -75,7 +75,9 @@ pub fn attach(case: &mut Case<'_, '_>, parent: Id, command: &AlterTableCmd) {
     look_into_default(case, parent, &bound);
     let key = case.copy(parent).partition_key;
     if !is_implied(case, child, key.as_deref(), &bound, parent) {
-        family.iter().for_each(|one| case.scan(*one));
+        for one in &family {
+            case.scan(*one);
+        }
     }
     indexes(case, parent, child);
     foreign_keys(case, parent, Some(child));
@@ -110,7 +112,9 @@ fn indexes(case: &mut Case<'_, '_>, parent: Id, child: Id) {
         let there = case.copy(child).indexes.into_iter().any(|index| index.valid && same(&index, &wanted));
         if !there {
             let targets = case.world.family(child);
-            targets.iter().for_each(|one| case.scan(*one));
+            for one in &targets {
+                case.scan(*one);
+            }
             let name = index::chosen_name(case, child, &wanted);
             index::note(case, child, IndexFacts { name, ..wanted });
         }

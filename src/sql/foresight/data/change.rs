@@ -110,7 +110,9 @@ pub fn insert_rows(case: &mut Case<'_, '_>, stmt: &InsertStmt) {
         Some(parts) => {
             case.lock(id, LockMode::RowExclusive);
             case.lock_all(&parts, LockMode::RowExclusive);
-            parts.iter().for_each(|part| triggers(case, *part, "INSERT"));
+            for part in &parts {
+                triggers(case, *part, "INSERT");
+            }
             vec![id]
         }
         None => write(case, id, true, "INSERT"),

@@ -170,7 +170,7 @@ fn foreign_keys(case: &mut Case<'_, '_>, id: Id, ids: &[Id], cascade: bool) {
             ));
         }
         case.world.change(child, |child| {
-            child.constraints.retain(|key| key.references.as_ref() != Some(&relation.name))
+            child.constraints.retain(|key| key.references.as_ref() != Some(&relation.name));
         });
     }
 }
