@@ -1,6 +1,7 @@
 //! Findings as SARIF 2.1.0, for code scanning.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -28,11 +29,16 @@ pub(super) struct Located<'a> {
 
 /// The end of a statement, behind its last character: line and column in its script.
 pub(super) fn end_of(statement: &Statement) -> (u32, u32) {
-    let breaks = u32::try_from(statement.sql.matches('\n').count()).unwrap_or(u32::MAX);
-    let last = statement.sql.rsplit('\n').next().unwrap_or_default();
+    end(&statement.sql, (statement.line, statement.column))
+}
+
+/// The same for a text that begins at a line and column.
+pub(super) fn end(sql: &str, (line, column): (u32, u32)) -> (u32, u32) {
+    let breaks = u32::try_from(sql.matches('\n').count()).unwrap_or(u32::MAX);
+    let last = sql.rsplit('\n').next().unwrap_or_default();
     let width = u32::try_from(last.chars().count()).unwrap_or(u32::MAX);
-    let column = if breaks == 0 { statement.column + width } else { width + 1 };
-    (statement.line + breaks, column)
+    let column = if breaks == 0 { column + width } else { width + 1 };
+    (line + breaks, column)
 }
 
 /// The whole document.
@@ -207,7 +213,11 @@ fn fingerprint(one: &Located<'_>) -> String {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::new();
+    for byte in hash.finalize().iter().take(16) {
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 #[cfg(test)]

@@ -81,13 +81,14 @@ impl Context {
         let (sender, receiver) = watch::channel(desired);
         runners.insert(key.to_owned(), sender);
         drop(runners);
-        let leadership = self.leadership.clone();
+        let (leadership, permits) = (self.leadership.clone(), Arc::clone(&self.permits));
         let start = Start {
             owner: self.identity.clone(),
             desired: receiver,
             views: self.views.clone(),
             stop: self.stop.clone(),
             may_act: Arc::new(move || leadership.borrow().holds(Instant::now())),
+            may_linger: Arc::new(move || permits.available_permits() > 0),
         };
         let context = Arc::clone(self);
         let key = key.to_owned();

@@ -27,6 +27,9 @@ use crate::postgres::{Error, Session};
 /// A wait longer than this holds no connection.
 const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
 
+/// How long a session waits for the next migration of its database.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// What the loop does after a pass.
 #[derive(Debug)]
 pub(super) enum Next {
@@ -53,6 +56,8 @@ pub struct Start {
     pub stop: CancellationToken,
     /// Whether this process may act now; false in a process that lost its lead.
     pub may_act: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Whether a session may be kept for a moment when nothing is left to do: no other database waits for its turn.
+    pub may_linger: Arc<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// The runner of one database.
@@ -103,7 +108,7 @@ impl Runner {
         let until = match next {
             Next::Again => return true,
             Next::Over => return false,
-            Next::Idle => return self.start.desired.has_changed().unwrap_or(false),
+            Next::Idle => return self.linger().await,
             Next::Wait(until) => until,
         };
         let now = clock::now();
@@ -122,6 +127,22 @@ impl Runner {
             }
             () = self.start.stop.cancelled() => false,
         }
+    }
+
+    /// Keeps the session for a moment, since migrations of a database often come one after the other. Returns whether
+    /// there is news.
+    async fn linger(&mut self) -> bool {
+        if self.session.is_some() && (self.start.may_linger)() {
+            tokio::select! {
+                () = tokio::time::sleep(LINGER) => {}
+                changed = self.start.desired.changed() => {
+                    self.reconsider();
+                    return changed.is_ok();
+                }
+                () = self.start.stop.cancelled() => return false,
+            }
+        }
+        self.start.desired.has_changed().unwrap_or(false)
     }
 
     async fn pass(&mut self) -> Next {

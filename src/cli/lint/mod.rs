@@ -67,7 +67,8 @@ pub(super) enum FailOn {
 }
 
 impl FailOn {
-    fn reached(self, severity: Severity) -> bool {
+    /// Whether a finding of that severity is too severe.
+    pub fn reached(self, severity: Severity) -> bool {
         match self {
             Self::High => severity >= Severity::High,
             Self::Medium => severity >= Severity::Medium,
@@ -78,14 +79,11 @@ impl FailOn {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match lint(args) {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            Ok(ExitCode::from(UNUSABLE))
-        }
-    }
+pub(super) fn run(args: &Args) -> ExitCode {
+    lint(args).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(UNUSABLE)
+    })
 }
 
 fn lint(args: &Args) -> anyhow::Result<ExitCode> {

@@ -125,8 +125,11 @@ fn queries(text: &mut String, preview: &Preview) {
 /// Text in which nothing is markup.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
+    let mut before = ' ';
     for c in text.chars() {
         match c {
+            // Behind a blank it cannot end what is struck through.
+            '~' if before == ' ' => safe.push(c),
             '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '~' | '@' => {
                 safe.push('\\');
                 safe.push(c);
@@ -134,6 +137,7 @@ fn escaped(text: &str) -> String {
             c if c.is_control() => safe.push(' '),
             c => safe.push(c),
         }
+        before = c;
     }
     safe
 }
@@ -158,7 +162,7 @@ fn fenced(language: &str, text: &str) -> String {
 
 /// A block within a list.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().fold(String::new(), |block, line| block + "  " + line + "\n")
 }
 
 #[cfg(test)]
@@ -168,6 +172,7 @@ mod tests {
     #[test]
     fn nothing_of_the_sql_becomes_markup() {
         assert_eq!(escaped("a_b <img> @team |"), "a\\_b \\<img\\> \\@team \\|");
+        assert_eq!(escaped("~40 ms, a~b"), "~40 ms, a\\~b");
         assert_eq!(code("a `b` c"), "``a `b` c``");
         assert_eq!(code("`b`"), "`` `b` ``");
         assert_eq!(fenced("sql", "SELECT '```'\n"), "````sql\nSELECT '```'\n````\n");

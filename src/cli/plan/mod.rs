@@ -2,6 +2,7 @@
 
 mod markdown;
 mod request;
+mod scanning;
 mod text;
 mod tree;
 mod words;
@@ -10,13 +11,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use super::input::InputProblem;
+use super::lint::FailOn;
 use super::render::{self, Surface};
 use super::source;
 use super::{UNUSABLE, print};
 use crate::core::compile::{Draft, Surroundings};
 use crate::core::plan::{DatabaseIdentity, Guard, Plan};
 use crate::core::preview::{self, Inputs, Preview};
-use crate::sql::{AsideSuffix, Facts, Severity, Snapshot};
+use crate::sql::{AsideSuffix, Facts, Snapshot};
 use request::Request;
 
 /// Shows what a migration will do, before it does it: locks, rewrites, durations, what depends on it, and the way back.
@@ -36,8 +38,6 @@ pub(super) struct Args {
     /// File with Migrations in YAML; may be repeated.
     #[arg(long, short, value_name = "FILE")]
     filename: Vec<PathBuf>,
-    #[command(flatten)]
-    source: source::SourceArgs,
     /// Number of rows to reckon with for a table, for example users=5000000; may be repeated.
     #[arg(long, value_name = "TABLE=N", value_parser = source::rows)]
     rows: Vec<source::Rows>,
@@ -45,11 +45,13 @@ pub(super) struct Args {
     #[arg(long, short, value_enum, default_value = "text")]
     output: Output,
     /// Least severity of a finding that makes the exit status 1.
-    #[arg(long, value_enum, default_value = "never")]
+    #[arg(long, value_enum, ignore_case = true, default_value = "never")]
     fail_on: FailOn,
     /// Prints the JSON schema of --output json instead.
     #[arg(long)]
     schema: bool,
+    #[command(flatten)]
+    source: source::SourceArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -60,15 +62,8 @@ enum Output {
     Json,
     /// For a pull request.
     Markdown,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum FailOn {
-    Never,
-    Info,
-    Low,
-    Medium,
-    High,
+    /// The findings for code scanning: SARIF 2.1.0.
+    Sarif,
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
@@ -76,8 +71,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&schema()?)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let preview = match look(args) {
-        Ok(preview) => preview,
+    let (request, preview) = match look(args) {
+        Ok(seen) => seen,
         Err(Unusable::Input(problems)) => {
             eprint!("{}", render::problems(&problems, Surface::stderr()));
             return Ok(ExitCode::from(UNUSABLE));
@@ -91,8 +86,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Output::Text => text::render(&preview, Surface::stdout()),
         Output::Json => format!("{}\n", serde_json::to_string_pretty(&preview)?),
         Output::Markdown => markdown::render(&preview),
+        Output::Sarif => {
+            format!("{}\n", serde_json::to_string_pretty(&scanning::document(&request, &preview))?)
+        }
     })?;
-    Ok(if args.fail_on.reached(&preview) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    let mut counted = preview.findings.iter().filter(|finding| finding.counts());
+    let fails = counted.any(|finding| args.fail_on.reached(finding.severity));
+    Ok(if fails { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
 /// Why there is no plan to show.
@@ -108,7 +108,7 @@ pub(super) fn schema() -> anyhow::Result<String> {
     Ok(format!("{}\n", serde_json::to_string_pretty(&schemars::schema_for!(Preview))?))
 }
 
-fn look(args: &Args) -> Result<Preview, Unusable> {
+fn look(args: &Args) -> Result<(Request, Preview), Unusable> {
     let request = request::read(&args.paths, &args.filename).map_err(Unusable::Input)?;
     let (draft, sources) = request.draft().map_err(Unusable::Input)?;
     let search_path = request.strict.then_some(request.spec.search_path.as_slice());
@@ -117,7 +117,8 @@ fn look(args: &Args) -> Result<Preview, Unusable> {
     let facts = preview::facts(&draft.facts_wanted(), &draft.statements(), &catalog);
     let plan = plan(&request, &draft, &facts, &catalog).map_err(Unusable::Input)?;
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
-    Ok(preview::preview(inputs))
+    let preview = preview::preview(inputs);
+    Ok((request, preview))
 }
 
 /// Makes the plan: of Migrations as the operator does, of files of SQL as far as that is possible.
@@ -141,19 +142,6 @@ fn plan(
     };
     let plan = if request.strict { draft.compile(around) } else { draft.sketch(around) };
     plan.map_err(|problems| problems.iter().map(|problem| request.problem(problem)).collect())
-}
-
-impl FailOn {
-    fn reached(self, preview: &Preview) -> bool {
-        let least = match self {
-            Self::Never => return false,
-            Self::Info => Severity::Info,
-            Self::Low => Severity::Low,
-            Self::Medium => Severity::Medium,
-            Self::High => Severity::High,
-        };
-        preview.findings.iter().any(|finding| finding.ignored.is_none() && finding.severity >= least)
-    }
 }
 
 #[cfg(test)]

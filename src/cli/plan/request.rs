@@ -209,7 +209,7 @@ impl Request {
     pub fn draft(&self) -> Result<(Draft<'_>, Vec<Source>), Vec<InputProblem>> {
         let (draft, refused) = Draft::survey(&self.spec);
         let (fatal, told): (Vec<Refused>, Vec<Refused>) =
-            refused.into_iter().partition(|one| self.strict || unreadable(one.refusal.code));
+            refused.into_iter().partition(|one| self.strict || one.refusal.code.is_unreadable());
         if !fatal.is_empty() {
             return Err(fatal.iter().map(|one| self.refusal(&one.field, &one.refusal)).collect());
         }
@@ -243,6 +243,13 @@ impl Request {
         }
     }
 
+    /// Line and column in a file of a place in its SQL, or in a field of it, if that is known.
+    pub fn place(&self, file: &str, field: Option<&str>, inner: (u32, u32)) -> Option<(u32, u32)> {
+        let of_file = self.inputs.iter().filter(|input| input.name == file);
+        let mut pieces = of_file.flat_map(Input::pieces);
+        pieces.find(|piece| piece.field.as_deref() == field).and_then(|piece| piece.place(inner))
+    }
+
     /// What everything is called where one name has to do.
     fn name(&self) -> String {
         self.inputs.first().map(|input| input.name.clone()).unwrap_or_default()
@@ -269,27 +276,4 @@ fn step_of(field: &str) -> Option<(usize, bool)> {
     let Some(rest) = field.strip_prefix("spec.steps[") else { return Some((0, up)) };
     let (index, _) = rest.split_once(']')?;
     Some((index.parse().ok()?, up))
-}
-
-/// What makes it impossible to tell what a script does; everything else is shown with what the engine says to it.
-fn unreadable(code: Code) -> bool {
-    match code {
-        Code::SyntaxError
-        | Code::Empty
-        | Code::TooLong
-        | Code::TooDeep
-        | Code::ParserUnavailable
-        | Code::PsqlCommand
-        | Code::FileAccess
-        | Code::CopyData => true,
-        Code::TransactionControl
-        | Code::RoleChange
-        | Code::SessionState
-        | Code::Setting
-        | Code::ServerWide
-        | Code::ReservedSchema
-        | Code::NoProbe
-        | Code::NotInTransaction
-        | Code::NameRequired => false,
-    }
 }

@@ -133,8 +133,8 @@ impl Page {
         for consequence in &statement.consequences {
             self.labelled("also", consequence);
         }
-        for assumption in &statement.assumptions {
-            self.labelled("assumed", assumption);
+        if !statement.assumptions.is_empty() {
+            self.labelled("assumed", &format!("the worst of {}", statement.assumptions.join("; ")));
         }
         self.labelled("takes", &words::takes(statement));
         self.labelled("grade", &format!("{:?}: {}", statement.grade, statement.grade_reason));
@@ -161,12 +161,11 @@ impl Page {
     }
 
     fn blast_radius(&mut self, preview: &Preview) {
-        let lines = tree::lines(&preview.blast_radius);
-        if lines.is_empty() {
+        if preview.blast_radius.roots.is_empty() {
             return;
         }
         self.title("Blast radius");
-        for line in lines {
+        for line in tree::lines(&preview.blast_radius) {
             self.line(&format!("  {}", printable(&line)));
         }
     }

@@ -47,6 +47,7 @@ pub(super) struct Surface {
 
 impl Surface {
     /// No colour, and a width that does not depend on who looks.
+    #[cfg(test)]
     pub const PLAIN: Self = Self { colour: false, width: WIDTH };
 
     /// Standard output: plain where it is not a terminal.

@@ -14,7 +14,7 @@ mod work;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::sql::{Foreseen, Snapshot, Statement};
+use crate::sql::{Foreseen, Relation, RelationName, Snapshot, Statement};
 pub use band::Band;
 pub use resize::resize;
 use work::Stage;
@@ -86,12 +86,22 @@ pub fn estimate(
             Some((ms, there)) => (Basis::Rehearsed, ms * load.ms / there, REHEARSED_BAND),
             None => (Basis::Catalog, load.ms, CATALOG_BAND),
         };
-        let total_ms = Band::within(total_ms, band);
+        let whole = Band::within(total_ms, band);
+        // How many rows a condition leaves is not known; one is the least.
+        let total_ms = if measured.is_none() && work::is_partial(statement) {
+            Band::of(whole.expected, whole.low.min(work::LEAST), whole.high)
+        } else {
+            whole
+        };
         let written = load.wal + if statement.transactional { CATALOG_WAL } else { 2.0 * CATALOG_WAL };
         Some(Estimate {
             basis,
             wait_ms: wait(statement, foreseen, catalog),
-            hold_ms: if blocks(foreseen) { total_ms } else { Band::default() },
+            hold_ms: if felt(statements, index, foreseen, catalog).is_empty() {
+                Band::default()
+            } else {
+                total_ms
+            },
             total_ms,
             wal_bytes: Band::within(written, band),
             disk_peak_bytes: Band::within(load.disk + written, band),
@@ -100,19 +110,17 @@ pub fn estimate(
     .collect()
 }
 
-/// Adds up the statements of a unit, in order. A lock is held to the end of a transaction: the hold of the unit begins
-/// with its first statement that blocks somebody.
-pub fn of_unit(statements: &[(Option<Estimate>, &Foreseen)], transactional: bool) -> Option<Estimate> {
-    let mut whole = Estimate { basis: Basis::Rehearsed, ..Estimate::default() };
+/// Adds up the statements of a unit, in order, each with whether somebody waits for it. A lock is held to the end of a
+/// transaction: the hold of the unit begins with its first statement that blocks somebody.
+pub fn of_unit(statements: &[(Option<Estimate>, bool)], transactional: bool) -> Option<Estimate> {
+    let mut whole =
+        Estimate { basis: Basis::Rehearsed, wait_ms: Some(Band::default()), ..Estimate::default() };
     let mut held = false;
-    for (estimate, foreseen) in statements {
+    for (estimate, blocks) in statements {
         let one = (*estimate)?;
-        held |= blocks(foreseen);
+        held |= blocks;
         whole.basis = whole.basis.min(one.basis);
-        whole.wait_ms = match (whole.wait_ms, one.wait_ms) {
-            (Some(sum), Some(wait)) => Some(sum.plus(wait)),
-            (sum, wait) => sum.or(wait),
-        };
+        whole.wait_ms = whole.wait_ms.zip(one.wait_ms).map(|(sum, wait)| sum.plus(wait));
         whole.hold_ms = match (held, transactional) {
             (true, true) => whole.hold_ms.plus(one.total_ms),
             _ => whole.hold_ms.max(one.hold_ms),
@@ -124,9 +132,21 @@ pub fn of_unit(statements: &[(Option<Estimate>, &Foreseen)], transactional: bool
     Some(whole)
 }
 
-/// Whether readers or writers wait for it.
-pub(super) fn blocks(foreseen: &Foreseen) -> bool {
-    foreseen.locks.iter().any(|lock| lock.mode.blocks_reads() || lock.mode.blocks_writes())
+/// The relations that readers or writers wait for, the one that the statement names first; not those that the plan makes.
+pub fn felt<'a>(
+    statements: &[Statement],
+    index: usize,
+    foreseen: &'a Foreseen,
+    catalog: &Snapshot,
+) -> Vec<&'a RelationName> {
+    let stage = Stage::after(statements.get(..index).unwrap_or_default(), catalog);
+    let strong = foreseen.locks.iter().filter(|lock| lock.mode.blocks_writes());
+    strong.map(|lock| &lock.relation).filter(|name| stage.is_used(name)).collect()
+}
+
+/// Rows of a relation: what the server estimates, or what its bytes suggest.
+pub fn rows(relation: &Relation) -> Option<f64> {
+    cost::Size::of(relation).map(|size| size.rows)
 }
 
 /// How long a statement waits for the transactions that are open. A statement that builds concurrently waits for all of

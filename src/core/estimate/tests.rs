@@ -132,6 +132,15 @@ fn the_wait_is_that_for_the_transactions_which_are_open() {
 }
 
 #[test]
+fn a_condition_may_leave_a_single_row() {
+    let low = |text: &str| {
+        one(text, seen(false, false, LockMode::RowExclusive), &catalog(1_000_000)).unwrap().total_ms.low
+    };
+    assert!(low("UPDATE users SET name = '' WHERE id = 3") < 1.0);
+    assert!(low("UPDATE users SET name = ''") > 1000.0);
+}
+
+#[test]
 fn a_rehearsal_is_scaled_by_the_work() {
     let check = |text: &str, foreseen: Foreseen, factor: std::ops::Range<f64>| {
         let statements = sql::parse(text).unwrap().statements;
@@ -150,17 +159,27 @@ fn a_rehearsal_is_scaled_by_the_work() {
 
 #[test]
 fn a_lock_is_held_to_the_end_of_its_transaction() {
-    let of = |ms: f64, foreseen: &Foreseen| {
+    let of = |ms: f64, blocks: bool| {
         let total_ms = Band::within(ms, 1.0);
-        let hold_ms = if blocks(foreseen) { total_ms } else { Band::default() };
-        Some(Estimate { total_ms, hold_ms, ..Estimate::default() })
+        let hold_ms = if blocks { total_ms } else { Band::default() };
+        (Some(Estimate { total_ms, hold_ms, ..Estimate::default() }), blocks)
     };
-    let (quick, free) = (seen(false, false, AX), seen(false, false, LockMode::RowExclusive));
-    let parts = [(of(5.0, &free), &free), (of(2.0, &quick), &quick), (of(1000.0, &free), &free)];
+    let parts = [of(5.0, false), of(2.0, true), of(1000.0, false)];
     let hold = |transactional| of_unit(&parts, transactional).unwrap().hold_ms.expected;
     assert!((hold(true) - 1002.0).abs() < 0.01, "{}", hold(true));
     assert!((hold(false) - 2.0).abs() < 0.01);
-    assert_eq!(of_unit(&[(of(5.0, &free), &free), (None, &free)], true), None);
+    assert_eq!(of_unit(&[of(5.0, false), (None, false)], true), None);
+}
+
+#[test]
+fn nobody_waits_for_what_the_plan_makes() {
+    let statements =
+        sql::parse("CREATE TABLE orders (id int); ALTER TABLE orders ADD x int").unwrap().statements;
+    let lock = |name: &str| RelationLock { relation: RelationName::unqualified(name), mode: AX };
+    let foreseen =
+        Foreseen { locks: vec![lock("users_pkey"), lock("orders"), lock("users")], ..Foreseen::default() };
+    let names = felt(&statements, 1, &foreseen, &catalog(10));
+    assert_eq!(names, [&RelationName::unqualified("users")]);
 }
 
 #[test]

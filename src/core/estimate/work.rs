@@ -10,6 +10,7 @@ use crate::sql::{
 pub(super) struct Stage<'a> {
     catalog: &'a Snapshot,
     made: Vec<&'a RelationName>,
+    made_indexes: Vec<&'a String>,
 }
 
 impl<'a> Stage<'a> {
@@ -19,7 +20,19 @@ impl<'a> Stage<'a> {
             Kind::CreateTable(table) if !table.from_query => Some(&table.relation),
             _ => None,
         });
-        Self { catalog, made: made.collect() }
+        let made_indexes = before.iter().filter_map(|statement| match &statement.kind {
+            Kind::CreateIndex(index) => index.name.as_ref(),
+            _ => None,
+        });
+        Self { catalog, made: made.collect(), made_indexes: made_indexes.collect() }
+    }
+
+    /// Whether somebody may wait for a lock on a relation: not for one that the plan itself makes, and for an index only
+    /// together with its table.
+    pub fn is_used(&self, name: &RelationName) -> bool {
+        let made = self.made.iter().any(|made| made.name == name.name);
+        let index = self.index(name).is_some() || self.made_indexes.iter().any(|index| **index == name.name);
+        !made && !index
     }
 
     /// A relation with its size; `Ok(None)` for one that the plan makes, `Err` if its size is not known.
@@ -54,6 +67,21 @@ impl Unknown {
     fn work() -> Self {
         Self(RelationName::default())
     }
+}
+
+/// Milliseconds of the least that a statement does.
+pub(super) const LEAST: f64 = cost::CATALOG_CHANGE / 3.0;
+
+/// Whether a condition may leave only a few rows to be changed.
+pub(super) fn is_partial(statement: &Statement) -> bool {
+    let changes = matches!(statement.kind, Kind::Update { .. } | Kind::Delete { .. });
+    changes && says(statement, "where")
+}
+
+/// Whether a word is in a statement.
+fn says(statement: &Statement, word: &str) -> bool {
+    let mut words = statement.sql.split(|c: char| !c.is_alphanumeric() && c != '_');
+    words.any(|one| one.eq_ignore_ascii_case(word))
 }
 
 /// Adds up what a statement has to do.
@@ -182,11 +210,13 @@ fn rows(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Unknown> {
             stage.of(relation, |table, size| cost::update(size, table.indexes.len()))
         }
         Kind::Delete { relation: Some(relation) } => stage.of(relation, |_, size| cost::delete(size)),
-        Kind::Update { .. } | Kind::Delete { .. } | Kind::Merge { .. } => Err(Unknown::work()),
         // Rows that are written down are few; those of a query may be any number.
-        Kind::Insert { .. } if statement.sql.to_ascii_lowercase().contains("select") => Err(Unknown::work()),
+        Kind::Insert { .. } if says(statement, "select") => Err(Unknown::work()),
         Kind::CreateTable(table) if table.from_query => Err(Unknown::work()),
-        Kind::Select { .. } => Err(Unknown::work()),
+        Kind::Select { calls: false } if !says(statement, "from") => Ok(Load::default()),
+        Kind::Update { .. } | Kind::Delete { .. } | Kind::Merge { .. } | Kind::Select { .. } => {
+            Err(Unknown::work())
+        }
         Kind::Vacuum | Kind::Analyze => touched(statement, stage),
         _ => Ok(Load::default()),
     }

@@ -8,13 +8,10 @@ use super::{
 };
 use crate::core::blast;
 use crate::core::estimate::{self, Estimate, Rehearsal};
-use crate::core::plan::{Plan, Reversibility, Unit};
+use crate::core::plan::{Block, Plan, Reversibility, Unit};
 use crate::sql::{
-    self, Facts, Finding, Foreseen, Kind, Refusal, RelationName, Severity, Snapshot, Statement,
+    self, Facts, Finding, Foreseen, Grouping, Kind, Refusal, RelationName, Snapshot, Statement,
 };
-
-/// Code of the finding for what the engine refuses.
-const REFUSED: &str = "WB001";
 
 /// The text of a step: what its statements were read from, for its comments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,12 +55,12 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
     let mut found = Vec::new();
     let mut first = 0;
     for (index, source) in inputs.sources.iter().enumerate() {
-        let units = inputs.plan.units.iter().filter(|unit| unit.step == index);
-        let end = first + units.map(|unit| unit.up.statements.len()).sum::<usize>();
-        let (mine, theirs) = (statements.get(first..end), foreseen.get(first..end));
-        found.extend(source.refusals.iter().map(|refusal| refused(refusal, mine.unwrap_or_default(), first)));
-        let of_step =
-            sql::lint(&source.text, mine.unwrap_or_default(), theirs.unwrap_or_default(), inputs.catalog);
+        let units: Vec<&Unit> = inputs.plan.units.iter().filter(|unit| unit.step == index).collect();
+        let end = first + units.iter().map(|unit| unit.up.statements.len()).sum::<usize>();
+        let mine = statements.get(first..end).unwrap_or_default();
+        let seen = foreseen.get(first..end).unwrap_or_default();
+        let refused = sql::refused(&source.refusals, mine);
+        let of_step = sql::lint_script(&source.text, mine, seen, inputs.catalog, grouping(&units), refused);
         found.extend(
             of_step.into_iter().map(|finding| Finding { statement: finding.statement + first, ..finding }),
         );
@@ -72,20 +69,10 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
     found
 }
 
-/// What the engine refuses, as a finding of the last statement that begins before it.
-fn refused(refusal: &Refusal, statements: &[Statement], first: usize) -> Finding {
-    let place = (refusal.line, refusal.column);
-    let index = statements.iter().rposition(|statement| (statement.line, statement.column) <= place);
-    let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
-    Finding {
-        code: REFUSED.to_owned(),
-        severity: Severity::High,
-        statement: first + index.unwrap_or_default(),
-        line: refusal.line,
-        column: refusal.column,
-        message: format!("whimbrel does not run this: {}{hint}", refusal.message),
-        ..Finding::default()
-    }
+/// How a step is divided: two transactions one after the other are only there if each statement has its own.
+fn grouping(units: &[&Unit]) -> Grouping {
+    let apart = units.windows(2).any(|pair| pair.iter().all(|unit| unit.up.transactional));
+    if apart { Grouping::PerStatement } else { Grouping::Auto }
 }
 
 /// Puts together what was foreseen.
@@ -118,14 +105,22 @@ pub(super) fn assemble(
                 let findings = preview.findings.iter().filter(|finding| finding.statement == index);
                 let findings = findings.cloned().collect();
                 let unit = preview.units.len();
-                preview.statements.push(StatementPreview { findings, unit, ..described });
+                preview.statements.push(StatementPreview { unit, findings, ..described });
             }
         }
-        let parts: Vec<(Option<Estimate>, &Foreseen)> = (first..end)
-            .filter_map(|index| Some((estimates.get(index).copied().flatten(), foreseen.get(index)?)))
+        let felt: Vec<Vec<&RelationName>> = (first..end)
+            .filter_map(|index| Some(estimate::felt(statements, index, foreseen.get(index)?, catalog)))
             .collect();
+        let parts = (first..end).zip(&felt);
+        let parts: Vec<(Option<Estimate>, bool)> =
+            parts.map(|(index, felt)| (estimates.get(index).copied().flatten(), !felt.is_empty())).collect();
         let mine = preview.statements.get(first..end).unwrap_or_default();
-        preview.units.push(describe_unit(plan, unit, mine, first, &parts, catalog));
+        preview.units.push(UnitPreview {
+            statements: (first..end).collect(),
+            estimate: estimate::of_unit(&parts, unit.up.transactional),
+            blocked: blocked(felt.into_iter().flatten(), catalog),
+            ..describe_unit(plan, unit, mine)
+        });
     }
     preview.estimate = whole(&preview.units);
     preview.reversibility_reason = reversibility_reason(&preview);
@@ -202,44 +197,30 @@ fn kind(kind: &Kind) -> String {
     letters.next().map_or_else(|| "unknown".to_owned(), |first| first.to_lowercase().chain(letters).collect())
 }
 
-fn describe_unit(
-    plan: &Plan,
-    unit: &Unit,
-    statements: &[StatementPreview],
-    first: usize,
-    parts: &[(Option<Estimate>, &Foreseen)],
-    catalog: &Snapshot,
-) -> UnitPreview {
+fn describe_unit(plan: &Plan, unit: &Unit, statements: &[StatementPreview]) -> UnitPreview {
     let way_back = unit.way_back.as_ref().map(|blocks| {
-        let sql =
-            |block: &crate::core::plan::Block| block.statements.iter().map(|one| one.sql.clone()).collect();
+        let sql = |block: &Block| block.statements.iter().map(|one| one.sql.clone()).collect();
         blocks.iter().map(sql).collect()
     });
     UnitPreview {
         step: plan.steps.get(unit.step).map(|step| step.name.clone()).unwrap_or_default(),
         transactional: unit.up.transactional,
-        statements: (first..first + unit.up.statements.len()).collect(),
         max_stall_ms: u64::try_from(unit.max_stall.as_millis()).unwrap_or(u64::MAX),
         reversible: unit.way_back.is_some(),
         reason: unit_reason(plan, unit, statements),
         way_back,
-        estimate: estimate::of_unit(parts, unit.up.transactional),
-        blocked: blocked(parts, catalog),
+        ..UnitPreview::default()
     }
 }
 
-/// The largest relation that readers or writers wait for; one of unknown size is larger than any.
-fn blocked(parts: &[(Option<Estimate>, &Foreseen)], catalog: &Snapshot) -> Option<BlockedRelation> {
-    let locks = parts.iter().flat_map(|(_, foreseen)| &foreseen.locks);
-    let felt = locks.filter(|lock| lock.mode.blocks_writes()).map(|lock| {
-        let known = catalog.relation(&lock.relation);
-        BlockedRelation {
-            relation: spelled(&lock.relation, catalog),
-            rows: known.and_then(|relation| relation.rows),
-        }
+/// The largest of the relations that readers or writers wait for; one of unknown size is larger than any. Of equals the
+/// first counts: the one that a statement names.
+fn blocked<'a>(felt: impl Iterator<Item = &'a RelationName>, catalog: &Snapshot) -> Option<BlockedRelation> {
+    let each = felt.map(|name| BlockedRelation {
+        relation: spelled(name, catalog),
+        rows: catalog.relation(name).and_then(estimate::rows),
     });
-    // Of equals the first counts: the one that the statement names.
-    felt.reduce(|largest, one| {
+    each.reduce(|largest, one| {
         let rows = |blocked: &BlockedRelation| blocked.rows.unwrap_or(f64::INFINITY);
         if rows(&one) > rows(&largest) { one } else { largest }
     })

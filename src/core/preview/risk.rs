@@ -3,12 +3,12 @@
 use super::text::{amount, duration, plural};
 use super::{Preview, Risk, StatementPreview, UnitPreview};
 use crate::core::plan::Reversibility;
-use crate::sql::{Heavy, Severity};
+use crate::sql::{Finding, Heavy, Severity};
 
 /// Judges what was gathered: the risk, and what makes it, worst first.
 pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
     let mut reasons: Vec<(Risk, String)> = Vec::new();
-    for finding in preview.findings.iter().filter(|finding| finding.ignored.is_none()) {
+    for finding in preview.findings.iter().filter(|finding| finding.counts()) {
         let risk = match finding.severity {
             Severity::High => Risk::High,
             Severity::Medium => Risk::Medium,
@@ -16,11 +16,13 @@ pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
         };
         reasons.push((risk, format!("{}: {}", finding.code, finding.message)));
     }
-    for statement in &preview.statements {
+    // What a finding says is not said twice.
+    let dangerous = |finding: &Finding| finding.counts() && finding.severity == Severity::High;
+    for statement in preview.statements.iter().filter(|one| !one.findings.iter().any(dangerous)) {
         let unit = preview.units.get(statement.unit);
         let (budget, undone) = unit.map_or((0, false), |unit| (unit.max_stall_ms, unit.reversible));
         reasons.extend(
-            of_statement(statement, budget, undone).map(|(risk, why)| (risk, placed(statement, why))),
+            of_statement(statement, budget, undone).map(|(risk, why)| (risk, placed(statement, &why))),
         );
     }
     let broken = preview.queries.iter().flatten().filter(|query| query.breaks.is_some()).count();
@@ -35,7 +37,7 @@ pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
     (risk, reasons.into_iter().map(|(_, why)| why).collect())
 }
 
-fn placed(statement: &StatementPreview, why: String) -> String {
+fn placed(statement: &StatementPreview, why: &str) -> String {
     match &statement.file {
         Some(file) => format!("{file}:{}:{}: {why}", statement.line, statement.column),
         None => format!("{}:{}: {why}", statement.line, statement.column),

@@ -171,8 +171,8 @@ fn numbers_are_short() {
     check(amount(2_100_000.0), "2.1 M");
     check(amount(999_999.0), "1 M");
     check(amount(300_000.0), "300 k");
-    check(size(8192.0), "8 kB");
-    check(size(1.5e9), "1.4 GB");
+    check(size(8192.0), "8 KiB");
+    check(size(1.5e9), "1.4 GiB");
     check(duration(0.0), "0 ms");
     check(duration(0.2), "1 ms");
     check(duration(39.8), "40 ms");

@@ -5,9 +5,9 @@ pub fn amount(count: f64) -> String {
     scaled(count, 1000.0, &["", " k", " M", " G", " T"])
 }
 
-/// Writes a number of bytes short: `8 kB`, `1.3 GB`.
+/// Writes a number of bytes short: `8 KiB`, `1.3 GiB`.
 pub fn size(bytes: f64) -> String {
-    scaled(bytes, 1024.0, &[" B", " kB", " MB", " GB", " TB", " PB"])
+    scaled(bytes, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"])
 }
 
 /// Writes a duration short, from milliseconds: `40 ms`, `1.3 s`, `12 min`.

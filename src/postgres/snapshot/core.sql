@@ -86,6 +86,7 @@ SELECT 'indexes', r.oid::int8, json_agg(json_build_object(
     'primary', x.indisprimary,
     'valid', x.indisvalid,
     'partial', x.indpred IS NOT NULL,
+    'clustered', x.indisclustered,
     'method', m.amname,
     'definition', CASE WHEN NOT r.is_held THEN pg_get_indexdef(x.indexrelid) ELSE '' END) ORDER BY i.relname)::text
 FROM rel r

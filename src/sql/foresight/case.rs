@@ -20,8 +20,10 @@ pub struct Case<'w, 'a> {
     scans: BTreeSet<RelationName>,
     /// Tables with work on them that takes the longer, the larger they are.
     work: BTreeSet<RelationName>,
-    /// Readers wait for the work, whatever the lock on the table says.
-    readers_wait: bool,
+    /// Indexes among the locked relations.
+    indexes: BTreeSet<RelationName>,
+    /// Who waits at least, whatever the locks that are known say.
+    at_least: Heavy,
 }
 
 impl<'w, 'a> Case<'w, 'a> {
@@ -33,18 +35,21 @@ impl<'w, 'a> Case<'w, 'a> {
             rewrites: BTreeSet::new(),
             scans: BTreeSet::new(),
             work: BTreeSet::new(),
-            readers_wait: false,
+            indexes: BTreeSet::new(),
+            at_least: Heavy::None,
         }
     }
 
     pub fn finish(self) -> Foreseen {
-        let waits = |table: &RelationName| match self.locks.get(table) {
+        // All locks are held until the work is done, not only those on the table that it is done on.
+        let tables = self.locks.iter().filter(|(name, _)| !self.indexes.contains(name));
+        let heavy = match tables.map(|(_, mode)| *mode).max() {
+            _ if self.work.is_empty() => Heavy::None,
             Some(mode) if mode.blocks_reads() => Heavy::Everything,
             Some(mode) if mode.blocks_writes() => Heavy::Writes,
             _ => Heavy::None,
         };
-        let heavy = self.work.iter().map(waits).max().unwrap_or_default();
-        let heavy = if self.readers_wait { Heavy::Everything } else { heavy };
+        let heavy = heavy.max(self.at_least);
         let locks = self.locks.into_iter().map(|(relation, mode)| RelationLock { relation, mode }).collect();
         Foreseen {
             locks,
@@ -84,6 +89,9 @@ impl<'w, 'a> Case<'w, 'a> {
     /// The relation of a name, if there is one: with `missing_ok`, a relation that is known not to be there is left out.
     pub fn target(&mut self, name: &RelationName, missing_ok: bool) -> Option<Id> {
         let found = self.world.find(name);
+        if found.is_none() && is_of_the_server(name) {
+            return None;
+        }
         if found.is_none() && self.world.snapshot.complete {
             if missing_ok {
                 return None;
@@ -91,6 +99,11 @@ impl<'w, 'a> Case<'w, 'a> {
             self.fails(&format!("there is no {name}"));
         }
         Some(found.unwrap_or_else(|| self.world.resolve(name)))
+    }
+
+    /// The relation of a name within a view, which follows its relations when they are renamed.
+    pub fn target_in_view(&mut self, name: &RelationName) -> Option<Id> {
+        self.world.find_in_view(name).or_else(|| self.target(name, false))
     }
 
     fn is_ours(&self, id: Id) -> bool {
@@ -121,18 +134,20 @@ impl<'w, 'a> Case<'w, 'a> {
     pub fn lock_index(&mut self, table: Id, index: &str, mode: LockMode) {
         let name = self.world.name(table).sibling(index);
         if self.is_ours(table) && !self.world.is_made_index(&name) && mode >= LockMode::ShareUpdateExclusive {
+            self.indexes.insert(name.clone());
             self.lock_name(name, mode);
         }
     }
 
     /// Locks an index that the catalog does not know.
     pub fn lock_unknown_index(&mut self, index: &RelationName, mode: LockMode) {
+        self.indexes.insert(index.clone());
         self.lock_name(index.clone(), mode);
     }
 
     /// The table is read from beginning to end.
     pub fn scan(&mut self, id: Id) {
-        if self.is_ours(id) && has_rows(self.world.kind(id)) {
+        if self.is_ours(id) && has_rows(self.world.kind(id)) && !self.is_empty(id) {
             let name = self.world.name(id);
             self.scans.insert(name.clone());
             self.work.insert(name);
@@ -174,18 +189,32 @@ impl<'w, 'a> Case<'w, 'a> {
         self.rewrites.insert(name);
     }
 
+    /// The statement takes the longer, the larger the table is.
+    pub fn work_on(&mut self, id: Id) {
+        if self.is_ours(id) && !self.is_empty(id) {
+            self.work.insert(self.world.name(id));
+        }
+    }
+
     /// The files of a table move as they are, while everybody waits; indexes stay.
     pub fn copy_file(&mut self, id: Id) {
         if self.is_ours(id) && has_rows(self.world.kind(id)) {
             let name = self.world.name(id);
-            self.rewrites.insert(name.clone());
-            self.work.insert(name);
+            self.rewrites.insert(name);
+            self.work_on(id);
         }
     }
 
-    /// Readers wait, as the planner looks at every index of a table.
-    pub fn readers_wait(&mut self) {
-        self.readers_wait = true;
+    /// Somebody waits for long work, though it cannot be told at which table.
+    pub fn at_least(&mut self, heavy: Heavy) {
+        self.at_least = self.at_least.max(heavy);
+    }
+
+    /// Whether a table is known to have no rows.
+    pub fn is_empty(&self, id: Id) -> bool {
+        self.world.relation(id).is_some_and(|relation| {
+            self.world.is_known(id) && relation.bytes == 0 && relation.rows == Some(0.0)
+        })
     }
 
     /// Indexes of a table; that they are not known is named.
@@ -252,6 +281,14 @@ impl<'w, 'a> Case<'w, 'a> {
         if !self.world.is_made(id) {
             self.out.destructive = true;
         }
+    }
+}
+
+/// Whether a name that the catalog does not have is one of the server's own relations.
+fn is_of_the_server(name: &RelationName) -> bool {
+    match name.schema.as_deref() {
+        Some(schema) => SYSTEM.contains(&schema),
+        None => name.name.starts_with("pg_"),
     }
 }
 

@@ -3,6 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AlterDomainStmt, AlterTableCmd, AlterTableType as Sub, DropBehavior};
 
+use super::Heavy;
 use super::alter::constraint;
 use super::case::Case;
 use super::drop;
@@ -67,6 +68,7 @@ pub fn alter_domain(case: &mut Case<'_, '_>, stmt: &AlterDomainStmt) {
     if checks {
         if !case.world.snapshot.complete && case.world.type_facts(&name).is_none() {
             case.assume(format!("tables that use the domain {name}"));
+            case.at_least(Heavy::Writes);
         }
         for id in users(case, &name) {
             for table in case.world.family(id) {

@@ -245,21 +245,103 @@ fn elements(node: &Node) -> Vec<Option<Constant>> {
 /// Whether no row of a default partition can lie within the bound of a new one.
 pub fn outside(relation: &Relation, key: Option<&str>, bound: &Bound) -> bool {
     let Some(name) = key.and_then(key_column) else { return false };
-    let known = known(relation);
-    let on_key: Vec<Comparison> =
-        known.iter().filter_map(comparison).filter(|comparison| comparison.column == name).collect();
+    known(relation).iter().any(|node| excludes(node, &name, bound, false))
+}
+
+/// Whether an expression that is true (or, `negated`, one that is not) keeps the column out of a bound.
+fn excludes(node: &Node, name: &str, bound: &Bound, negated: bool) -> bool {
+    match &node.node {
+        Some(NodeEnum::BoolExpr(all)) => {
+            let mut args = all.args.iter();
+            match (all.boolop(), negated) {
+                (BoolExprType::NotExpr, _) => args.all(|arg| excludes(arg, name, bound, !negated)),
+                (BoolExprType::AndExpr, false) | (BoolExprType::OrExpr, true) => {
+                    args.any(|arg| excludes(arg, name, bound, negated))
+                }
+                _ => args.all(|arg| excludes(arg, name, bound, negated)),
+            }
+        }
+        Some(NodeEnum::NullTest(test)) => {
+            let is_null = (test.nulltesttype() == NullTestType::IsNull) != negated;
+            let takes_null =
+                matches!(bound, Bound::List(values) if values.iter().any(super::volatility::is_null));
+            is_null && !takes_null && test.arg.as_deref().and_then(column).as_deref() == Some(name)
+        }
+        _ => comparison(node)
+            .and_then(|one| if negated { opposite(one) } else { Some(one) })
+            .is_some_and(|one| one.column == name && is_outside(&one, bound)),
+    }
+}
+
+fn opposite(one: Comparison) -> Option<Comparison> {
+    let operator = match one.operator.as_str() {
+        "<" => ">=",
+        "<=" => ">",
+        ">" => "<=",
+        ">=" => "<",
+        "=" => "<>",
+        "<>" => "=",
+        _ => return None,
+    };
+    Some(Comparison { operator: operator.to_owned(), ..one })
+}
+
+fn is_outside(one: &Comparison, bound: &Bound) -> bool {
     match bound {
         Bound::Range(from, to) => {
             let ([from], [to]) = (from.as_slice(), to.as_slice()) else { return false };
-            let below = from.as_ref().is_some_and(|from| on_key.iter().any(|one| is_below(one, from)));
-            let above = to.as_ref().is_some_and(|to| on_key.iter().any(|one| is_above(one, to)));
-            below || above
+            from.as_ref().is_some_and(|from| is_below(one, from))
+                || to.as_ref().is_some_and(|to| is_above(one, to))
         }
         Bound::List(values) => {
             let taken: Vec<Constant> = values.iter().filter_map(constant).collect();
-            !values.iter().any(super::volatility::is_null)
-                && on_key.iter().any(|one| one.operator == "=" && !taken.contains(&one.value))
+            match one.operator.as_str() {
+                "=" => !taken.contains(&one.value),
+                "<>" => taken.len() == values.len() && taken.iter().all(|value| *value == one.value),
+                _ => false,
+            }
         }
         Bound::Default | Bound::Hash => false,
+    }
+}
+
+/// The partitions that take rows with these values of the key; `None` if that cannot be told.
+pub fn takes(bounds: &[(usize, Bound)], value: &Node) -> Option<usize> {
+    let value = constant(value)?;
+    let within = |bound: &Bound| match bound {
+        Bound::Range(from, to) => {
+            let ([from], [to]) = (from.as_slice(), to.as_slice()) else { return None };
+            let above =
+                from.as_ref().is_none_or(|from| constant(from).is_some_and(|from| at_most(&from, &value)));
+            let below = to
+                .as_ref()
+                .is_none_or(|to| constant(to).is_some_and(|to| at_most(&value, &to) && value != to));
+            Some(above && below)
+        }
+        Bound::List(values) => Some(values.iter().filter_map(constant).any(|one| one == value)),
+        Bound::Default => Some(false),
+        Bound::Hash => None,
+    };
+    let mut found = None;
+    for (partition, bound) in bounds {
+        if within(bound)? {
+            found = Some(*partition);
+        }
+    }
+    found.or_else(|| {
+        bounds.iter().find(|(_, bound)| matches!(bound, Bound::Default)).map(|(partition, _)| *partition)
+    })
+}
+
+/// A partition bound as the catalog writes it.
+pub fn bound_of(text: &str) -> Option<Bound> {
+    let sql = format!("ALTER TABLE a ATTACH PARTITION b {text}");
+    let NodeEnum::AlterTableStmt(alter) = grammar::statements(&sql).pop()? else { return None };
+    match alter.cmds.into_iter().next()?.node? {
+        NodeEnum::AlterTableCmd(command) => match command.def?.node? {
+            NodeEnum::PartitionCmd(partition) => partition.bound.as_ref().map(bound),
+            _ => None,
+        },
+        _ => None,
     }
 }

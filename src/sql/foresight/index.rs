@@ -5,6 +5,7 @@ use pg_query::protobuf::{
     AlterTableCmd, AlterTableType as Sub, ClusterStmt, IndexStmt, ReindexObjectType, ReindexStmt, VacuumStmt,
 };
 
+use super::Heavy;
 use super::alter::is_index_kind;
 use super::case::{self, Case};
 use super::data;
@@ -192,6 +193,9 @@ pub fn alter(case: &mut Case<'_, '_>, name: &RelationName, commands: &[&AlterTab
     let Some(table) = case.world.index_table(name) else {
         if !(missing_ok && case.world.snapshot.complete) {
             case.lock_unknown_index(name, LockMode::AccessExclusive);
+            if commands.iter().any(|command| command.subtype() == Sub::AtSetTableSpace) {
+                case.at_least(Heavy::Everything);
+            }
         }
         return;
     };
@@ -202,7 +206,7 @@ pub fn alter(case: &mut Case<'_, '_>, name: &RelationName, commands: &[&AlterTab
                 let default = case.world.snapshot.settings.get("default_tablespace");
                 if command.name != "pg_default" || !default.is_some_and(String::is_empty) {
                     case.replace_file(case.world.name(table).sibling(name.name.clone()));
-                    case.readers_wait();
+                    case.at_least(Heavy::Everything);
                 }
             }
             Sub::AtAttachPartition => attach(case, table, &name.name, command),
@@ -233,14 +237,14 @@ fn attach(case: &mut Case<'_, '_>, table: Id, index: &str, command: &AlterTableC
 }
 
 /// Renames an index; nobody who uses it waits.
-pub fn rename(case: &mut Case<'_, '_>, name: &RelationName, to: &str, missing_ok: bool) {
+pub fn rename(case: &mut Case<'_, '_>, name: &RelationName, to: &str, mode: LockMode, missing_ok: bool) {
     match case.world.index_table(name) {
         Some(table) => {
-            case.lock_index(table, &name.name, LockMode::ShareUpdateExclusive);
+            case.lock_index(table, &name.name, mode);
             case.world.rename_index(table, &name.name, to);
         }
         None if missing_ok && case.world.snapshot.complete => {}
-        None => case.lock_unknown_index(name, LockMode::ShareUpdateExclusive),
+        None => case.lock_unknown_index(name, mode),
     }
 }
 
@@ -251,19 +255,20 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             let name = tree::range(range);
             let Some(table) = case.world.index_table(&name) else {
                 case.assume(format!("table of the index {name}"));
-                let mode =
-                    if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
-                case.lock_unknown_index(&name, mode);
+                case.lock_unknown_index(&name, LockMode::AccessExclusive);
                 case.replace_file(name);
                 if !concurrently {
-                    case.readers_wait();
+                    case.at_least(Heavy::Everything);
                 }
                 return;
             };
             let mut built = parts(case, table, &name.name);
-            let partitioned = case.world.kind(table) == RelationType::PartitionedTable;
-            if partitioned {
-                case.lock(table, LockMode::Share);
+            if case.world.kind(table) == RelationType::PartitionedTable {
+                // With CONCURRENTLY each part is a matter of its own.
+                if !concurrently {
+                    case.lock(table, LockMode::Share);
+                    case.lock_index(table, &name.name, LockMode::AccessExclusive);
+                }
             } else {
                 built.push((table, name.name));
             }
@@ -272,13 +277,16 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
         (ReindexObjectType::ReindexObjectTable, Some(range)) => {
             let Some(table) = case.target(&tree::range(range), false) else { return };
             let partitioned = case.world.kind(table) == RelationType::PartitionedTable;
-            let tables = if partitioned { case.world.family(table) } else { vec![table] };
+            let tables = if partitioned { leaves(case, table) } else { vec![table] };
             for one in tables {
                 all_again(case, one, concurrently);
             }
         }
         _ => {
             let schema = (stmt.kind() == ReindexObjectType::ReindexObjectSchema).then(|| stmt.name.clone());
+            if !concurrently && !case.world.snapshot.complete {
+                case.at_least(Heavy::Everything);
+            }
             for id in tables_of(case, schema.as_deref()) {
                 all_again(case, id, concurrently);
             }
@@ -286,10 +294,19 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
     }
 }
 
+/// The tables below a partitioned one that hold its rows.
+fn leaves(case: &mut Case<'_, '_>, table: Id) -> Vec<Id> {
+    let family = case.world.family(table);
+    family.into_iter().filter(|one| case::has_rows(case.world.kind(*one))).collect()
+}
+
 fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
     let mode = if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share };
     case.lock(table, mode);
     case.scan(table);
+    if !concurrently && !case.world.is_known(table) {
+        case.at_least(Heavy::Everything);
+    }
     for index in case.indexes(table) {
         again(case, table, &index.name, concurrently);
     }
@@ -298,12 +315,14 @@ fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
 fn again(case: &mut Case<'_, '_>, table: Id, index: &str, concurrently: bool) {
     if concurrently {
         case.lock(table, LockMode::ShareUpdateExclusive);
-        case.lock_index(table, index, LockMode::ShareUpdateExclusive);
+        // The new one takes the name of the old one, which is dropped in the end.
+        case.lock_index(table, index, LockMode::AccessExclusive);
     } else {
         case.lock(table, LockMode::Share);
         case.lock_index(table, index, LockMode::AccessExclusive);
-        if !case.world.is_made(table) {
-            case.readers_wait();
+        // The planner looks at every index of a table, so that readers wait as well.
+        if !case.world.is_made(table) && !case.is_empty(table) {
+            case.at_least(Heavy::Everything);
         }
     }
     if case.world.kind(table) != RelationType::PartitionedTable {
@@ -327,21 +346,38 @@ pub fn cluster(case: &mut Case<'_, '_>, stmt: &ClusterStmt) {
     let tables = match &stmt.relation {
         Some(range) => {
             let Some(id) = case.target(&tree::range(range), false) else { return };
-            if case.world.kind(id) == RelationType::PartitionedTable {
-                case.world.family(id)
-            } else {
-                vec![id]
+            let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
+            let tables = if partitioned { leaves(case, id) } else { vec![id] };
+            if !stmt.indexname.is_empty() {
+                tables.iter().for_each(|table| note_clustered(case, *table, Some(&stmt.indexname)));
             }
+            tables
         }
         None => {
-            case.assume("tables that were clustered before");
-            tables_of(case, None)
+            let clustered = |id: &Id| {
+                case.world
+                    .relation(*id)
+                    .is_some_and(|relation| relation.indexes.iter().any(|index| index.clustered))
+            };
+            let tables: Vec<Id> = case.world.ids().filter(clustered).collect();
+            if !case.world.snapshot.complete {
+                case.assume("tables that were clustered before");
+                case.at_least(Heavy::Everything);
+            }
+            tables
         }
     };
     for table in tables {
         case.lock(table, LockMode::AccessExclusive);
         case.rewrite(table);
     }
+}
+
+/// Notes the index by which a table is clustered from now on.
+pub fn note_clustered(case: &mut Case<'_, '_>, table: Id, index: Option<&str>) {
+    case.world.change(table, |relation| {
+        relation.indexes.iter_mut().for_each(|facts| facts.clustered = Some(facts.name.as_str()) == index);
+    });
 }
 
 /// `VACUUM` and `ANALYZE`.
@@ -359,7 +395,13 @@ pub fn vacuum(case: &mut Case<'_, '_>, stmt: &VacuumStmt) {
     for range in &ranges {
         let Some(id) = case.target(&tree::range(range), false) else { continue };
         let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
-        let family = case.family(id, partitioned);
+        // From PostgreSQL 18 on, children by inheritance are worked on too.
+        let goes_on =
+            partitioned || range.inh && (case.world.at_least(18) || case.world.snapshot.major.is_none());
+        let mut family = case.family(id, goes_on);
+        if stmt.is_vacuumcmd {
+            family.retain(|one| case::has_rows(case.world.kind(*one)));
+        }
         if !stmt.is_vacuumcmd && !partitioned {
             // Children by inheritance are sampled for the statistics of the whole.
             let children = case.world.family(id);
@@ -376,10 +418,6 @@ pub fn vacuum(case: &mut Case<'_, '_>, stmt: &VacuumStmt) {
             case.rewrite(table);
         } else {
             case.lock(table, LockMode::ShareUpdateExclusive);
-            if stmt.is_vacuumcmd {
-                case.lock_indexes(table, LockMode::RowExclusive);
-                case.scan(table);
-            }
         }
     }
 }

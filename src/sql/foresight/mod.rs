@@ -17,6 +17,7 @@ mod names;
 mod objects;
 mod reads;
 mod rename;
+mod route;
 mod types;
 mod volatility;
 mod world;

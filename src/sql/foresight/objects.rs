@@ -200,9 +200,6 @@ pub fn alter_sequence(case: &mut Case<'_, '_>, stmt: &AlterSeqStmt) {
     let is_owner =
         |node: &Node| matches!(&node.node, Some(NodeEnum::DefElem(one)) if one.defname == "owned_by");
     let owner = create::owner(case, &stmt.options);
-    if !stmt.options.iter().all(is_owner) && !case.world.is_made(id) {
-        case.replace_file(case.world.name(id));
-    }
     if stmt.options.iter().any(is_owner) {
         case.world.change(id, |relation| relation.owned_by = owner);
     }
@@ -224,12 +221,16 @@ pub fn refresh(case: &mut Case<'_, '_>, stmt: &RefreshMatViewStmt) {
         return;
     }
     if !stmt.concurrent {
-        case.rewrite(id);
+        case.replace_files(id);
+        case.work_on(id);
+        if !case.world.is_known(id) || !case.copy(id).indexes.is_empty() {
+            case.scan(id);
+        }
     }
     match data::definition(case, id) {
         Some(reads) => {
             for access in &reads.relations {
-                if let Some(base) = case.target(&access.name, false) {
+                if let Some(base) = case.target_in_view(&access.name) {
                     data::read(case, base, access.mode, access.inherit, true, 1);
                 }
             }
@@ -271,9 +272,6 @@ pub fn truncate(case: &mut Case<'_, '_>, stmt: &TruncateStmt) {
         if stmt.restart_seqs {
             for sequence in data::owned_sequences(case, table, None) {
                 case.lock(sequence, LockMode::AccessExclusive);
-                if !case.world.is_made(sequence) {
-                    case.replace_file(case.world.name(sequence));
-                }
             }
         }
     }

@@ -14,6 +14,19 @@ pub struct Access {
     /// What is below it is used too.
     pub inherit: bool,
     pub mode: LockMode,
+    /// It may be read from beginning to end.
+    pub whole: bool,
+    /// Columns by which rows are looked up, where it is the only relation.
+    pub found_by: Vec<(String, Lookup)>,
+}
+
+/// How rows are found by a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// They are equal to something.
+    Equal,
+    /// It is the least or the greatest.
+    Extreme,
 }
 
 /// What a query uses.
@@ -23,6 +36,8 @@ pub struct Reads {
     pub functions: Vec<RelationName>,
     /// Sequences that are named in a call of `nextval` and the like.
     pub sequences: Vec<RelationName>,
+    /// Columns whose sequence is asked for by `pg_get_serial_sequence`.
+    pub serials: Vec<(RelationName, String)>,
 }
 
 /// Functions of sequences whose argument names one.
@@ -75,10 +90,81 @@ fn walk_object(object: &Map<String, Value>, scope: Scope<'_>, reads: &mut Reads)
             walk(field, scope, reads);
         }
     }
+    if object.contains_key("limit_option") {
+        narrow(object, reads);
+    }
     if let Some(Value::Array(clauses)) = object.get("locking_clause")
         && !clauses.is_empty()
     {
         lock_rows(object, clauses, reads);
+    }
+}
+
+/// What lets a query of one relation read less than all of it.
+fn narrow(query: &Map<String, Value>, reads: &mut Reads) {
+    let list =
+        |field: &str| query.get(field).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let [from] = list("from_clause") else { return };
+    let Some(range) = from.pointer("/node/RangeVar") else { return };
+    let name = range_name(range);
+    let given = |field: &str| query.get(field).is_some_and(|value| !value.is_null());
+    let plain = ["sort_clause", "group_clause", "distinct_clause", "window_clause"]
+        .iter()
+        .all(|field| list(field).is_empty());
+    let mut functions = Reads::default();
+    list("target_list").iter().for_each(|target| walk(target, &[], &mut functions));
+    let stops = given("limit_count") && plain && functions.functions.is_empty() && !given("where_clause");
+    let mut found_by = query.get("where_clause").map(equal_columns).unwrap_or_default();
+    if let [target] = list("target_list")
+        && plain
+        && !given("where_clause")
+        && let Some(column) = extreme(target)
+    {
+        found_by.push((column, Lookup::Extreme));
+    }
+    for access in reads.relations.iter_mut().filter(|access| access.name == name) {
+        access.whole &= !stops;
+        access.found_by.clone_from(&found_by);
+    }
+}
+
+/// The column of `min(column)` or `max(column)`.
+fn extreme(target: &Value) -> Option<String> {
+    let call = target.pointer("/node/ResTarget/val/node/FuncCall")?;
+    let name = call.pointer("/funcname/0/node/String/sval").and_then(Value::as_str)?;
+    if !["min", "max"].contains(&name) {
+        return None;
+    }
+    column_name(call.pointer("/args/0")?)
+}
+
+fn column_name(value: &Value) -> Option<String> {
+    let fields = value.pointer("/node/ColumnRef/fields")?.as_array()?;
+    fields.last()?.pointer("/node/String/sval").and_then(Value::as_str).map(str::to_owned)
+}
+
+/// The columns that a condition compares by `=` with what is no column, all conditions holding together.
+pub fn looked_up(condition: &Node) -> Vec<(String, Lookup)> {
+    serde_json::to_value(condition).map(|value| equal_columns(&value)).unwrap_or_default()
+}
+
+fn equal_columns(condition: &Value) -> Vec<(String, Lookup)> {
+    if let Some(all) = condition.pointer("/node/BoolExpr") {
+        let and = pg_query::protobuf::BoolExprType::AndExpr as i64;
+        let args = all
+            .get("args")
+            .and_then(Value::as_array)
+            .filter(|_| all.get("boolop").and_then(Value::as_i64) == Some(and));
+        return args.into_iter().flatten().flat_map(equal_columns).collect();
+    }
+    let Some(compare) = condition.pointer("/node/AExpr") else { return Vec::new() };
+    if compare.pointer("/name/0/node/String/sval").and_then(Value::as_str) != Some("=") {
+        return Vec::new();
+    }
+    let sides = ["lexpr", "rexpr"].map(|side| compare.get(side).and_then(column_name));
+    match sides {
+        [Some(column), None] | [None, Some(column)] => vec![(column, Lookup::Equal)],
+        _ => Vec::new(),
     }
 }
 
@@ -117,7 +203,7 @@ fn access(range: &Value, scope: Scope<'_>, mode: LockMode, reads: &mut Reads) {
     let inherit = range.get("inh").and_then(Value::as_bool).unwrap_or(true);
     match reads.relations.iter_mut().find(|known| known.name == name && known.inherit == inherit) {
         Some(known) => known.mode = known.mode.max(mode),
-        None => reads.relations.push(Access { name, inherit, mode }),
+        None => reads.relations.push(Access { name, inherit, mode, whole: true, found_by: Vec::new() }),
     }
 }
 
@@ -138,6 +224,12 @@ fn called(call: &Value, reads: &mut Reads) {
         && let Some(sequence) = call.pointer("/args/0").and_then(literal).and_then(|text| parse_name(&text))
     {
         reads.sequences.push(sequence);
+    }
+    if name.name == "pg_get_serial_sequence"
+        && let Some(table) = call.pointer("/args/0").and_then(literal).and_then(|text| parse_name(&text))
+        && let Some(column) = call.pointer("/args/1").and_then(literal)
+    {
+        reads.serials.push((table, column));
     }
     if !reads.functions.contains(&name) {
         reads.functions.push(name);

@@ -43,7 +43,10 @@ fn relation(case: &mut Case<'_, '_>, stmt: &RenameStmt) {
     let name = tree::range(range);
     let is_index = case.world.index_table(&name).is_some() || stmt.rename_type() == ObjectType::ObjectIndex;
     if is_index {
-        index::rename(case, &name, &stmt.newname, stmt.missing_ok);
+        // As an index it is renamed without a wait for those who use it; as a table it is not.
+        let named_so = stmt.rename_type() == ObjectType::ObjectIndex;
+        let mode = if named_so { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
+        index::rename(case, &name, &stmt.newname, mode, stmt.missing_ok);
         if let Some(id) = case.world.find(&name).filter(|id| alter::is_index_kind(case.world.kind(*id))) {
             let to = case.world.name(id).sibling(stmt.newname.clone());
             case.world.rename(id, to);
@@ -107,7 +110,7 @@ fn constraint(case: &mut Case<'_, '_>, stmt: &RenameStmt) {
     let family = case.family(id, range.inh && below);
     case.lock_all(&family, LockMode::AccessExclusive);
     if let Some(index) = facts.and_then(|facts| facts.index) {
-        case.lock_index(id, &index, LockMode::AccessExclusive);
+        case.lock_index(id, &index, LockMode::ShareUpdateExclusive);
         case.world.rename_index(id, &index, &stmt.newname);
     }
     for one in family {

@@ -129,7 +129,7 @@ pub fn refused(refusals: &[Refusal], statements: &[Statement]) -> Vec<Finding> {
         .map(|refusal| {
             let place = (refusal.line, refusal.column);
             let after = statements.partition_point(|statement| (statement.line, statement.column) <= place);
-            let code = if refusal.code == Code::NotInTransaction { "WB105" } else { "WB901" };
+            let code = if refusal.code == Code::NotInTransaction { "WB105" } else { "WB001" };
             let hint = if refusal.hint.is_empty() { String::new() } else { format!("; {}", refusal.hint) };
             Finding {
                 code: code.to_owned(),
@@ -150,3 +150,6 @@ impl Finding {
         self.ignored.is_none() && self.overruled.is_none()
     }
 }
+
+#[cfg(test)]
+mod tests;

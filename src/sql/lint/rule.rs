@@ -50,6 +50,7 @@ use Class::{Availability, Compatibility, Correctness, Loss, Review};
 
 /// All rules, in the order of their codes.
 pub const RULES: &[Rule] = &[
+    rule("WB001", "refused", Correctness, "Whimbrel does not run this statement."),
     rule(
         "WB101",
         "index-blocks-writes",
@@ -243,6 +244,12 @@ pub const RULES: &[Rule] = &[
         Correctness,
         "CREATE INDEX CONCURRENTLY IF NOT EXISTS takes an invalid index that a failed run left for a good one.",
     ),
+    rule(
+        "WB210",
+        "fails",
+        Correctness,
+        "The server refuses the statement: what it names is not there, is there already, or is still used.",
+    ),
     rule("WB301", "drop-table", Loss, "A table is dropped: its rows are lost, and who uses it fails."),
     rule("WB302", "drop-column", Loss, "A column is dropped: its values are lost, and who names it fails."),
     rule(
@@ -314,7 +321,6 @@ pub const RULES: &[Rule] = &[
         Review,
         "A whimbrel:ignore comment names no known finding, and does not count.",
     ),
-    rule("WB901", "refused", Correctness, "Whimbrel does not run this statement."),
 ];
 
 /// The rule of a code; `None` for advice.

@@ -201,7 +201,7 @@ impl<'a> Subject<'a> {
     /// What an unknown fact adds to a sentence about what was taken for the worst.
     pub fn doubt(&self) -> String {
         match self.foreseen.assumptions.first() {
-            Some(assumption) => format!(" (assumed: {assumption})"),
+            Some(assumption) => format!(" (not known: {assumption})"),
             None => String::new(),
         }
     }

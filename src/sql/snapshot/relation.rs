@@ -172,6 +172,8 @@ pub struct IndexFacts {
     pub valid: bool,
     /// Only for some rows.
     pub partial: bool,
+    /// `CLUSTER` without a name sorts the table by it.
+    pub clustered: bool,
     /// `btree`, `gin`, ...
     pub method: String,
     /// Its bytes.

@@ -20,6 +20,7 @@ pub fn as_effect(foreseen: &Foreseen) -> Effect {
         rewrites: names(&foreseen.rewrites),
         scans: names(&foreseen.scans),
         heavy: foreseen.heavy,
+        new: BTreeSet::new(),
     }
 }
 
@@ -29,7 +30,7 @@ pub fn differences(outcome: &Outcome) -> Vec<String> {
     let names = outcome.statements.iter().map(|statement| statement.summary());
     let said = outcome.foreseen.iter().zip(&outcome.assumed);
     for ((name, effect), (foreseen, assumed)) in names.zip(&outcome.effects).zip(said) {
-        let mut found = exact(effect, foreseen);
+        let mut found = exact(effect, foreseen, outcome.form.at_most);
         found.extend(too_good(effect, assumed));
         let of = if outcome.statements.len() > 1 { format!(": {name}") } else { String::new() };
         lines.extend(found.iter().map(|difference| format!("{}{of}: {difference}", outcome.form.name())));
@@ -37,28 +38,34 @@ pub fn differences(outcome: &Outcome) -> Vec<String> {
     lines
 }
 
-/// With the catalog, everything has to be as it is.
-fn exact(effect: &Effect, foreseen: &Foreseen) -> Vec<String> {
+/// With the catalog, everything has to be as it is; or at least not more than is foreseen.
+fn exact(effect: &Effect, foreseen: &Foreseen, at_most: bool) -> Vec<String> {
     // What code does that is not read is not foreseen; that it is not known is.
     if foreseen.opaque {
         return Vec::new();
     }
-    let said = as_effect(foreseen);
+    let mut said = as_effect(foreseen);
+    said.locks.retain(|name, _| !effect.new.contains(name));
+    said.rewrites.retain(|name| !effect.new.contains(name));
+    said.scans.retain(|name| !effect.new.contains(name));
+    let fits = |really: &BTreeSet<String>, said: &BTreeSet<String>| {
+        really == said || at_most && really.is_subset(said)
+    };
     let mut found = Vec::new();
     let relations: BTreeSet<&String> = effect.locks.keys().chain(said.locks.keys()).collect();
     for relation in relations {
         let (really, said) = (effect.locks.get(relation), said.locks.get(relation));
-        if really != said {
+        if really != said && !(at_most && really < said) {
             found.push(format!("locks {relation} {}, foreseen {}", word(really), word(said)));
         }
     }
-    if effect.rewrites != said.rewrites {
+    if !fits(&effect.rewrites, &said.rewrites) {
         found.push(format!("rewrites {}, foreseen {}", list(&effect.rewrites), list(&said.rewrites)));
     }
-    if effect.scans != said.scans {
+    if !fits(&effect.scans, &said.scans) {
         found.push(format!("scans {}, foreseen {}", list(&effect.scans), list(&said.scans)));
     }
-    if effect.heavy != said.heavy {
+    if effect.heavy != said.heavy && !(at_most && effect.heavy < said.heavy) {
         found.push(format!("is heavy for {:?}, foreseen {:?}", effect.heavy, said.heavy));
     }
     found

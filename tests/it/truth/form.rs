@@ -13,11 +13,13 @@ pub struct Form {
     pub since: u32,
     /// It cannot run in a transaction.
     pub outside: bool,
+    /// Rows decide what it touches of all that it may touch: more may be foreseen than happens.
+    pub at_most: bool,
 }
 
 /// A form without any preparation that every supported version knows.
 pub const fn form(sql: &'static str) -> Form {
-    Form { sql, setup: "", zone: None, since: 14, outside: false }
+    Form { sql, setup: "", zone: None, since: 14, outside: false, at_most: false }
 }
 
 /// A form that cannot run in a transaction.
@@ -29,6 +31,11 @@ impl Form {
     /// What runs before.
     pub const fn after(self, setup: &'static str) -> Self {
         Self { setup, ..self }
+    }
+
+    /// More may be foreseen than happens.
+    pub const fn at_most(self) -> Self {
+        Self { at_most: true, ..self }
     }
 
     /// The session is in another time zone than UTC.

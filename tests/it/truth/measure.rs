@@ -22,7 +22,15 @@ pub struct Effect {
     pub scans: BTreeSet<String>,
     /// Who waits while rows are read or written anew.
     pub heavy: Heavy,
+    /// What earlier statements of the form made: nobody else knows of it yet.
+    pub new: BTreeSet<String>,
 }
+
+/// Names of relations by oid.
+pub type Names = BTreeMap<String, String>;
+
+/// What is seen of a lock: the relation's oid and its mode.
+pub type Seen = (String, String);
 
 /// The relations at one moment.
 pub struct Relations(BTreeMap<String, Relation>);
@@ -49,8 +57,12 @@ SELECT c.oid::text, quote_ident(n.nspname) || '.' || quote_ident(c.relname), c.r
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND c.relname <> 'marker'";
 
-/// The locks of a session in this database: relation, mode.
-const LOCKS: &str = "SELECT relation::text, mode FROM pg_locks WHERE locktype = 'relation' AND granted \
+/// The locks on relations of this database: oid, mode, whether it is had or waited for, and the name at the moment.
+pub const LOCKS: &str = r"
+SELECT relation::text, mode, granted::text,
+    (SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname)
+     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = relation)
+FROM pg_locks WHERE locktype = 'relation'
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
 /// Where the rows that were read are counted.
@@ -89,11 +101,11 @@ impl Relations {
         Ok(Self(relations))
     }
 
-    /// The effect of what happened since, with the locks that were held: pairs of oid and mode.
-    pub fn effect(&self, now: &Self, locks: &[(String, String)]) -> Effect {
+    /// The effect of what happened since, with the locks that were seen, on what was there from the beginning.
+    pub fn effect(&self, now: &Self, locks: &BTreeSet<Seen>, beginning: &Names) -> Effect {
         let mut effect = Effect::default();
         let mut in_place = false;
-        for (oid, relation) in &self.0 {
+        for (oid, relation) in self.0.iter().filter(|(oid, _)| beginning.contains_key(*oid)) {
             if now.written_anew(oid, relation) {
                 effect.rewrites.insert(relation.name.clone());
                 in_place |= now.0.contains_key(oid) && self.copied(relation, now);
@@ -104,7 +116,7 @@ impl Relations {
         }
         // What is built beside the old one is not built under the lock under which it takes its place in the end.
         let (mut strongest, mut on_tables) = (None, None);
-        for (oid, mode) in locks {
+        for (oid, mode) in locks.iter().filter(|(oid, _)| beginning.contains_key(oid)) {
             let (Some(relation), Some(mode)) = (self.0.get(oid), LockMode::from_pg_locks(mode)) else {
                 continue;
             };
@@ -120,7 +132,24 @@ impl Relations {
         } else if !effect.scans.is_empty() {
             effect.heavy = waits(on_tables);
         }
+        effect.new = self
+            .names()
+            .into_iter()
+            .filter(|(oid, _)| !beginning.contains_key(oid))
+            .map(|(_, name)| name)
+            .collect();
         effect
+    }
+
+    /// The names by oid.
+    pub fn names(&self) -> Names {
+        self.0.iter().map(|(oid, relation)| (oid.clone(), relation.name.clone())).collect()
+    }
+
+    /// The tables, partitioned or not.
+    pub fn tables(&self) -> Names {
+        let tables = self.0.iter().filter(|(_, relation)| relation.kind == "r" || relation.kind == "p");
+        tables.map(|(oid, relation)| (oid.clone(), relation.name.clone())).collect()
     }
 
     /// Whether a relation of before has another file: itself, or what has taken its name.
@@ -133,11 +162,12 @@ impl Relations {
     /// Whether all rows of a table were read, one after the other or through one of its indexes. Fewer than there are mean
     /// that the reading stopped at a match.
     fn read_through(&self, oid: &str, before: &Relation, now: &Self) -> bool {
-        let rows = self.0.get(&before.table).map_or(0.0, |table| table.rows);
+        let rows = self.0.get(&before.table).map_or(0.0, |table| table.rows.max(0.0));
         now.0.get(oid).is_some_and(|after| {
             let (scans, read) = (after.scans - before.scans, after.read - before.read);
             // Through an index row by row, for another table's rows, is no reading from beginning to end.
-            rows > 0.0 && read >= if before.is_index() { rows * scans.max(1.0) } else { rows }
+            let index = before.is_index() && rows > 0.0 && read >= rows * scans;
+            scans > 0.0 && (index || !before.is_index() && read >= rows)
         })
     }
 
@@ -163,12 +193,17 @@ fn waits(mode: Option<LockMode>) -> Heavy {
     }
 }
 
+/// Settings of a session that measures. A join reads both sides from beginning to end: other ways to join depend on sizes,
+/// and cannot be foreseen.
+pub const SESSION: &str = "SET enable_nestloop = off; SET enable_mergejoin = off";
+
 /// Runs statements, each in a transaction of its own, and tells the effect of each. The last one is rolled back.
 pub async fn in_transactions(session: &mut PgConnection, statements: &[String]) -> Result<Vec<Effect>> {
+    let beginning = Relations::read(session, Statistics::Transaction).await?.names();
     let mut effects = Vec::new();
     for (index, statement) in statements.iter().enumerate() {
         execute(session, "BEGIN").await?;
-        let effect = one(session, statement).await;
+        let effect = one(session, statement, &beginning).await;
         let last = index + 1 == statements.len();
         execute(session, if effect.is_err() || last { "ROLLBACK" } else { "COMMIT" }).await?;
         effects.push(effect?);
@@ -184,21 +219,15 @@ pub fn adds_rows(sql: &str) -> bool {
     sql.contains("INSERT") || sql.contains(" AS SELECT")
 }
 
-async fn one(session: &mut PgConnection, statement: &str) -> Result<Effect> {
+async fn one(session: &mut PgConnection, statement: &str, beginning: &Names) -> Result<Effect> {
     let before = Relations::read(session, Statistics::Transaction).await?;
     execute(session, statement).await?;
-    let locks = locks(session, "pg_backend_pid()").await?;
+    let rows = text(session, &format!("{LOCKS} AND pid = pg_backend_pid()")).await?;
+    let locks = rows.into_iter().filter_map(|row| {
+        let [oid, mode, ..] = row.try_into().ok().map(|row: [Option<String>; 4]| row)?;
+        Some((oid?, mode?))
+    });
+    let locks = locks.collect();
     let after = Relations::read(session, Statistics::Transaction).await?;
-    Ok(before.effect(&after, &locks))
-}
-
-/// The locks that a session holds: pairs of oid and mode.
-pub async fn locks(session: &mut PgConnection, pid: &str) -> Result<Vec<(String, String)>> {
-    let rows = text(session, &format!("{LOCKS} AND pid = {pid}")).await?;
-    rows.into_iter()
-        .map(|row| {
-            let [oid, mode] = row.try_into().ok().context("two columns")?;
-            Ok((oid.context("no oid")?, mode.context("no mode")?))
-        })
-        .collect()
+    Ok(before.effect(&after, &locks, beginning))
 }

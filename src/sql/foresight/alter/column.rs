@@ -81,6 +81,9 @@ pub fn add(case: &mut Case<'_, '_>, targets: &[Id], command: &AlterTableCmd) {
         parts.serial || parts.facts.identity || parts.default.is_some_and(|node| !volatility::is_null(node));
     if let Some(default) = parts.default {
         data::stored(case, default);
+        if rewrites {
+            data::evaluated(case, default);
+        }
     }
     sequence(case, first, &mut parts);
     for id in targets {
@@ -89,6 +92,8 @@ pub fn add(case: &mut Case<'_, '_>, targets: &[Id], command: &AlterTableCmd) {
         }
         if rewrites {
             case.rewrite(*id);
+        } else if parts.facts.not_null && parts.facts.generated.is_some() {
+            case.scan(*id);
         } else if parts.facts.not_null && !has_value {
             case.scan(*id);
             case.consequence(format!(
@@ -279,16 +284,6 @@ pub fn identity(case: &mut Case<'_, '_>, targets: &[Id], command: &AlterTableCmd
 pub fn set_identity(case: &mut Case<'_, '_>, id: Id, command: &AlterTableCmd) {
     for sequence in data::owned_sequences(case, id, Some(&command.name)) {
         case.lock(sequence, LockMode::ShareRowExclusive);
-        let options = match command.def.as_ref().and_then(|def| def.node.as_ref()) {
-            Some(NodeEnum::List(list)) => list.items.as_slice(),
-            _ => &[],
-        };
-        let of_sequence = options.iter().any(
-            |option| matches!(&option.node, Some(NodeEnum::DefElem(element)) if element.defname != "generated"),
-        );
-        if of_sequence && !case.world.is_made(sequence) {
-            case.replace_file(case.world.name(sequence));
-        }
     }
 }
 
@@ -313,9 +308,6 @@ pub fn persistence(case: &mut Case<'_, '_>, id: Id, persistence: Persistence) {
     for sequence in data::owned_sequences(case, id, None) {
         if case.world.at_least(15) || case.world.snapshot.major.is_none() {
             case.lock(sequence, LockMode::AccessExclusive);
-            if !case.world.is_made(sequence) {
-                case.replace_file(case.world.name(sequence));
-            }
         }
     }
     case.world.change(id, |relation| relation.persistence = persistence);

@@ -16,7 +16,7 @@ use super::lock::LockMode;
 use super::world::{Found, Id};
 use super::{composite, data, index};
 use crate::sql::classify::tree;
-use crate::sql::kind::Generated;
+use crate::sql::kind::{ConstraintKind, Generated};
 use crate::sql::name::RelationName;
 use crate::sql::snapshot::{Persistence, RelationType, ReplicaIdentity};
 pub use partition::create_of;
@@ -59,6 +59,9 @@ pub fn alter(case: &mut Case<'_, '_>, stmt: &AlterTableStmt) {
         ObjectType::ObjectForeignTable => case.world.set_kind(id, RelationType::ForeignTable),
         _ => {}
     }
+    if !range.inh {
+        children_of_only(case, id, &commands);
+    }
     let recurses = range.inh && commands.iter().any(|command| recursive(case, id, command));
     let family = case.family(id, recurses);
     let strongest = commands.iter().map(|command| mode(case, id, command)).max();
@@ -68,8 +71,21 @@ pub fn alter(case: &mut Case<'_, '_>, stmt: &AlterTableStmt) {
             case.lock_all(&family, strongest.unwrap_or(LockMode::AccessExclusive));
         }
         let own = [id];
-        let targets: &[Id] = if recursive(case, id, command) { &family } else { &own };
+        let targets: &[Id] = if range.inh && recursive(case, id, command) { &family } else { &own };
         act(case, id, targets, command);
+    }
+}
+
+/// With `ONLY`, the children still have to note that a column or constraint is their own from now on.
+fn children_of_only(case: &mut Case<'_, '_>, id: Id, commands: &[&AlterTableCmd]) {
+    let drops = |command: &&AlterTableCmd| {
+        matches!(command.subtype(), Sub::AtDropColumn)
+            || command.subtype() == Sub::AtDropConstraint
+                && matches!(case.world.constraint(id, &command.name), Found::Yes(facts) if facts.kind == ConstraintKind::Check)
+    };
+    if commands.iter().any(drops) {
+        let children = case.world.children(id);
+        case.lock_all(&children, LockMode::AccessExclusive);
     }
 }
 
@@ -194,6 +210,7 @@ fn act(case: &mut Case<'_, '_>, id: Id, targets: &[Id], command: &AlterTableCmd)
         Sub::AtAlterColumnType => retype::retype(case, targets, command),
         Sub::AtAddConstraint => constraint::add(case, id, targets, command),
         Sub::AtValidateConstraint => constraint::validate(case, id, targets, &command.name),
+        Sub::AtAlterConstraint => constraint::alter(case, id, targets, command),
         Sub::AtDropConstraint => constraint::drop(case, id, targets, command),
         Sub::AtAttachPartition => partition::attach(case, id, command),
         Sub::AtDetachPartition => partition::detach(case, id, command, false),
@@ -222,7 +239,11 @@ fn act_on_storage(case: &mut Case<'_, '_>, id: Id, command: &AlterTableCmd) {
                 case.rewrite(id);
             }
         }
-        Sub::AtClusterOn => case.lock_index(id, &command.name, LockMode::ShareUpdateExclusive),
+        Sub::AtClusterOn => {
+            case.lock_index(id, &command.name, LockMode::ShareUpdateExclusive);
+            index::note_clustered(case, id, Some(&command.name));
+        }
+        Sub::AtDropCluster => index::note_clustered(case, id, None),
         Sub::AtReplicaIdentity => replica_identity(case, id, command),
         Sub::AtChangeOwner => owner(case, id, command.newowner.as_ref()),
         Sub::AtAddOf => {

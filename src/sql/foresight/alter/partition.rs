@@ -4,6 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AlterTableCmd, PartitionBoundSpec};
 
 use crate::sql::classify::tree;
+use crate::sql::foresight::Heavy;
 use crate::sql::foresight::case::{self, Case};
 use crate::sql::foresight::implied::{self, Bound};
 use crate::sql::foresight::index;
@@ -24,6 +25,9 @@ fn default_of(case: &mut Case<'_, '_>, parent: Id) -> Option<Id> {
 fn look_into_default(case: &mut Case<'_, '_>, parent: Id, bound: &Bound) {
     if !case.world.is_known(parent) {
         case.assume(format!("the default partition of {}", case.world.name(parent)));
+        if !case.world.is_made(parent) && !matches!(bound, Bound::Default) {
+            case.at_least(Heavy::Everything);
+        }
     }
     let key = case.copy(parent).partition_key;
     let Some(default) = default_of(case, parent) else { return };

@@ -10,7 +10,7 @@ use crate::sql::foresight::types::{self, Cost, Type};
 use crate::sql::foresight::world::{Found, Id};
 use crate::sql::foresight::{data, drop};
 use crate::sql::kind::ConstraintKind;
-use crate::sql::snapshot::{ConstraintFacts, RelationType};
+use crate::sql::snapshot::ConstraintFacts;
 
 /// Objects that hold a column's type fast.
 const HOLDERS: &[&str] = &["view", "materialized view", "rule", "policy", "generated column", "trigger"];
@@ -161,8 +161,5 @@ fn identity(case: &mut Case<'_, '_>, id: Id, column: &str, new: &Type) {
     }
     for sequence in data::owned_sequences(case, id, Some(column)) {
         case.lock(sequence, LockMode::ShareRowExclusive);
-        if case.world.kind(sequence) == RelationType::Sequence && !case.world.is_made(sequence) {
-            case.replace_file(case.world.name(sequence));
-        }
     }
 }

@@ -58,7 +58,7 @@ fn added(
             column.name,
             LockMode::AccessExclusive,
         );
-        let severity = subject.weight(table).max(Severity::Low);
+        let severity = subject.weight(table);
         found.push(subject.finding("WB113", severity, at, message).instead_of(number, safe()));
     }
     if fails(subject, &column, definition) && !subject.is_new(table) && !subject.size(table).is_empty() {
@@ -127,7 +127,7 @@ fn retyped(
     };
     let at = definition.type_name.as_ref().map_or(0, |name| subject.at(name.location));
     let size = subject.named(table);
-    let severity = subject.weight(table).max(Severity::Low);
+    let severity = subject.weight(table);
     let exclusive = LockMode::AccessExclusive;
     if subject.rewrites(table) {
         let message = format!(

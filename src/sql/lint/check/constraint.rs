@@ -60,18 +60,18 @@ fn command_of(
                 }
             }
         }
-        (AlterTableType::AtSetNotNull, _) => {
-            if subject.is_heavy_on(table) && !is_proven(subject, table, &command.name) {
-                let message = format!(
-                    "SET NOT NULL on {} reads all of {} under {}: readers and writers wait",
-                    command.name,
-                    subject.named(table),
-                    LockMode::AccessExclusive,
-                );
-                let finding = subject.finding("WB109", subject.weight(table).max(Severity::Low), 0, message);
-                let safe = safe::constraint::not_null(subject, table, &command.name);
-                found.push(finding.instead_of(number, Some(safe)));
-            }
+        (AlterTableType::AtSetNotNull, _)
+            if subject.is_heavy_on(table) && !is_proven(subject, table, &command.name) =>
+        {
+            let message = format!(
+                "SET NOT NULL on {} reads all of {} under {}: readers and writers wait",
+                command.name,
+                subject.named(table),
+                LockMode::AccessExclusive,
+            );
+            let finding = subject.finding("WB109", subject.weight(table), 0, message);
+            let safe = safe::constraint::not_null(subject, table, &command.name);
+            found.push(finding.instead_of(number, Some(safe)));
         }
         _ => {}
     }
@@ -142,7 +142,7 @@ fn added(
             );
             return Some(subject.finding(
                 "WB107",
-                weight_of_both(subject, table, &other),
+                subject.weight(table),
                 subject.at(definition.location),
                 message,
             ));
@@ -167,13 +167,8 @@ fn added(
         ),
         _ => return None,
     };
-    let severity = subject.weight(table).max(Severity::Low);
+    let severity = subject.weight(table);
     Some(subject.finding(code, severity, subject.at(definition.location), message))
-}
-
-/// A foreign key stops the writers of two tables for as long as it reads the referencing one.
-fn weight_of_both(subject: &Subject<'_>, table: &RelationName, _other: &RelationName) -> Severity {
-    subject.weight(table).max(Severity::Low)
 }
 
 /// A foreign key whose own columns no index begins with.

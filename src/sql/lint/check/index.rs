@@ -48,7 +48,7 @@ fn created(subject: &Subject<'_>, index: &CreateIndex, found: &mut Vec<Found>) {
         subject.named(table),
         LockMode::Share,
     );
-    let severity = subject.weight(table).max(Severity::Low);
+    let severity = subject.weight(table);
     found.push(subject.finding("WB101", severity, 0, message).instead(safe::index::create(subject, index)));
 }
 
@@ -96,7 +96,7 @@ fn rebuilt(subject: &Subject<'_>, relation: &RelationName, found: &mut Vec<Found
         "writers wait, and readers who would use the index",
         subject.named(table),
     );
-    let severity = subject.weight(table).max(Severity::Low);
+    let severity = subject.weight(table);
     found.push(subject.finding("WB103", severity, 0, message).instead(safe::index::reindex(subject)));
 }
 
@@ -114,6 +114,6 @@ fn detached(
     );
     let severity = brief(subject, parent).max(Severity::Low);
     let alone = matches!(subject.node(), Some(NodeEnum::AlterTableStmt(alter)) if alter.cmds.len() == 1);
-    let safe = alone.then(|| safe::index::detach(subject, parent)).flatten();
+    let safe = alone.then(|| safe::index::detach(subject, parent, partition)).flatten();
     Some(subject.finding("WB104", severity, 0, message).instead_of(number, safe))
 }

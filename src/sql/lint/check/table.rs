@@ -36,18 +36,13 @@ pub fn check(subject: &Subject<'_>, found: &mut Vec<Found>) {
             found.extend(tables.filter_map(|table| locked(subject, &table)));
         }
         Some(NodeEnum::CreateStmt(create)) if create.partbound.is_some() => {
-            found.extend(
-                create
-                    .inh_relations
-                    .iter()
-                    .filter_map(tree::relation)
-                    .next()
-                    .and_then(|parent| partition_of(subject, &parent)),
-            );
+            let parent = create.inh_relations.iter().find_map(tree::relation);
+            found.extend(parent.and_then(|parent| partition_of(subject, &parent)));
         }
         _ => {}
     }
     far_side(subject, found);
+    refused(subject, found);
 }
 
 fn altered(subject: &Subject<'_>, found: &mut Vec<Found>) {
@@ -88,7 +83,7 @@ fn rewritten(
         subject.named(table),
         LockMode::AccessExclusive,
     );
-    let severity = subject.weight(table).max(Severity::Low);
+    let severity = subject.weight(table);
     Some(subject.finding("WB116", severity, 0, message).without_remedy())
 }
 
@@ -111,7 +106,7 @@ fn refreshed(subject: &Subject<'_>, view: &RelationName, empties: bool) -> Optio
             ""
         },
     );
-    let severity = subject.weight(view).max(Severity::Low);
+    let severity = subject.weight(view);
     let safe = (!empties && (unique || !known))
         .then(|| vec![format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {}", view.sql())]);
     Some(subject.finding("WB117", severity, 0, message).instead(safe))
@@ -143,7 +138,7 @@ fn attached(
         subject.named(read),
         LockMode::AccessExclusive,
     );
-    let severity = subject.weight(read).max(Severity::Low);
+    let severity = subject.weight(read);
     let safe = safe::partition::attach(subject, parent, &child, partition.bound.as_ref());
     Some(subject.finding("WB118", severity, 0, message).instead_of(number, safe))
 }
@@ -201,11 +196,20 @@ fn far_side(subject: &Subject<'_>, found: &mut Vec<Found>) {
     }
 }
 
+/// What the server will refuse, going by the catalog.
+fn refused(subject: &Subject<'_>, found: &mut Vec<Found>) {
+    let fails = subject.foreseen.consequences.iter().find_map(|sentence| sentence.strip_prefix("fails: "));
+    if let Some(why) = fails {
+        let message = format!("the server refuses this, if the catalog is as it was read: {why}");
+        found.push(subject.finding("WB210", Severity::Medium, 0, message).without_remedy());
+    }
+}
+
 /// Long work that no other rule has a word for: what is foreseen counts, not what a rule knows.
 pub fn remaining(subject: &Subject<'_>, found: &mut Vec<Found>) {
     const EXPLAIN: &[&str] = &[
         "WB101", "WB103", "WB106", "WB107", "WB109", "WB110", "WB111", "WB112", "WB113", "WB114", "WB115",
-        "WB116", "WB117", "WB118", "WB119", "WB307",
+        "WB116", "WB117", "WB118", "WB119", "WB201", "WB307",
     ];
     if subject.foreseen.heavy == Heavy::None
         || found.iter().any(|one| EXPLAIN.contains(&one.finding.code.as_str()))
@@ -219,12 +223,17 @@ pub fn remaining(subject: &Subject<'_>, found: &mut Vec<Found>) {
         (None, Some(table)) => (table, "reads all of"),
         (None, None) => return,
     };
+    // Nobody writes to a materialized view but another refresh.
+    let refreshes = matches!(subject.statement.kind, Kind::RefreshMaterializedView { .. });
+    if subject.size(&table).is_empty() || refreshes && subject.foreseen.heavy == Heavy::Writes {
+        return;
+    }
     let message = format!(
         "the statement {verb} {} under a lock: {}{}",
         subject.named(&table),
         subject.waiting(),
         subject.doubt()
     );
-    let severity = subject.weight(&table).max(Severity::Low);
+    let severity = subject.weight(&table);
     found.push(subject.finding("WB129", severity, 0, message).without_remedy());
 }

@@ -15,7 +15,8 @@ pub const FORMS: &[Form] = &[
     outside("REINDEX (CONCURRENTLY) INDEX users_key"),
     outside("REINDEX INDEX CONCURRENTLY parts_at"),
     outside("REINDEX TABLE parts"),
-    outside("REINDEX INDEX parts_at"),
+    // The lock on the parent's index ends with a transaction that writes nothing: it is not always seen.
+    outside("REINDEX INDEX parts_at").at_most(),
     outside("REINDEX SCHEMA app"),
     outside("ALTER TABLE parts DETACH PARTITION parts_1 CONCURRENTLY").after("DROP TABLE parts_rest"),
     outside("ALTER TABLE areas DETACH PARTITION areas_a CONCURRENTLY"),
@@ -26,6 +27,6 @@ pub const FORMS: &[Form] = &[
     outside("VACUUM parts"),
     outside("VACUUM FULL lonely"),
     outside("VACUUM (FULL) users"),
-    outside("CLUSTER").after("ALTER TABLE lonely CLUSTER ON lonely_b"),
+    outside("CLUSTER").after("ALTER TABLE lonely CLUSTER ON lonely_b").at_most(),
     outside("CLUSTER parts USING parts_pkey").since(15),
 ];
