@@ -18,7 +18,7 @@ const READ_TIMEOUT: Duration = Duration::from_mins(1);
 #[derive(Debug, Clone, Default, clap::Args)]
 #[command(next_help_heading = "Database")]
 pub(super) struct DatabaseArgs {
-    /// Database to read, as postgres://user:password@host:5432/name?sslmode=verify-full.
+    /// Database to read, as `postgres://user:password@host:5432/name?sslmode=verify-full`.
     ///
     /// Without sslmode, a server of this machine is reached with TLS if it has it, and any other one with verify-full.
     /// Whatever has no place in a list of processes is better given in the variable.
@@ -91,7 +91,7 @@ impl DatabaseArgs {
                 }
             }
         };
-        Ok(opened.map_err(|error| explained(error, url))?)
+        opened.map_err(|error| explained(error, url))
     }
 }
 

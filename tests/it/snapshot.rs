@@ -118,6 +118,10 @@ fn relations(found: &Snapshot) -> Result<()> {
         Some((users.name.clone(), Some("id".to_owned())))
     );
     assert!(found.relation(&name("whimbrel", "units")).is_none());
+    dependencies(found)
+}
+
+fn dependencies(found: &Snapshot) -> Result<()> {
     let edges: Vec<String> = found
         .dependencies
         .iter()

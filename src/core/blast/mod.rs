@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use self::graph::Graph;
 use self::walk::Walk;
 use crate::sql::{
-    self, Change, Foreseen, ObjectRef, RelationName, Snapshot, Statement, Touched, quote_ident,
+    self, Change, Foreseen, ObjectRef, RelationName, RelationType, Snapshot, Statement, Touched, quote_ident,
 };
 
 /// All that depends on what a plan touches.
@@ -49,7 +49,9 @@ pub fn radius(statements: &[Statement], foreseen: &[Foreseen], catalog: &Snapsho
     graph.bodies = sql::body_uses(catalog, &words);
     let mut radius = look(&graph, &touched);
     for lock in foreseen.iter().flat_map(|seen| &seen.locks) {
+        // The lock on an index is told with its table.
         if let Some(relation) = catalog.relation(&lock.relation)
+            && !matches!(relation.kind, RelationType::Index | RelationType::PartitionedIndex)
             && !holds(&radius.roots, &relation.name)
         {
             let object = graph::whole(relation);

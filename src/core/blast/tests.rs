@@ -185,8 +185,12 @@ fn foreign_keys_are_followed_both_ways() {
 fn sizes_are_told_and_what_is_only_locked_is_not_forgotten() {
     let plan = parse("CREATE INDEX ON orders (id)").unwrap().statements;
     let lock = crate::sql::RelationLock { relation: public("users"), mode: crate::sql::LockMode::Share };
-    let seen = Foreseen { locks: vec![lock], ..Foreseen::default() };
-    let radius = radius(&plan, &[seen], &shop());
+    let index =
+        crate::sql::RelationLock { relation: public("orders_pkey"), mode: crate::sql::LockMode::Share };
+    let seen = Foreseen { locks: vec![index, lock], ..Foreseen::default() };
+    let mut catalog = shop();
+    catalog.relations.push(of_kind(RelationType::Index, "orders_pkey"));
+    let radius = radius(&plan, &[seen], &catalog);
     let told: Vec<_> = radius.roots.iter().map(|root| (root.by.as_str(), root.rows, root.bytes)).collect();
     assert_eq!(told[0], ("touched", Some(100.0), Some(8192)));
     assert_eq!(radius.roots[0].dependents[0].by, "foreign key to public.users");

@@ -130,7 +130,9 @@ impl Assembly {
     }
 
     fn add_columns(&mut self, item: &Item) -> Result<(), Error> {
-        let rows: Vec<(i32, String, String, bool, Option<String>, String, String)> = parsed(item)?;
+        /// Number, name, type, whether it is NOT NULL, default, identity, generated.
+        type Row = (i32, String, String, bool, Option<String>, String, String);
+        let rows: Vec<Row> = parsed(item)?;
         let mut columns = Vec::with_capacity(rows.len());
         for (number, name, data_type, not_null, default, identity, generated) in rows {
             self.attributes.insert((item.id, number), name.clone());

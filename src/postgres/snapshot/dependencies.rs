@@ -18,8 +18,7 @@ impl Assembly {
         let (class, relation, column, kind, name): Described = parsed(item)?;
         let index = relation.and_then(|id| self.relations.get(&id).copied());
         let owner = index.and_then(|index| self.snapshot.relations.get(index));
-        let attribute =
-            relation.zip(column).and_then(|key| self.attributes.get(&key)).map(|name| name.as_str());
+        let attribute = relation.zip(column).and_then(|key| self.attributes.get(&key)).map(String::as_str);
         let object = match (relation, owner) {
             // It belongs to what is not in the snapshot.
             (Some(_), None) => return Ok(()),

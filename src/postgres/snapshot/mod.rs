@@ -91,7 +91,7 @@ const QUERIES: &str = "live queries";
 
 fn parts(assembly: &Assembly) -> Vec<Part> {
     let login = assembly.login();
-    let part = |what, text, grant| Part { what, text, grant, login: login.to_owned() };
+    let part = |what, text, grant| Part { what, text, grant, login: login.clone() };
     let mut parts = vec![
         part(
             "dependencies",

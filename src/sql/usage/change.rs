@@ -2,7 +2,7 @@
 
 use pg_query::protobuf::{
     AlterObjectSchemaStmt, AlterTableCmd, AlterTableStmt, AlterTableType as Sub, ColumnDef, ConstrType,
-    Constraint, CreateStmt, IndexStmt, ObjectType, RangeVar, RenameStmt,
+    Constraint, CreateFunctionStmt, CreateStmt, IndexStmt, ObjectType, RangeVar, RenameStmt,
 };
 use pg_query::{Node, NodeEnum};
 
@@ -54,30 +54,30 @@ impl Work<'_, '_> {
                 );
             }
             NodeEnum::IndexStmt(index) => self.index(index),
-            NodeEnum::CreateFunctionStmt(function) => {
-                if let Some(name) = tree::path(&function.funcname).map(|name| self.schema.place(&name)) {
-                    if !function.replace || !self.schema.functions.contains_key(&name) {
-                        *self.schema.functions.entry(name.clone()).or_default() += 1;
-                    }
-                    self.touched.push(Touch::function(name, Change::Altered));
-                }
-            }
+            NodeEnum::CreateFunctionStmt(function) => self.create_function(function),
             NodeEnum::CreateEnumStmt(create) => self.new_type(&create.type_name),
             NodeEnum::CreateDomainStmt(create) => self.new_type(&create.domainname),
             NodeEnum::AlterEnumStmt(alter) => self.touch_type(&alter.type_name),
             NodeEnum::AlterDomainStmt(alter) => self.touch_type(&alter.type_name),
+            other => self.contents(other),
+        }
+    }
+
+    /// Statements that leave the columns of relations as they are.
+    fn contents(&mut self, node: &NodeEnum) {
+        match node {
             NodeEnum::CreateTrigStmt(trigger) => self.touch_range(trigger.relation.as_ref(), Change::Altered),
             NodeEnum::CreatePolicyStmt(policy) => self.touch_range(policy.table.as_ref(), Change::Altered),
             NodeEnum::AlterPolicyStmt(policy) => self.touch_range(policy.table.as_ref(), Change::Altered),
             NodeEnum::RuleStmt(rule) => self.touch_range(rule.relation.as_ref(), Change::Altered),
             NodeEnum::RefreshMatViewStmt(refresh) => {
-                self.touch_range(refresh.relation.as_ref(), Change::Rows)
+                self.touch_range(refresh.relation.as_ref(), Change::Rows);
             }
             NodeEnum::InsertStmt(insert) => self.touch_range(insert.relation.as_ref(), Change::Rows),
             NodeEnum::DeleteStmt(delete) => self.touch_range(delete.relation.as_ref(), Change::Rows),
             NodeEnum::MergeStmt(merge) => self.touch_range(merge.relation.as_ref(), Change::Rows),
             NodeEnum::CopyStmt(copy) if copy.is_from => {
-                self.touch_range(copy.relation.as_ref(), Change::Rows)
+                self.touch_range(copy.relation.as_ref(), Change::Rows);
             }
             NodeEnum::UpdateStmt(update) => {
                 if let Some(name) = update.relation.as_ref().and_then(|range| self.known(range)) {
@@ -218,13 +218,13 @@ impl Work<'_, '_> {
             }
             (Sub::AtAddIdentity, _) => self.change_column(name, &column, |of| of.filled = true),
             (Sub::AtDropIdentity | Sub::AtDropExpression, _) => {
-                self.change_column(name, &column, |of| of.filled = false)
+                self.change_column(name, &column, |of| of.filled = false);
             }
             (Sub::AtAddConstraint, Some(NodeEnum::Constraint(constraint))) => {
                 self.add_constraint(name, constraint, is_child);
             }
             (Sub::AtDropConstraint, _) => {
-                self.schema.change(name, |table| table.keys.retain(|key| key.name != column))
+                self.schema.change(name, |table| table.keys.retain(|key| key.name != column));
             }
             _ => {}
         }
@@ -377,6 +377,14 @@ impl Work<'_, '_> {
             let key = Key { name: index.idxname.clone(), columns, primary: false };
             self.schema.change(&name, |table| table.keys.push(key));
         }
+    }
+
+    fn create_function(&mut self, function: &CreateFunctionStmt) {
+        let Some(name) = tree::path(&function.funcname).map(|name| self.schema.place(&name)) else { return };
+        if !function.replace || !self.schema.functions.contains_key(&name) {
+            *self.schema.functions.entry(name.clone()).or_default() += 1;
+        }
+        self.touched.push(Touch::function(name, Change::Altered));
     }
 
     fn new_type(&mut self, name: &[Node]) {

@@ -1,12 +1,13 @@
 //! Expressions: the names in them, and the families of their values.
 
 use pg_query::protobuf::a_const::Val;
-use pg_query::protobuf::{AExpr, AExprKind, FuncCall, SubLink, SubLinkType, TypeName};
+use pg_query::protobuf::{AExpr, AExprKind, CaseExpr, FuncCall, SubLink, SubLinkType, TypeName};
 use pg_query::{Node, NodeEnum};
 use serde_json::Value;
 
 use super::family::{Family, signature};
 use super::resolve::{Resolver, Scope};
+use super::schema;
 use crate::sql::classify::tree;
 use crate::sql::name::RelationName;
 
@@ -75,22 +76,7 @@ impl Resolver<'_, '_> {
             }
             NodeEnum::FuncCall(call) => self.call(call, scope),
             NodeEnum::SubLink(link) => self.sublink(link, scope),
-            NodeEnum::CaseExpr(case) => {
-                let tested = self.optional(case.arg.as_deref(), scope);
-                let mut results = Vec::new();
-                for when in &case.args {
-                    let Some(NodeEnum::CaseWhen(when)) = &when.node else { continue };
-                    if case.arg.is_some() {
-                        let value = self.optional(when.expr.as_deref(), scope);
-                        self.compare(&tested, &value, "CASE");
-                    } else {
-                        self.condition(when.expr.as_deref(), scope, "CASE WHEN");
-                    }
-                    results.push(self.optional(when.result.as_deref(), scope));
-                }
-                results.push(self.optional(case.defresult.as_deref(), scope));
-                self.mixed(&results, "CASE")
-            }
+            NodeEnum::CaseExpr(case) => self.case(case, scope),
             NodeEnum::CoalesceExpr(coalesce) => {
                 let families: Vec<Family> =
                     coalesce.args.iter().map(|node| self.expression(node, scope)).collect();
@@ -106,6 +92,23 @@ impl Resolver<'_, '_> {
                 Family::Any
             }
         }
+    }
+
+    fn case(&mut self, case: &CaseExpr, scope: &Scope<'_>) -> Family {
+        let tested = self.optional(case.arg.as_deref(), scope);
+        let mut results = Vec::new();
+        for when in &case.args {
+            let Some(NodeEnum::CaseWhen(when)) = &when.node else { continue };
+            if case.arg.is_some() {
+                let value = self.optional(when.expr.as_deref(), scope);
+                self.compare(&tested, &value, "CASE");
+            } else {
+                self.condition(when.expr.as_deref(), scope, "CASE WHEN");
+            }
+            results.push(self.optional(when.result.as_deref(), scope));
+        }
+        results.push(self.optional(case.defresult.as_deref(), scope));
+        self.mixed(&results, "CASE")
     }
 
     /// A node that is not looked at closely: the names in it.
@@ -274,12 +277,11 @@ impl Resolver<'_, '_> {
     pub fn type_name(&mut self, name: Option<&TypeName>) -> Family {
         let Some(path) = name.and_then(|name| tree::path(&name.names)) else { return Family::Any };
         let known = |full: &RelationName| self.schema.types.contains(full);
-        let full = match &path.schema {
-            Some(_) => Some(path.clone()).filter(known),
-            None => {
-                let full = |schema: &String| RelationName::qualified(schema.clone(), path.name.clone());
-                self.path.iter().map(full).find(known)
-            }
+        let full = if path.schema.is_some() {
+            Some(path.clone()).filter(known)
+        } else {
+            let full = |schema: &String| RelationName::qualified(schema.clone(), path.name.clone());
+            self.path.iter().map(full).find(known)
         };
         if let Some(full) = full {
             self.out.types.insert(full);
@@ -300,7 +302,7 @@ impl Resolver<'_, '_> {
             self.expressions(&window.order_clause, scope);
         }
         let Some(name) = tree::path(&call.funcname) else { return Family::Any };
-        if let Some(full) = self.schema.named(&name, self.path, &self.schema.functions) {
+        if let Some(full) = schema::named(&name, self.path, &self.schema.functions) {
             self.out.functions.insert(full);
             return Family::Any;
         }

@@ -6,6 +6,7 @@ use pg_query::protobuf::{AlterObjectSchemaStmt, DropBehavior, DropStmt, ObjectTy
 use pg_query::{Node, NodeEnum};
 
 use super::change::Work;
+use super::schema;
 use super::touch::{Change, Touch};
 use crate::sql::classify::tree;
 use crate::sql::name::RelationName;
@@ -32,7 +33,7 @@ pub(super) fn rename(work: &mut Work<'_, '_>, rename: &RenameStmt) {
     let relation = rename.relation.as_ref().and_then(|range| work.known_name(&tree::range(range)));
     match (rename.rename_type(), relation) {
         (ObjectType::ObjectColumn | ObjectType::ObjectAttribute, Some(name)) => {
-            rename_column(work, &name, rename)
+            rename_column(work, &name, rename);
         }
         (ObjectType::ObjectTabconstraint, Some(name)) => {
             work.touch(&name, Change::Altered);
@@ -134,7 +135,7 @@ impl Work<'_, '_> {
 
     fn remove_function(&mut self, name: &RelationName, change: Change) -> Option<RelationName> {
         let path = &self.schema.catalog.search_path;
-        let full = self.schema.named(name, path, &self.schema.functions)?;
+        let full = schema::named(name, path, &self.schema.functions)?;
         self.touched.push(Touch::function(full.clone(), change));
         let left = self.schema.functions.get_mut(&full)?;
         *left -= 1;

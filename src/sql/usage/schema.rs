@@ -118,25 +118,6 @@ impl<'a> Schema<'a> {
         }
     }
 
-    /// Finds a name of another kind of object.
-    pub fn named<T>(
-        &self,
-        name: &RelationName,
-        path: &[String],
-        of: &BTreeMap<RelationName, T>,
-    ) -> Option<RelationName> {
-        if name.schema.is_some() {
-            return of.contains_key(name).then(|| name.clone());
-        }
-        let full = |schema: &String| RelationName::qualified(schema.clone(), name.name.clone());
-        path.iter().map(full).find(|full| of.contains_key(full))
-    }
-
-    /// The catalog's own words of a relation, as it was before the plan.
-    pub fn facts(&self, name: &RelationName) -> Option<&'a Relation> {
-        self.index.get(name).copied()
-    }
-
     /// The names of all relations that are there.
     pub fn names(&self) -> Vec<RelationName> {
         let changed = self.tables.borrow();
@@ -207,4 +188,17 @@ impl<'a> Schema<'a> {
             column.origins = std::iter::once(own).chain(origins.origins.iter().cloned()).collect();
         }
     }
+}
+
+/// Finds the name of another kind of object.
+pub(super) fn named<T>(
+    name: &RelationName,
+    path: &[String],
+    of: &BTreeMap<RelationName, T>,
+) -> Option<RelationName> {
+    if name.schema.is_some() {
+        return of.contains_key(name).then(|| name.clone());
+    }
+    let full = |schema: &String| RelationName::qualified(schema.clone(), name.name.clone());
+    path.iter().map(full).find(|full| of.contains_key(full))
 }
