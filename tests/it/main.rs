@@ -21,5 +21,6 @@ mod safe_forms;
 mod scenarios;
 mod smoke;
 mod snapshot;
+mod snapshot_queries;
 mod sql_inverse;
 mod truth;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use super::tree;
 use super::words::{self, placed};
-use crate::core::blast;
 use crate::core::preview::{Preview, StatementPreview, UnitPreview};
 use crate::sql::Finding;
 
@@ -22,7 +22,7 @@ pub(super) fn render(preview: &Preview) -> String {
         self::unit(&mut text, preview, index, unit);
     }
     if !preview.blast_radius.roots.is_empty() {
-        let picture = blast::mermaid(&preview.blast_radius);
+        let picture = tree::mermaid(&preview.blast_radius);
         let _ = write!(text, "\n#### Blast radius\n\n```mermaid\n{picture}```\n");
     }
     queries(&mut text, preview);
@@ -162,7 +162,7 @@ fn fenced(language: &str, text: &str) -> String {
 
 /// A block within a list.
 fn indented(text: &str) -> String {
-    text.lines().map(|line| format!("  {line}\n")).collect()
+    text.lines().fold(String::new(), |block, line| block + "  " + line + "\n")
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod markdown;
 mod request;
 mod scanning;
 mod text;
+mod tree;
 mod words;
 
 use std::path::PathBuf;

@@ -2,9 +2,9 @@
 
 use anstyle::Style;
 
+use super::tree;
 use super::words::{self, placed};
 use crate::cli::render::{ERROR, FAINT, GOOD, STRONG, Surface, printable, style_of};
-use crate::core::blast;
 use crate::core::preview::{Preview, QueryPreview, Risk, StatementPreview, UnitPreview};
 use crate::sql::{Finding, Severity};
 
@@ -165,8 +165,8 @@ impl Page {
             return;
         }
         self.title("Blast radius");
-        for line in blast::tree(&preview.blast_radius).lines() {
-            self.line(&format!("  {line}"));
+        for line in tree::lines(&preview.blast_radius) {
+            self.line(&format!("  {}", printable(&line)));
         }
     }
 

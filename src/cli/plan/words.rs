@@ -50,7 +50,8 @@ fn band(band: &Band, show: impl Fn(f64) -> String) -> String {
 /// Wait, hold and total, what is written, and what the numbers rest on.
 pub(super) fn estimate(estimate: Option<&Estimate>) -> String {
     let Some(estimate) = estimate else {
-        return "how long it takes is not known: --rows TABLE=N tells the size of a table".to_owned();
+        return "how long it takes cannot be told; a size that is not known can be given with --rows TABLE=N"
+            .to_owned();
     };
     let wait = estimate.wait_ms.as_ref().map_or_else(|| "not known".to_owned(), |wait| band(wait, duration));
     let basis = match estimate.basis {
@@ -142,13 +143,17 @@ pub(super) fn finding(finding: &Finding) -> String {
 
 /// The title over queries.
 pub(super) fn queries(queries: &[QueryPreview]) -> String {
-    let broken = queries.iter().filter(|query| query.breaks.is_some()).count();
-    let calls: f64 = queries.iter().map(|query| query.calls_per_minute).sum();
-    let calls = amount(calls);
-    format!(
-        "{} live queries are concerned, {broken} of them break ({calls} calls in a minute)",
-        queries.len()
-    )
+    let breaks = queries.iter().filter(|query| query.breaks.is_some());
+    let (broken, calls) =
+        breaks.fold((0, 0.0), |(broken, calls), query| (broken + 1, calls + query.calls_per_minute));
+    let concerned = match queries.len() {
+        1 => "1 live query is concerned".to_owned(),
+        many => format!("{many} live queries are concerned"),
+    };
+    match broken {
+        0 => format!("{concerned}, none will fail"),
+        broken => format!("{concerned}, {broken} will fail ({} calls in a minute)", amount(calls)),
+    }
 }
 
 /// Who runs a query, and how often.
@@ -156,7 +161,13 @@ pub(super) fn query(query: &QueryPreview) -> String {
     let user = query.user.as_ref().map(|user| format!("{user}, ")).unwrap_or_default();
     let uses =
         if query.uses.is_empty() { String::new() } else { format!(", uses {}", query.uses.join(", ")) };
-    format!("{user}{} calls/min, {} each{uses}", amount(query.calls_per_minute), duration(query.mean_ms))
+    let calls = query.calls_per_minute;
+    let calls = if calls > 0.0 && calls < 1.0 {
+        "less than 1 call".to_owned()
+    } else {
+        format!("{} calls", amount(calls))
+    };
+    format!("{user}{calls}/min, {} each{uses}", duration(query.mean_ms))
 }
 
 /// A text in one line, cut where it does not fit.

@@ -1,8 +1,6 @@
 //! Pure: the blast radius: all that depends on what a plan touches, with its size.
 
 mod graph;
-mod mermaid;
-mod tree;
 mod walk;
 
 use std::collections::BTreeSet;
@@ -12,9 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use self::graph::Graph;
 use self::walk::Walk;
-pub use mermaid::mermaid;
-pub use tree::tree;
-
 use crate::sql::{
     self, Change, Foreseen, ObjectRef, RelationName, Snapshot, Statement, Touched, quote_ident,
 };
@@ -25,9 +20,6 @@ use crate::sql::{
 pub struct BlastRadius {
     /// What is touched, and below it what depends on it.
     pub roots: Vec<Reached>,
-    /// There is more than is shown.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
 }
 
 /// An object within the blast radius.
@@ -86,8 +78,7 @@ fn touched(statements: &[Statement], catalog: &Snapshot) -> Vec<Touched> {
 
 fn look(graph: &Graph<'_>, touched: &[Touched]) -> BlastRadius {
     let mut walk = Walk::new(graph);
-    let roots = touched.iter().filter_map(|what| walk.root(what)).collect();
-    BlastRadius { roots, truncated: walk.is_cut() }
+    BlastRadius { roots: touched.iter().filter_map(|what| walk.root(what)).collect() }
 }
 
 /// Bare names of all relations and functions, in lower case.

@@ -8,8 +8,8 @@ use crate::sql::{
     ConstraintFacts, ConstraintKind, Dependency, ObjectRef, Relation, RelationName, Touched, quote_ident,
 };
 
-/// Objects of one radius; what comes after is left out, and that is said.
-const MAX_OBJECTS: usize = 1000;
+/// Objects of one radius: far more than anybody looks at.
+const MAX_OBJECTS: usize = 5000;
 /// Steps from what is touched.
 const MAX_DEPTH: usize = 32;
 
@@ -26,17 +26,11 @@ pub(super) struct Walk<'g, 'a> {
     /// What the tree of this root has already: each object stands in it once, which ends cycles.
     seen: HashSet<(String, String)>,
     left: usize,
-    cut: bool,
 }
 
 impl<'g, 'a> Walk<'g, 'a> {
     pub fn new(graph: &'g Graph<'a>) -> Self {
-        Self { graph, seen: HashSet::new(), left: MAX_OBJECTS, cut: false }
-    }
-
-    /// Whether something was left out.
-    pub fn is_cut(&self) -> bool {
-        self.cut
+        Self { graph, seen: HashSet::new(), left: MAX_OBJECTS }
     }
 
     /// What is touched, and the tree below it; `None` for what is not in the catalog.
@@ -71,7 +65,6 @@ impl<'g, 'a> Walk<'g, 'a> {
             return None;
         }
         if self.left == 0 || depth > MAX_DEPTH {
-            self.cut = true;
             return None;
         }
         self.seen.insert(key);

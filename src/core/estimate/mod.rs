@@ -86,7 +86,13 @@ pub fn estimate(
             Some((ms, there)) => (Basis::Rehearsed, ms * load.ms / there, REHEARSED_BAND),
             None => (Basis::Catalog, load.ms, CATALOG_BAND),
         };
-        let total_ms = Band::within(total_ms, band);
+        let whole = Band::within(total_ms, band);
+        // How many rows a condition leaves is not known; one is the least.
+        let total_ms = if measured.is_none() && work::is_partial(statement) {
+            Band::of(whole.expected, whole.low.min(work::LEAST), whole.high)
+        } else {
+            whole
+        };
         let written = load.wal + if statement.transactional { CATALOG_WAL } else { 2.0 * CATALOG_WAL };
         Some(Estimate {
             basis,

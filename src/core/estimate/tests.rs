@@ -132,6 +132,15 @@ fn the_wait_is_that_for_the_transactions_which_are_open() {
 }
 
 #[test]
+fn a_condition_may_leave_a_single_row() {
+    let low = |text: &str| {
+        one(text, seen(false, false, LockMode::RowExclusive), &catalog(1_000_000)).unwrap().total_ms.low
+    };
+    assert!(low("UPDATE users SET name = '' WHERE id = 3") < 1.0);
+    assert!(low("UPDATE users SET name = ''") > 1000.0);
+}
+
+#[test]
 fn a_rehearsal_is_scaled_by_the_work() {
     let check = |text: &str, foreseen: Foreseen, factor: std::ops::Range<f64>| {
         let statements = sql::parse(text).unwrap().statements;

@@ -105,7 +105,7 @@ pub(super) fn assemble(
                 let findings = preview.findings.iter().filter(|finding| finding.statement == index);
                 let findings = findings.cloned().collect();
                 let unit = preview.units.len();
-                preview.statements.push(StatementPreview { findings, unit, ..described });
+                preview.statements.push(StatementPreview { unit, findings, ..described });
             }
         }
         let felt: Vec<Vec<&RelationName>> = (first..end)

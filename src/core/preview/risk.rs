@@ -22,7 +22,7 @@ pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
         let unit = preview.units.get(statement.unit);
         let (budget, undone) = unit.map_or((0, false), |unit| (unit.max_stall_ms, unit.reversible));
         reasons.extend(
-            of_statement(statement, budget, undone).map(|(risk, why)| (risk, placed(statement, why))),
+            of_statement(statement, budget, undone).map(|(risk, why)| (risk, placed(statement, &why))),
         );
     }
     let broken = preview.queries.iter().flatten().filter(|query| query.breaks.is_some()).count();
@@ -37,7 +37,7 @@ pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
     (risk, reasons.into_iter().map(|(_, why)| why).collect())
 }
 
-fn placed(statement: &StatementPreview, why: String) -> String {
+fn placed(statement: &StatementPreview, why: &str) -> String {
     match &statement.file {
         Some(file) => format!("{file}:{}:{}: {why}", statement.line, statement.column),
         None => format!("{}:{}: {why}", statement.line, statement.column),

@@ -36,6 +36,10 @@ pub(super) fn way_back(
                         Reversibility::ReversibleWithArchive,
                         "what it adds is put aside with its data when it is undone",
                     ),
+                    (false, false) if unit.way_back.is_none() => (
+                        Reversibility::ReversibleWithArchive,
+                        "its inverse is exact, but data that was written to it since has to be put aside",
+                    ),
                     (false, false) => (
                         Reversibility::Reversible,
                         "its inverse is exact; data that was written to it since is lost",

@@ -89,6 +89,9 @@ impl<'w, 'a> Case<'w, 'a> {
     /// The relation of a name, if there is one: with `missing_ok`, a relation that is known not to be there is left out.
     pub fn target(&mut self, name: &RelationName, missing_ok: bool) -> Option<Id> {
         let found = self.world.find(name);
+        if found.is_none() && is_of_the_server(name) {
+            return None;
+        }
         if found.is_none() && self.world.snapshot.complete {
             if missing_ok {
                 return None;
@@ -96,6 +99,11 @@ impl<'w, 'a> Case<'w, 'a> {
             self.fails(&format!("there is no {name}"));
         }
         Some(found.unwrap_or_else(|| self.world.resolve(name)))
+    }
+
+    /// The relation of a name within a view, which follows its relations when they are renamed.
+    pub fn target_in_view(&mut self, name: &RelationName) -> Option<Id> {
+        self.world.find_in_view(name).or_else(|| self.target(name, false))
     }
 
     fn is_ours(&self, id: Id) -> bool {
@@ -273,6 +281,14 @@ impl<'w, 'a> Case<'w, 'a> {
         if !self.world.is_made(id) {
             self.out.destructive = true;
         }
+    }
+}
+
+/// Whether a name that the catalog does not have is one of the server's own relations.
+fn is_of_the_server(name: &RelationName) -> bool {
+    match name.schema.as_deref() {
+        Some(schema) => SYSTEM.contains(&schema),
+        None => name.name.starts_with("pg_"),
     }
 }
 

@@ -255,9 +255,7 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             let name = tree::range(range);
             let Some(table) = case.world.index_table(&name) else {
                 case.assume(format!("table of the index {name}"));
-                let mode =
-                    if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
-                case.lock_unknown_index(&name, mode);
+                case.lock_unknown_index(&name, LockMode::AccessExclusive);
                 case.replace_file(name);
                 if !concurrently {
                     case.at_least(Heavy::Everything);
@@ -397,7 +395,10 @@ pub fn vacuum(case: &mut Case<'_, '_>, stmt: &VacuumStmt) {
     for range in &ranges {
         let Some(id) = case.target(&tree::range(range), false) else { continue };
         let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
-        let mut family = case.family(id, partitioned);
+        // From PostgreSQL 18 on, children by inheritance are worked on too.
+        let goes_on =
+            partitioned || range.inh && (case.world.at_least(18) || case.world.snapshot.major.is_none());
+        let mut family = case.family(id, goes_on);
         if stmt.is_vacuumcmd {
             family.retain(|one| case::has_rows(case.world.kind(*one)));
         }

@@ -230,7 +230,7 @@ pub fn refresh(case: &mut Case<'_, '_>, stmt: &RefreshMatViewStmt) {
     match data::definition(case, id) {
         Some(reads) => {
             for access in &reads.relations {
-                if let Some(base) = case.target(&access.name, false) {
+                if let Some(base) = case.target_in_view(&access.name) {
                     data::read(case, base, access.mode, access.inherit, true, 1);
                 }
             }

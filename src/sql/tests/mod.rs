@@ -4,6 +4,7 @@ mod inverses;
 mod kinds;
 mod positions;
 mod refusals;
+mod splitting;
 
 use super::*;
 

@@ -11,6 +11,10 @@ use crate::sql::grammar::{self, on_deep_stack};
 use crate::sql::name::RelationName;
 use crate::sql::snapshot::{FunctionFacts, Relation, Snapshot};
 
+/// What a function may return: the parser looks whether `RETURN` fits. A trigger's rows are given as arguments, because the
+/// library spoils its own output for a function that returns `trigger`.
+const RETURNS: &[&str] = &["RETURNS void", "RETURNS record", "RETURNS SETOF record", ""];
+
 /// What a function uses, as far as its source tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BodyUses {
@@ -65,12 +69,11 @@ fn plpgsql(resolver: &mut Resolver<'_, '_>, function: &FunctionFacts, source: &s
     let tables = triggered(resolver.schema.catalog, function);
     let rows: Vec<Item> =
         tables.iter().flat_map(|table| ["new", "old"].map(|alias| row(resolver, table, alias))).collect();
-    let returns = if rows.is_empty() { ["void", "trigger"] } else { ["trigger", "void"] };
-    let parsed = returns.iter().find_map(|returns| {
-        let arguments = if *returns == "trigger" { "" } else { function.arguments.as_str() };
-        let quote = "$whimbrel_body$";
+    let quote = "$whimbrel_body$";
+    let arguments = if rows.is_empty() { function.arguments.as_str() } else { "new record, old record" };
+    let parsed = RETURNS.iter().find_map(|returns| {
         grammar::plpgsql(&format!(
-            "CREATE FUNCTION f({arguments}) RETURNS {returns} LANGUAGE plpgsql AS {quote}{source}{quote}"
+            "CREATE FUNCTION f({arguments}) {returns} LANGUAGE plpgsql AS {quote}{source}{quote}"
         ))
     });
     let Some(parsed) = parsed else {

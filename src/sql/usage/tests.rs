@@ -309,5 +309,7 @@ fn the_source_of_functions_is_read() {
     check("plpgsql", "BEGIN EXECUTE 'UPDATE users SET born = now()'; END", &["users.born"]);
     check("plpgsql", "BEGIN EXECUTE format('UPDATE users SET born = %L', x); END", &["users.born"]);
     check("plpgsql", "BEGIN this is broken users name", &["users.name"]);
+    check("plpgsql", "BEGIN RETURN QUERY SELECT born FROM users; END", &["users.born"]);
+    check("plpgsql", "BEGIN RETURN (SELECT born FROM users); END", &["users.born"]);
     check("plpgsql", "BEGIN PERFORM 1; END", &[]);
 }

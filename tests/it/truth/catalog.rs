@@ -1,20 +1,16 @@
 //! What the code under test is given: statements, and the catalog of a database.
 
 use anyhow::{Result, ensure};
-use sqlx::Connection as _;
+use sqlx::PgConnection;
 use whimbrel::postgres::snapshot;
 use whimbrel::sql::{self, Code, Relation, Snapshot, Statement};
 
 use super::form::Form;
 use super::table;
-use crate::harness::postgres::Database;
 
 /// The catalog of a database.
-pub async fn read(database: &Database) -> Result<Snapshot> {
-    let mut session = database.connect().await?;
-    let catalog = snapshot::read(&mut session, &["public".to_owned()]).await?;
-    session.close().await?;
-    Ok(catalog)
+pub async fn read(session: &mut PgConnection) -> Result<Snapshot> {
+    Ok(snapshot::read(session, &["public".to_owned()]).await?)
 }
 
 /// The indexes of each table, for showing them together.

@@ -90,44 +90,37 @@ impl Bench {
         })
     }
 
-    async fn copy(&self, name: &str) -> Result<Database> {
-        self.cluster.admin().execute(&format!("CREATE DATABASE {name} TEMPLATE fixture")).await?;
-        Ok(self.cluster.named(name))
-    }
-
-    /// Measures forms until there are none left.
+    /// Measures forms until there are none left. Each connection costs as much as some forms: there are few.
     async fn work(&self, worker: usize) -> Result<()> {
+        let mut admin = self.cluster.admin().connect().await?;
         for number in 0.. {
             let Some(batch) = self.queue.lock().unwrap().pop_front() else { break };
-            let database = self.copy(&format!("copy_{worker}_{number}")).await?;
+            let name = format!("copy_{worker}_{number}");
+            execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE fixture")).await?;
+            let database = self.cluster.named(&name);
             self.measure_all(&batch, &database).await.with_context(|| batch[0].1.name())?;
         }
-        Ok(())
+        Ok(admin.close().await?)
     }
 
     /// Measures forms in a database that all of them leave, or the only one finds, as it is.
     async fn measure_all(&self, batch: &[(&'static str, Form)], database: &Database) -> Result<()> {
         let first = &batch[0].1;
+        let mut session = database.connect().await?;
         if !first.setup.is_empty() {
-            database.execute(first.setup).await?;
+            execute(&mut session, first.setup).await?;
         }
         if measure::adds_rows(first.setup) {
-            database.execute("ANALYZE").await?;
+            execute(&mut session, "ANALYZE").await?;
         }
-        let mut catalog = catalog::read(database).await?;
-        let mut session = database.connect().await?;
+        let mut catalog = catalog::read(&mut session).await?;
         execute(&mut session, measure::SESSION).await?;
         if let Some(zone) = first.zone {
             execute(&mut session, &format!("SET timezone = '{zone}'")).await?;
             catalog.settings.insert("TimeZone".to_owned(), zone.to_owned());
         }
         for (section, form) in batch {
-            let outcome = if form.outside {
-                self.outside(form, database, &catalog).await
-            } else {
-                self.measure(form, &catalog, &mut session).await
-            };
-            match outcome {
+            match self.measure(form, &catalog, database, &mut session).await {
                 Ok(outcome) => self.outcomes.lock().unwrap().push(Outcome { section, ..outcome }),
                 Err(error) => self.failures.lock().unwrap().push(format!("{}: {error:#}", form.name())),
             }
@@ -135,16 +128,20 @@ impl Bench {
         Ok(session.close().await?)
     }
 
-    async fn outside(&self, form: &Form, database: &Database, catalog: &Snapshot) -> Result<Outcome> {
+    async fn measure(
+        &self,
+        form: &Form,
+        catalog: &Snapshot,
+        database: &Database,
+        session: &mut PgConnection,
+    ) -> Result<Outcome> {
         let statements = statements(form)?;
-        let effect = outside::measure(database, form.sql).await?;
-        Ok(self.outcome(form, statements, vec![effect], catalog))
-    }
-
-    async fn measure(&self, form: &Form, catalog: &Snapshot, session: &mut PgConnection) -> Result<Outcome> {
-        let statements = statements(form)?;
-        let texts: Vec<String> = statements.iter().map(|statement| statement.sql.clone()).collect();
-        let effects = measure::in_transactions(session, &texts).await?;
+        let effects = if form.outside {
+            vec![outside::measure(database, session, form.sql).await?]
+        } else {
+            let texts: Vec<String> = statements.iter().map(|statement| statement.sql.clone()).collect();
+            measure::in_transactions(session, &texts).await?
+        };
         Ok(self.outcome(form, statements, effects, catalog))
     }
 

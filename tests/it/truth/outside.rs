@@ -2,7 +2,7 @@
 //!
 //! Such a statement runs several transactions of its own, and what one of them holds may be there for microseconds only.
 //! So each of them is stopped where it holds everything, at its commit: the session waits there for a standby that does
-//! not exist. It is looked at, and sent on by cancelling the wait (the server then commits without the standby). And all tables
+//! not exist. It is looked at, and sent on by cancelling the wait (the server then commits without the standby). And its tables
 //! are locked when it begins, each until the session is seen waiting for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,25 +27,24 @@ const AT_COMMIT: &str = "SELECT coalesce((SELECT l.virtualtransaction FROM pg_st
 pub const SETTINGS: [(&str, &str); 2] =
     [("synchronous_standby_names", "nobody"), ("synchronous_commit", "local")];
 
-/// Runs a statement outside of a transaction and tells its effect.
-pub async fn measure(database: &Database, statement: &str) -> Result<Effect> {
-    let mut observer = database.connect().await?;
+/// Runs a statement outside of a transaction and tells its effect; `observer` is another session of the database.
+pub async fn measure(database: &Database, observer: &mut PgConnection, statement: &str) -> Result<Effect> {
     let mut session = database.connect().await?;
     // A vacuum writes nothing that a commit would wait for; it is slowed down instead.
     let slow = "SET vacuum_cost_delay = '20ms'; SET vacuum_cost_limit = 1; SET synchronous_commit = on";
     execute(&mut session, &format!("{SESSION}; {slow}")).await?;
     let pid = text(&mut session, "SELECT pg_backend_pid()::text").await?;
     let pid = pid.first().and_then(|row| row.first().cloned()).flatten().context("no process id")?;
-    let before = Relations::read(&mut observer, Statistics::Database).await?;
+    let before = Relations::read(observer, Statistics::Database).await?;
     let mut watch = Watch { pid, names: before.names(), barriers: BTreeMap::new(), seen: BTreeSet::new() };
-    watch.put_up(database, &before).await?;
+    watch.put_up(database, &before, statement).await?;
     let done = AtomicBool::new(false);
     let running = async {
         let outcome = execute(&mut session, statement).await;
         done.store(true, Ordering::Relaxed);
         outcome
     };
-    let both = async { tokio::join!(running, watch.until(&mut observer, &done)) };
+    let both = async { tokio::join!(running, watch.until(observer, &done)) };
     let (outcome, watched) = tokio::time::timeout(PATIENCE, both)
         .await
         .with_context(|| format!("not done within {PATIENCE:?}"))?;
@@ -56,8 +55,8 @@ pub async fn measure(database: &Database, statement: &str) -> Result<Effect> {
     }
     execute(&mut session, "SET synchronous_commit = local; SELECT count(*) FROM marker").await?;
     session.close().await?;
-    statistics_arrive(&mut observer).await?;
-    let after = Relations::read(&mut observer, Statistics::Database).await?;
+    statistics_arrive(observer).await?;
+    let after = Relations::read(observer, Statistics::Database).await?;
     Ok(before.effect(&after, &watch.seen, &watch.names))
 }
 
@@ -71,14 +70,21 @@ struct Watch {
 }
 
 impl Watch {
-    /// Locks all tables, so that the session waits where it does more with one than read and write its rows. So it is seen to
-    /// want that even in a transaction that writes nothing, and therefore does not stop at its commit.
-    async fn put_up(&mut self, database: &Database, relations: &Relations) -> Result<()> {
+    /// Locks the tables that the statement may be about, so that the session waits where it does more with one than read and
+    /// write its rows. So it is seen to want that even in a transaction that writes nothing, and therefore does not stop at
+    /// its commit.
+    async fn put_up(&mut self, database: &Database, relations: &Relations, statement: &str) -> Result<()> {
+        let words: Vec<&str> = statement.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
         for (oid, name) in relations.tables() {
-            let mut barrier = database.connect().await?;
-            execute(&mut barrier, &format!("BEGIN; LOCK TABLE ONLY {name} IN SHARE UPDATE EXCLUSIVE MODE"))
-                .await?;
-            self.barriers.insert(oid, barrier);
+            let bare = name.rsplit('.').next().unwrap_or_default();
+            // Partitions and indexes are called after their tables.
+            let akin = |word: &&str| word.len() > 2 && (bare.starts_with(*word) || word.starts_with(bare));
+            if words.iter().any(akin) {
+                let mut barrier = database.connect().await?;
+                let lock = format!("BEGIN; LOCK TABLE ONLY {name} IN SHARE UPDATE EXCLUSIVE MODE");
+                execute(&mut barrier, &lock).await?;
+                self.barriers.insert(oid, barrier);
+            }
         }
         Ok(())
     }

@@ -92,6 +92,8 @@ pub fn add(case: &mut Case<'_, '_>, targets: &[Id], command: &AlterTableCmd) {
         }
         if rewrites {
             case.rewrite(*id);
+        } else if parts.facts.not_null && parts.facts.generated.is_some() {
+            case.scan(*id);
         } else if parts.facts.not_null && !has_value {
             case.scan(*id);
             case.consequence(format!(

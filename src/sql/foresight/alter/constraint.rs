@@ -182,7 +182,7 @@ fn foreign_key(
     let partitioned = case.world.kind(far) == RelationType::PartitionedTable;
     let fars = if partitioned { case.world.family(far) } else { vec![far] };
     case.lock_all(&fars, LockMode::ShareRowExclusive);
-    if checks {
+    if checks && !targets.iter().all(|one| case.is_empty(*one)) {
         for one in targets.iter().chain(&fars) {
             case.scan(*one);
         }
@@ -324,6 +324,38 @@ pub fn validate(case: &mut Case<'_, '_>, id: Id, family: &[Id], name: &str) {
         case.world.change(*one, |relation| {
             relation.constraints.iter_mut().filter(|c| c.name == name).for_each(|c| c.validated = true);
         });
+    }
+}
+
+/// `ALTER CONSTRAINT`: one that is enforced from now on (18) is checked.
+pub fn alter(case: &mut Case<'_, '_>, id: Id, targets: &[Id], command: &AlterTableCmd) {
+    let Some(NodeEnum::AtalterConstraint(change)) = command.def.as_ref().and_then(|def| def.node.as_ref())
+    else {
+        return;
+    };
+    if !change.alter_enforceability {
+        return;
+    }
+    let Found::Yes(facts) = case.world.constraint(id, &change.conname) else {
+        case.assume(format!("which table the constraint {} refers to", change.conname));
+        targets.iter().for_each(|one| case.scan(*one));
+        return;
+    };
+    let facts = facts.clone();
+    if facts.enforced == change.is_enforced {
+        return;
+    }
+    if let Some(far) = facts.references.as_ref().and_then(|far| case.world.find(far)) {
+        let fars = case.world.family(far);
+        let mode = if change.is_enforced { LockMode::ShareRowExclusive } else { LockMode::AccessExclusive };
+        case.lock_all(&fars, mode);
+        if change.is_enforced {
+            fars.iter().chain(targets).for_each(|one| case.scan(*one));
+        }
+    }
+    let facts = ConstraintFacts { enforced: change.is_enforced, validated: change.is_enforced, ..facts };
+    for one in targets {
+        column::note_constraint(case, *one, facts.clone());
     }
 }
 

@@ -210,6 +210,7 @@ fn act(case: &mut Case<'_, '_>, id: Id, targets: &[Id], command: &AlterTableCmd)
         Sub::AtAlterColumnType => retype::retype(case, targets, command),
         Sub::AtAddConstraint => constraint::add(case, id, targets, command),
         Sub::AtValidateConstraint => constraint::validate(case, id, targets, &command.name),
+        Sub::AtAlterConstraint => constraint::alter(case, id, targets, command),
         Sub::AtDropConstraint => constraint::drop(case, id, targets, command),
         Sub::AtAttachPartition => partition::attach(case, id, command),
         Sub::AtDetachPartition => partition::detach(case, id, command, false),

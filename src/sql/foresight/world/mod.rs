@@ -3,6 +3,9 @@
 //! A relation has a number for as long as it lives, whatever it is called; relations that the catalog does not know get
 //! one when a statement first names them. What is looked up often is indexed, when it is first asked for.
 
+mod links;
+mod types;
+
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
@@ -51,6 +54,8 @@ pub struct World<'a> {
     referencing: Option<HashMap<Id, Vec<Id>>>,
     dependents: Option<HashMap<&'a RelationName, Vec<&'a Dependency>>>,
     made_indexes: HashSet<RelationName>,
+    /// What renamed relations were called when the views that read them were made.
+    former: Names<'a, Id>,
     pub definitions: HashMap<Id, Option<Rc<Reads>>>,
     /// Tables of statistics that the script made.
     pub statistics: HashMap<RelationName, Id>,
@@ -76,6 +81,7 @@ impl<'a> World<'a> {
             referencing: None,
             dependents: None,
             made_indexes: HashSet::new(),
+            former: Names::with_capacity(0),
             definitions: HashMap::new(),
             statistics: HashMap::new(),
         };
@@ -105,6 +111,12 @@ impl<'a> World<'a> {
 
     pub fn find(&self, name: &RelationName) -> Option<Id> {
         self.by_name.look_up(&self.search_path, name).copied().filter(|id| !self.is_dropped(*id))
+    }
+
+    /// Finds what a view that was made before means by a name.
+    pub fn find_in_view(&self, name: &RelationName) -> Option<Id> {
+        let former = self.former.look_up(&self.search_path, name).copied();
+        former.filter(|id| !self.is_dropped(*id)).or_else(|| self.find(name))
     }
 
     fn is_dropped(&self, id: Id) -> bool {
@@ -234,6 +246,7 @@ impl<'a> World<'a> {
             self.relation(id).map(|r| r.indexes.iter().map(|i| i.name.clone()).collect()).unwrap_or_default();
         self.by_name.remove(&before);
         self.by_name.insert(&to, id);
+        self.former.insert(&before, id);
         for index in indexes {
             let made = self.made_indexes.remove(&before.sibling(index.clone()));
             self.index_tables.remove(&before.sibling(index.clone()));
@@ -312,204 +325,5 @@ impl<'a> World<'a> {
                 facts.name = to.into();
             });
         });
-    }
-
-    fn build_children(&mut self) {
-        if self.children.is_some() {
-            return;
-        }
-        let mut map: HashMap<Id, Vec<Id>> = HashMap::new();
-        for id in self.ids() {
-            let Some(relation) = self.relation(id) else { continue };
-            for parent in relation.inherits.iter().chain(&relation.partition_of) {
-                if let Some(parent) = self.find(parent) {
-                    map.entry(parent).or_default().push(id);
-                }
-            }
-        }
-        self.children = Some(map);
-    }
-
-    /// Direct children and partitions.
-    pub fn children(&mut self, id: Id) -> Vec<Id> {
-        self.build_children();
-        let found = self.children.as_ref().and_then(|map| map.get(&id)).cloned().unwrap_or_default();
-        found.into_iter().filter(|child| !self.is_dropped(*child)).collect()
-    }
-
-    pub fn add_child(&mut self, parent: Id, child: Id) {
-        self.build_children();
-        let list = self.children.get_or_insert_default().entry(parent).or_default();
-        if !list.contains(&child) {
-            list.push(child);
-        }
-    }
-
-    pub fn remove_child(&mut self, parent: Id, child: Id) {
-        self.build_children();
-        self.children.get_or_insert_default().entry(parent).or_default().retain(|id| *id != child);
-        let name = self.name(parent);
-        self.change(child, |relation| {
-            relation.inherits.retain(|parent| *parent != name);
-            if relation.partition_of.as_ref() == Some(&name) {
-                relation.partition_of = None;
-                relation.partition_bound = None;
-            }
-        });
-    }
-
-    /// The relation and everything below it.
-    pub fn family(&mut self, id: Id) -> Vec<Id> {
-        let mut found = vec![id];
-        let mut next = 0;
-        while let Some(one) = found.get(next).copied() {
-            for child in self.children(one) {
-                if !found.contains(&child) {
-                    found.push(child);
-                }
-            }
-            next += 1;
-        }
-        found
-    }
-
-    /// Parents by inheritance, or the partitioned table.
-    pub fn parents(&self, id: Id) -> Vec<Id> {
-        let relation = self.relation(id);
-        let names =
-            relation.into_iter().flat_map(|relation| relation.inherits.iter().chain(&relation.partition_of));
-        names.filter_map(|name| self.find(name)).collect()
-    }
-
-    fn build_referencing(&mut self) {
-        if self.referencing.is_some() {
-            return;
-        }
-        let mut map: HashMap<Id, Vec<Id>> = HashMap::new();
-        for id in self.ids() {
-            let Some(relation) = self.relation(id) else { continue };
-            for target in relation.constraints.iter().filter_map(|constraint| constraint.references.as_ref())
-            {
-                if let Some(target) = self.find(target) {
-                    let list = map.entry(target).or_default();
-                    if !list.contains(&id) {
-                        list.push(id);
-                    }
-                }
-            }
-        }
-        self.referencing = Some(map);
-    }
-
-    /// Tables with a foreign key to this one, itself included.
-    pub fn referencing(&mut self, id: Id) -> Vec<Id> {
-        self.build_referencing();
-        let name = self.name(id);
-        let found = self.referencing.as_ref().and_then(|map| map.get(&id)).cloned().unwrap_or_default();
-        found
-            .into_iter()
-            .filter(|child| !self.is_dropped(*child))
-            .filter(|child| {
-                self.relation(*child).is_some_and(|relation| {
-                    relation.constraints.iter().any(|c| {
-                        c.references
-                            .as_ref()
-                            .is_some_and(|target| *target == name || self.find(target) == Some(id))
-                    })
-                })
-            })
-            .collect()
-    }
-
-    pub fn add_reference(&mut self, target: Id, child: Id) {
-        self.build_referencing();
-        let list = self.referencing.get_or_insert_default().entry(target).or_default();
-        if !list.contains(&child) {
-            list.push(child);
-        }
-    }
-
-    /// What depends on a relation, or on one of its columns.
-    pub fn dependents(&mut self, name: &RelationName) -> Vec<&'a Dependency> {
-        if self.dependents.is_none() {
-            let mut map: HashMap<&'a RelationName, Vec<&'a Dependency>> = HashMap::new();
-            for dependency in &self.snapshot.dependencies {
-                if let Some(relation) = &dependency.on.relation {
-                    map.entry(relation).or_default().push(dependency);
-                }
-            }
-            self.dependents = Some(map);
-        }
-        self.dependents.as_ref().and_then(|map| map.get(name)).cloned().unwrap_or_default()
-    }
-
-    pub fn type_facts(&self, name: &RelationName) -> Option<&TypeFacts> {
-        self.types.look_up(&self.search_path, name).map(|facts| &**facts)
-    }
-
-    pub fn make_type(&mut self, mut facts: TypeFacts) {
-        facts.name = self.placed(&facts.name);
-        let name = facts.name.clone();
-        self.types.insert(&name, Cow::Owned(facts));
-    }
-
-    pub fn change_type(&mut self, name: &RelationName, change: impl FnOnce(&mut TypeFacts)) {
-        if let Some(facts) = self.type_facts(name) {
-            let mut facts = facts.clone();
-            let key = facts.name.clone();
-            change(&mut facts);
-            self.types.insert(&key, Cow::Owned(facts));
-        }
-    }
-
-    pub fn drop_type(&mut self, name: &RelationName) {
-        if let Some(facts) = self.type_facts(name) {
-            let key = facts.name.clone();
-            self.types.remove(&key);
-        }
-    }
-
-    /// Gives a type another name; columns of it follow.
-    pub fn rename_type(&mut self, name: &RelationName, to: &str) {
-        let Some(facts) = self.type_facts(name).cloned() else { return };
-        let renamed = TypeFacts { name: facts.name.sibling(to), ..facts.clone() };
-        let (before, after) = (facts.name.sql(), renamed.name.sql());
-        self.drop_type(name);
-        self.make_type(renamed);
-        for id in 0..self.entries.len() {
-            let uses = |column: &ColumnFacts| {
-                [before.as_str(), facts.name.name.as_str()].contains(&column.data_type.as_str())
-            };
-            if self.relation(id).is_some_and(|relation| relation.columns.iter().any(uses)) {
-                self.change(id, |relation| {
-                    let columns = relation.columns.iter_mut().filter(|column| uses(column));
-                    columns.for_each(|column| column.data_type.clone_from(&after));
-                });
-            }
-        }
-    }
-
-    pub fn make_function(&mut self, function: FunctionFacts) {
-        self.made_functions.push(function);
-    }
-
-    /// Functions of a name, whatever their arguments.
-    pub fn functions(&mut self, name: &RelationName) -> Vec<&FunctionFacts> {
-        let snapshot = self.snapshot;
-        let map = self.functions.get_or_insert_with(|| {
-            let mut map: HashMap<Cow<'a, str>, Vec<Cow<'a, FunctionFacts>>> = HashMap::new();
-            for facts in &snapshot.functions {
-                map.entry(Cow::Borrowed(&facts.name.name)).or_default().push(Cow::Borrowed(facts));
-            }
-            map
-        });
-        let matches = |facts: &&FunctionFacts| name.schema.is_none() || facts.name.schema == name.schema;
-        let made: Vec<&FunctionFacts> =
-            self.made_functions.iter().filter(|facts| facts.name.name == name.name).collect();
-        if !made.is_empty() {
-            return made;
-        }
-        let found = map.get(name.name.as_str()).into_iter().flatten();
-        found.map(|facts| &**facts).filter(matches).collect()
     }
 }

@@ -1,19 +1,22 @@
 //! What goes away, and what goes with it.
 
+mod objects;
+
 use std::collections::BTreeSet;
 
-use pg_query::protobuf::{DropBehavior, DropOwnedStmt, DropStmt, ObjectType};
+use pg_query::protobuf::{DropBehavior, DropStmt, ObjectType};
 use pg_query::{Node, NodeEnum};
 
-use super::case::Case;
-use super::lock::LockMode;
-use super::types::Type;
-use super::world::Id;
-use super::{data, index};
 use crate::sql::classify::tree;
+use crate::sql::foresight::case::{self, Case};
+use crate::sql::foresight::lock::LockMode;
+use crate::sql::foresight::world::Id;
+use crate::sql::foresight::{data, index};
 use crate::sql::kind::ConstraintKind;
 use crate::sql::name::RelationName;
 use crate::sql::snapshot::{Dependency, ObjectRef, RelationType};
+
+pub use objects::{columns_of_type, owned, owned_by};
 
 /// Objects of a relation that are dropped alone, with the relation locked.
 const PARTS: &[&str] =
@@ -43,21 +46,21 @@ pub fn drop(case: &mut Case<'_, '_>, stmt: &DropStmt) {
             for parts in stmt.objects.iter().map(|object| tree::strings(Some(object))) {
                 let Some((last, table)) = parts.split_last() else { continue };
                 let (Some(name), Some(table)) = (tree::string(last), tree::path(table)) else { continue };
-                part(case, &table, &name, stmt);
+                objects::part(case, &table, &name, stmt);
             }
         }
         ObjectType::ObjectType | ObjectType::ObjectDomain => {
             for name in stmt.objects.iter().filter_map(path) {
-                of_type(case, &name, cascade);
+                objects::of_type(case, &name, cascade);
             }
         }
         ObjectType::ObjectSchema => {
             for name in stmt.objects.iter().filter_map(tree::string) {
-                schema(case, &name, cascade);
+                objects::schema(case, &name, cascade);
             }
         }
-        ObjectType::ObjectStatisticExt => statistics(case, stmt),
-        _ => others(case, stmt, cascade),
+        ObjectType::ObjectStatisticExt => objects::statistics(case, stmt),
+        _ => objects::others(case, stmt, cascade),
     }
 }
 
@@ -102,7 +105,7 @@ pub fn relations(case: &mut Case<'_, '_>, ids: &[Id], cascade: bool) {
         } else if family.iter().skip(1).any(|child| !ids.contains(child)) {
             case.fails(&format!("other tables inherit from {}", case.world.name(id)));
         }
-        if super::case::has_rows(kind) || partitioned {
+        if case::has_rows(kind) || partitioned {
             case.lock_indexes(id, LockMode::AccessExclusive);
             let owned = data::owned_sequences(case, id, None);
             case.lock_all(&owned, LockMode::AccessExclusive);
@@ -211,7 +214,7 @@ fn made_views(case: &mut Case<'_, '_>, id: Id) -> Vec<Id> {
     for view in views {
         if matches!(case.world.kind(view), RelationType::View | RelationType::MaterializedView)
             && let Some(reads) = data::definition(case, view)
-            && reads.relations.iter().any(|access| case.world.find(&access.name) == Some(id))
+            && reads.relations.iter().any(|access| case.world.find_in_view(&access.name) == Some(id))
         {
             found.push(view);
         }
@@ -310,213 +313,6 @@ fn relations_of_cascade(case: &mut Case<'_, '_>, gone: &[Id]) {
     if !gone.is_empty() {
         relations(case, gone, true);
     }
-}
-
-/// A trigger, policy or rule.
-fn part(case: &mut Case<'_, '_>, table: &RelationName, name: &str, stmt: &DropStmt) {
-    let Some(id) = case.target(table, stmt.missing_ok) else { return };
-    let relation = case.copy(id);
-    let trigger = relation.triggers.iter().find(|trigger| trigger.name == name);
-    if stmt.missing_ok && is_missing(case, id, name, stmt.remove_type()) {
-        return;
-    }
-    let below = stmt.remove_type() == ObjectType::ObjectTrigger
-        && relation.kind == RelationType::PartitionedTable
-        && trigger.is_none_or(|trigger| trigger.definition.contains("FOR EACH ROW"));
-    let family = case.family(id, below);
-    case.lock_all(&family, LockMode::AccessExclusive);
-    for one in family {
-        case.world.change(one, |relation| match stmt.remove_type() {
-            ObjectType::ObjectTrigger => relation.triggers.retain(|trigger| trigger.name != name),
-            ObjectType::ObjectPolicy => relation.policies.retain(|policy| policy != name),
-            _ => {}
-        });
-    }
-}
-
-/// Whether a trigger or policy is known not to be there.
-fn is_missing(case: &Case<'_, '_>, id: Id, name: &str, object: ObjectType) -> bool {
-    let Some(relation) = case.world.relation(id).filter(|_| case.world.is_known(id)) else { return false };
-    match object {
-        ObjectType::ObjectTrigger => !relation.triggers.iter().any(|trigger| trigger.name == name),
-        ObjectType::ObjectPolicy => !relation.policies.iter().any(|policy| policy == name),
-        _ => false,
-    }
-}
-
-/// Relations with a column of a type.
-pub fn columns_of_type(case: &Case<'_, '_>, name: &RelationName) -> Vec<(Id, String)> {
-    let facts = case.world.type_facts(name).map_or_else(|| name.clone(), |facts| facts.name.clone());
-    let is_it = |text: &str| {
-        Type::parse(text).name().is_some_and(|of| {
-            of.name == facts.name
-                && (of.schema.is_none() || facts.schema.is_none() || of.schema == facts.schema)
-        })
-    };
-    let mut found = Vec::new();
-    for id in case.world.ids() {
-        let Some(relation) = case.world.relation(id) else { continue };
-        if !matches!(relation.kind, RelationType::View | RelationType::Index | RelationType::PartitionedIndex)
-        {
-            let columns = relation.columns.iter().filter(|column| is_it(&column.data_type));
-            found.extend(columns.map(|column| (id, column.name.clone())));
-        }
-    }
-    found
-}
-
-fn of_type(case: &mut Case<'_, '_>, name: &RelationName, cascade: bool) {
-    if let Some(id) = case.world.find(name).filter(|id| case.world.kind(*id) == RelationType::CompositeType) {
-        case.lock(id, LockMode::AccessExclusive);
-        case.world.drop(id);
-    }
-    if !case.world.snapshot.complete && case.world.type_facts(name).is_none() && cascade {
-        case.assume(format!("columns of the type {name}"));
-        case.out.destructive = true;
-    }
-    for (id, of) in columns_of_type(case, name) {
-        if cascade {
-            case.lock(id, LockMode::AccessExclusive);
-            case.destroys(id);
-            case.consequence(format!("drops the column {of} of {}", case.world.name(id)));
-            column(case, id, &of, true);
-        } else {
-            case.fails(&format!("{}.{of} is of this type", case.world.name(id)));
-        }
-    }
-    case.world.drop_type(name);
-}
-
-fn schema(case: &mut Case<'_, '_>, schema: &str, cascade: bool) {
-    if !case.world.snapshot.complete {
-        case.assume(format!("objects of the schema {schema}"));
-        case.out.destructive |= cascade;
-    }
-    let within: Vec<Id> = case
-        .world
-        .ids()
-        .filter(|id| case.world.name(*id).schema.as_deref() == Some(schema))
-        .filter(|id| !super::alter::is_index_kind(case.world.kind(*id)))
-        .collect();
-    if !cascade {
-        if !within.is_empty() {
-            case.fails(&format!("the schema {schema} is not empty"));
-        }
-        return;
-    }
-    relations(case, &within, true);
-    let types: Vec<RelationName> = case
-        .world
-        .snapshot
-        .types
-        .iter()
-        .filter(|facts| facts.name.schema.as_deref() == Some(schema))
-        .map(|facts| facts.name.clone())
-        .collect();
-    for name in types {
-        of_type(case, &name, true);
-    }
-}
-
-/// `DROP STATISTICS` locks the table of the statistics.
-fn statistics(case: &mut Case<'_, '_>, stmt: &DropStmt) {
-    for name in stmt.objects.iter().filter_map(path) {
-        match table_of_statistics(case, &name) {
-            Some(table) => case.lock(table, LockMode::ShareUpdateExclusive),
-            None => case.assume(format!("table of the statistics {name}")),
-        }
-    }
-}
-
-pub fn table_of_statistics(case: &Case<'_, '_>, name: &RelationName) -> Option<Id> {
-    if let Some(id) = case.world.statistics.get(name) {
-        return Some(*id);
-    }
-    let mut found = case.world.snapshot.dependencies.iter().map(|dependency| &dependency.dependent);
-    let object =
-        found.find(|object| object.kind == "statistics object" && names_match(&object.identity, name))?;
-    case.world.find(object.relation.as_ref()?)
-}
-
-/// Whether an identity of the catalog is a name that may lack its schema.
-fn names_match(identity: &str, name: &RelationName) -> bool {
-    super::reads::parse_name(identity).is_some_and(|found| {
-        found.name == name.name && (name.schema.is_none() || found.schema == name.schema)
-    })
-}
-
-/// Functions, operators, extensions, publications, servers, ...
-fn others(case: &mut Case<'_, '_>, stmt: &DropStmt, cascade: bool) {
-    let kind = stmt.remove_type();
-    let names: Vec<RelationName> = stmt.objects.iter().filter_map(path).collect();
-    let routine = matches!(
-        kind,
-        ObjectType::ObjectFunction
-            | ObjectType::ObjectProcedure
-            | ObjectType::ObjectRoutine
-            | ObjectType::ObjectAggregate
-    );
-    if !cascade || kind == ObjectType::ObjectPublication {
-        return;
-    }
-    if routine {
-        for name in names {
-            of_function(case, &name);
-        }
-        return;
-    }
-    let words = tree::object(kind);
-    for name in names {
-        case.assume(format!("what depends on the {words} {name}"));
-    }
-    case.out.destructive = true;
-    case.opaque(format!("drops everything that depends on the {words}"));
-    if matches!(kind, ObjectType::ObjectFdw | ObjectType::ObjectForeignServer) {
-        let foreign = |id: &Id| case.world.kind(*id) == RelationType::ForeignTable;
-        let tables: Vec<Id> = case.world.ids().filter(foreign).collect();
-        relations(case, &tables, true);
-    }
-}
-
-fn of_function(case: &mut Case<'_, '_>, name: &RelationName) {
-    if !case.world.snapshot.complete {
-        case.assume(format!("what depends on {name}()"));
-    }
-    let is_it = |object: &ObjectRef| {
-        let head = object.identity.split('(').next().unwrap_or_default();
-        ["function", "procedure", "aggregate"].contains(&object.kind.as_str()) && names_match(head, name)
-    };
-    let found: Vec<&Dependency> =
-        case.world.snapshot.dependencies.iter().filter(|dependency| is_it(&dependency.on)).collect();
-    let mut gone = Vec::new();
-    for dependency in found {
-        gone.extend(user(case, &dependency.dependent, name, &[], true));
-    }
-    relations_of_cascade(case, &gone);
-}
-
-/// `DROP OWNED`.
-pub fn owned(case: &mut Case<'_, '_>, stmt: &DropOwnedStmt) {
-    let cascade = stmt.behavior() == DropBehavior::DropCascade;
-    for node in &stmt.roles {
-        let Some(NodeEnum::RoleSpec(role)) = &node.node else { continue };
-        if !case.world.snapshot.complete || role.rolename.is_empty() {
-            case.assume(format!("objects of the role {}", role.rolename));
-            case.out.destructive = true;
-        }
-        let ids = owned_by(case, &role.rolename);
-        relations(case, &ids, cascade);
-    }
-}
-
-/// Relations of a role, indexes left out.
-pub fn owned_by(case: &Case<'_, '_>, role: &str) -> Vec<Id> {
-    let is_its = |id: &Id| {
-        case.world.relation(*id).is_some_and(|relation| {
-            relation.owner.as_deref() == Some(role) && !super::alter::is_index_kind(relation.kind)
-        })
-    };
-    case.world.ids().filter(is_its).collect()
 }
 
 /// Whether a word stands in a text.
