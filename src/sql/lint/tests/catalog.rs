@@ -77,8 +77,8 @@ fn partition(child: &str, rows: f64, bound: &str) -> Relation {
     }
 }
 
-/// The catalog of a server of a major version.
-pub fn catalog(major: u32) -> Snapshot {
+/// A large table.
+fn users() -> Relation {
     let users = vec![
         column("email", "character varying(20)", false),
         column("name", "text", false),
@@ -95,6 +95,11 @@ pub fn catalog(major: u32) -> Snapshot {
         &["checked"],
         "CHECK ((checked IS NOT NULL))",
     ));
+    users
+}
+
+/// The catalog of a server of a major version.
+pub fn catalog(major: u32) -> Snapshot {
     let mut orders =
         table("orders", 1_000.0, vec![column("owner", "bigint", false), column("other", "bigint", false)]);
     orders.indexes.push(index("orders_owner", "orders", &["owner"], false));
@@ -139,7 +144,7 @@ pub fn catalog(major: u32) -> Snapshot {
         settings: [("TimeZone".to_owned(), "Europe/Berlin".to_owned())].into(),
         types: vec![domain("positive", &["positive_check"])],
         relations: vec![
-            users,
+            users(),
             orders,
             table("countries", 0.0, vec![column("code", "text", false)]),
             published,
