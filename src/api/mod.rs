@@ -19,6 +19,7 @@ pub mod duration;
 pub mod metrics_provider;
 pub mod migration;
 pub mod migration_status;
+pub mod plan_status;
 pub mod problem;
 pub mod reasons;
 pub mod validate;
@@ -42,11 +43,8 @@ pub use metrics_provider::{
 pub use migration::{
     Irreversible, Migration, MigrationSpec, OnBreach, Rollback, SqlStep, Step, TransactionMode,
 };
-pub use migration_status::{
-    AnalysisStatus, Blocker, EstimateStatus, Finding, HistoryEntry, LockStatus, MetricStatus,
-    MigrationStatus, Outcome, Phase, PlanStatus, PlannedStep, Progress, RehearsalStatus, RehearsedStep, Risk,
-    RoundTrip, SampleStatus, Severity, Verdict, VerdictCounts,
-};
+pub use migration_status::{AnalysisStatus, Blocker, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, Phase, Progress, RehearsalStatus, RehearsedStep, RoundTrip, SampleStatus, Verdict, VerdictCounts};
+pub use plan_status::{EstimateStatus, Finding, PlanStatus, PlannedStep, Risk, Severity};
 pub use problem::FieldProblem;
 pub use reasons::{Reason, condition};
 pub use version::Version;

@@ -47,7 +47,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Plan(args) => return plan::run(&args),
-            Command::Lint(args) => return lint::run(&args),
+            Command::Lint(args) => return Ok(lint::run(&args)),
             Command::Operator(args) => operator::run(*args)?,
             Command::Catalog(args) => print(&catalog::text(&args)?)?,
             Command::Crd(args) => print(&crd::text(&args)?)?,

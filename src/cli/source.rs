@@ -15,7 +15,7 @@ const MAJORS: std::ops::RangeInclusive<u32> = 14..=18;
 pub(super) struct SourceArgs {
     #[command(flatten)]
     database: database::DatabaseArgs,
-    /// Looks at no database, even if the environment names one.
+    /// Looks at no database, even if `WHIMBREL_DATABASE_URL` is set.
     #[arg(long, conflicts_with = "database_url")]
     offline: bool,
     /// Major version of the server, where no catalog says it: 14 to 18.

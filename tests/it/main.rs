@@ -7,6 +7,7 @@ mod harness;
 
 mod architecture;
 mod bad_input;
+mod cli_lint;
 mod cli_plan;
 mod crds;
 mod election;
@@ -16,8 +17,10 @@ mod postgres_edge;
 mod postgres_fingerprint;
 mod prometheus;
 mod rbac;
+mod safe_forms;
 mod scenarios;
 mod smoke;
 mod snapshot;
+mod snapshot_queries;
 mod sql_inverse;
 mod truth;

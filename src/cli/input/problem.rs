@@ -8,7 +8,7 @@ pub(in crate::cli) struct InputProblem {
     /// The input.
     pub name: String,
     /// The field of a manifest that `place` counts in, if the place in the file is not known.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// Line and column, from 1.
     pub place: Option<(u32, u32)>,
     /// What is wrong.
@@ -16,7 +16,7 @@ pub(in crate::cli) struct InputProblem {
     /// What to do; empty if there is nothing to say.
     pub hint: String,
     /// The line of text that `place` is in.
-    pub source: Option<String>,
+    pub source: Option<Box<str>>,
 }
 
 impl InputProblem {
@@ -42,7 +42,7 @@ impl InputProblem {
         let place = piece.place(inner);
         Self {
             name: name.to_owned(),
-            field: piece.field.clone().filter(|_| place.is_none()),
+            field: piece.field.as_deref().filter(|_| place.is_none()).map(Into::into),
             place: Some(place.unwrap_or(inner)),
             message: refusal.message.clone(),
             hint: refusal.hint.clone(),
@@ -59,7 +59,7 @@ impl InputProblem {
             && column >= first
         {
             let indent = usize::try_from(first.saturating_sub(1)).unwrap_or(0);
-            self.source = Some(format!("{}{line}", " ".repeat(indent)));
+            self.source = Some(format!("{}{line}", " ".repeat(indent)).into());
         }
         self
     }
@@ -77,7 +77,7 @@ impl InputProblem {
     }
 }
 
-fn line_of(text: &str, line: u32) -> Option<String> {
+fn line_of(text: &str, line: u32) -> Option<Box<str>> {
     let index = usize::try_from(line).ok()?.checked_sub(1)?;
-    text.split('\n').nth(index).map(|line| line.trim_end_matches('\r').to_owned())
+    text.split('\n').nth(index).map(|line| line.trim_end_matches('\r').into())
 }

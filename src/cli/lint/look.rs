@@ -21,13 +21,11 @@ pub(super) struct Linted<'a> {
 impl Linted<'_> {
     /// The place of a finding, for people: in the file, or in the field of the manifest.
     pub fn location(&self, finding: &Finding) -> String {
-        match self.piece.place((finding.line, finding.column)) {
-            Some((line, column)) => format!("{}:{line}:{column}", self.file),
-            None => {
-                let field = self.piece.field.as_deref().unwrap_or_default();
-                format!("{}: {field}:{}:{}", self.file, finding.line, finding.column)
-            }
+        let (line, column) = (finding.line, finding.column);
+        if let Some((line, column)) = self.piece.place((line, column)) {
+            return format!("{}:{line}:{column}", self.file);
         }
+        format!("{}: {}:{line}:{column}", self.file, self.piece.field.as_deref().unwrap_or_default())
     }
 
     /// The findings with their places in the file.

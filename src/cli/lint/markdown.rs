@@ -1,5 +1,7 @@
 //! Findings for a pull request.
 
+use std::fmt::Write as _;
+
 use super::json::Summary;
 use super::look::Linted;
 use crate::cli::render::printable;
@@ -26,23 +28,20 @@ pub(super) fn render(linted: &[Linted<'_>]) -> String {
         }
     }
     for (one, finding) in all().filter(|(_, finding)| finding.counts() && !finding.safe_form.is_empty()) {
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "\n<details><summary>{} {}: the form that does no harm</summary>\n\n```sql\n{}```\n\n</details>\n",
             cell(&one.location(finding)),
             finding.code,
             printable(&finding.safe_form)
-        ));
+        );
     }
     if all().any(|(_, finding)| finding.ignored.is_some()) {
         text.push_str("\nIgnored:\n\n");
         for (one, finding) in all() {
             if let Some(reason) = &finding.ignored {
-                text.push_str(&format!(
-                    "- {} {}: {}\n",
-                    cell(&one.location(finding)),
-                    finding.code,
-                    cell(reason)
-                ));
+                let _ =
+                    writeln!(text, "- {} {}: {}", cell(&one.location(finding)), finding.code, cell(reason));
             }
         }
     }

@@ -79,14 +79,11 @@ impl FailOn {
     }
 }
 
-pub(super) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    match lint(args) {
-        Ok(code) => Ok(code),
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            Ok(ExitCode::from(UNUSABLE))
-        }
-    }
+pub(super) fn run(args: &Args) -> ExitCode {
+    lint(args).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::from(UNUSABLE)
+    })
 }
 
 fn lint(args: &Args) -> anyhow::Result<ExitCode> {

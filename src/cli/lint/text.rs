@@ -1,5 +1,7 @@
 //! Findings for a person.
 
+use std::fmt::Write as _;
+
 use super::json::Summary;
 use super::look::Linted;
 use crate::cli::render::{FAINT, FRAME, GOOD, STRONG, Surface, printable, style_of};
@@ -45,10 +47,10 @@ fn item(one: &Linted<'_>, finding: &Finding, all: bool, surface: Surface) -> Str
         text.push('\n');
     }
     if !finding.safe_form.is_empty() && finding.counts() {
-        text.push_str(&format!("    {}\n", surface.paint(FRAME, "instead:")));
+        let _ = writeln!(text, "    {}", surface.paint(FRAME, "instead:"));
         for line in finding.safe_form.lines() {
             let style = if line.starts_with("--") { FAINT } else { GOOD };
-            text.push_str(&format!("      {}\n", surface.paint(style, &printable(line))));
+            let _ = writeln!(text, "      {}", surface.paint(style, &printable(line)));
         }
     }
     text.push('\n');

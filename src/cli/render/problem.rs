@@ -1,5 +1,7 @@
 //! Inputs that cannot be used, with the line and a caret.
 
+use std::fmt::Write as _;
+
 use super::{ERROR, FRAME, Surface, printable};
 use crate::cli::input::InputProblem;
 
@@ -25,16 +27,17 @@ fn one(problem: &InputProblem, surface: Surface) -> String {
         margin = " ".repeat(number.len());
         let bar = surface.paint(FRAME, "|");
         let (source, blank) = excerpt(source, column);
-        text.push_str(&format!(
+        let _ = write!(
+            text,
             "{margin} {bar}\n{} {bar} {}\n{margin} {bar} {blank}{}\n",
             surface.paint(FRAME, &number),
             printable(&source),
             surface.paint(ERROR, "^"),
-        ));
+        );
     }
     if !problem.hint.is_empty() {
         let sign = surface.paint(FRAME, "=");
-        text.push_str(&format!("{margin} {sign} help: {}\n", printable(&problem.hint)));
+        let _ = writeln!(text, "{margin} {sign} help: {}", printable(&problem.hint));
     }
     text
 }
@@ -58,7 +61,7 @@ mod tests {
     #[test]
     fn the_caret_stands_below_the_place() {
         let problem = InputProblem {
-            source: Some("\tSELECT FROM WHERE x".to_owned()),
+            source: Some("\tSELECT FROM WHERE x".into()),
             ..InputProblem::new("a.sql", "syntax error").at((12, 14)).hint("write SQL")
         };
         assert_eq!(

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::sections::{MAX_MODE, MAX_NAME, MAX_RELATION, MAX_STEPS, count};
 use super::text;
-use crate::api::migration_status::{
-    MAX_FINDINGS, MAX_INVERSE, MAX_MESSAGE, MAX_PLAN_SUMMARY, MAX_PLANNED_LOCKS, MAX_SAFE_FORM,
+use crate::api::migration_status::MAX_MESSAGE;
+use crate::api::plan_status::{
+    MAX_FINDINGS, MAX_INVERSE, MAX_PLAN_SUMMARY, MAX_PLANNED_LOCKS, MAX_SAFE_FORM,
 };
 use crate::api::{
     DurationText, EstimateStatus, Finding, LockStatus, PlanStatus, PlannedStep, Reversibility, Severity,

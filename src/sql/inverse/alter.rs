@@ -56,14 +56,26 @@ fn undo_action(
             Ok(Undo::nothing())
         }
         TableAction::Setting { .. } if state.made(relation) => Ok(Undo::nothing()),
-        TableAction::Setting { action } => Err(format!("what {action} has changed is not kept")),
+        TableAction::Setting { action } => Err(format!("what {} has changed is not kept", spelled(action))),
         TableAction::DropColumn { column, .. } => Err(format!("the data of column {column} is gone with it")),
         TableAction::DropConstraint { constraint } => {
             Err(format!("the definition of {constraint} is not kept"))
         }
         TableAction::DetachPartition { .. } => Err("the bounds of the partition are not kept".into()),
-        TableAction::Other(action) => Err(format!("{action} has no exact inverse")),
+        TableAction::Other(action) => Err(format!("{} has no exact inverse", spelled(action))),
     }
+}
+
+/// The name of a subcommand in the grammar (`AlterColumnType`) as words of SQL (`ALTER COLUMN TYPE`).
+fn spelled(action: &str) -> String {
+    let mut words = String::new();
+    for c in action.chars() {
+        if c.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(c.to_ascii_uppercase());
+    }
+    words
 }
 
 fn undo_add_column(

@@ -90,6 +90,12 @@ pub fn is_rule(name: &str) -> bool {
     HEARD.iter().any(|advice| advice.rule.to_string() == name)
 }
 
+/// The rules that are heard: name, severity, and the findings that say the same.
+#[cfg(test)]
+pub fn heard() -> impl Iterator<Item = (String, Severity, &'static [&'static str])> {
+    HEARD.iter().map(|advice| (advice.rule.to_string(), advice.severity, advice.same))
+}
+
 /// What squawk says, and no finding says already.
 pub fn given(text: &str, around: &Surroundings<'_>, findings: &[Finding]) -> Vec<Finding> {
     let lines = Lines::new(text);
@@ -137,11 +143,11 @@ fn violations(text: &str, starts: &[usize], major: Option<u32>) -> Option<Vec<Vi
     }
     let mut seen = BTreeSet::new();
     for statement in file.tree().stmts() {
-        let node = statement.syntax().clone();
-        let first = node.descendants_with_tokens().filter_map(|element| element.into_token());
-        let first =
-            first.filter(|token| !token.kind().is_trivia()).map(|token| token.text_range().start()).next()?;
-        let offset = usize::from(first);
+        let mut token = statement.syntax().first_token()?;
+        while token.kind().is_trivia() {
+            token = token.next_token()?;
+        }
+        let offset = usize::from(token.text_range().start());
         let word: String = text.get(offset..)?.chars().take_while(char::is_ascii_alphabetic).collect();
         if starts.binary_search(&offset).is_ok() || !LEFT_OUT.contains(&word.to_ascii_lowercase().as_str()) {
             seen.insert(offset);

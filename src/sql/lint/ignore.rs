@@ -118,13 +118,11 @@ fn read(offset: usize, comment: &str) -> Option<Ignore> {
             break;
         }
         codes.push(code.to_owned());
-        match after.trim_start().strip_prefix(',') {
-            Some(next) => rest = next.trim_start(),
-            None => {
-                rest = after;
-                break;
-            }
-        }
+        let Some(next) = after.trim_start().strip_prefix(',') else {
+            rest = after;
+            break;
+        };
+        rest = next.trim_start();
     }
     let reason = rest.trim_start_matches([' ', '\t', ':', '-', '\u{2013}', '\u{2014}']).trim();
     Some(Ignore { offset, codes, reason: reason.split_whitespace().collect::<Vec<_>>().join(" ") })

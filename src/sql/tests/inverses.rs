@@ -148,7 +148,7 @@ fn says_why_there_is_none() {
     check("CREATE OR REPLACE VIEW v AS SELECT 1", "OR REPLACE");
     check("ALTER TABLE t DROP COLUMN a", "column a");
     check("ALTER TABLE t ADD a int, DROP COLUMN b", "column b");
-    check("ALTER TABLE t ALTER a TYPE bigint", "AlterColumnType");
+    check("ALTER TABLE t ALTER a TYPE bigint", "ALTER COLUMN TYPE");
     check("ALTER TABLE t ALTER old DROP NOT NULL", "NULL may have been written");
     check("ALTER TABLE t ALTER absent SET DEFAULT 1", "was not there");
     check("ALTER TABLE t ALTER identity SET DEFAULT 1", "identity");

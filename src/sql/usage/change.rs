@@ -249,7 +249,7 @@ impl Work<'_, '_> {
         {
             return Family::Number;
         }
-        Family::of(&path.sql(), self.schema.catalog)
+        Family::named(&path, self.schema.catalog)
     }
 
     fn new_column(&self, name: &RelationName, definition: &ColumnDef) -> Column {

@@ -287,7 +287,7 @@ impl Resolver<'_, '_> {
         if name.is_some_and(|name| !name.array_bounds.is_empty()) {
             return Family::Other(format!("{}[]", path.name));
         }
-        Family::of(&path.sql(), self.schema.catalog)
+        Family::named(&path, self.schema.catalog)
     }
 
     /// A call of a function.

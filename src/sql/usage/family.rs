@@ -1,5 +1,6 @@
 //! Families of types: within one, values compare and assign; between two, a statement may stop to work.
 
+use crate::sql::name::RelationName;
 use crate::sql::snapshot::{Snapshot, TypeKind};
 
 /// A family of types.
@@ -45,6 +46,14 @@ impl Family {
             }
         }
         Self::Any
+    }
+
+    /// The family of a type by its name.
+    pub fn named(name: &RelationName, catalog: &Snapshot) -> Self {
+        match name.schema.as_deref() {
+            None | Some("pg_catalog") => Self::of(&name.name, catalog),
+            Some(_) => Self::of(&name.sql(), catalog),
+        }
     }
 
     /// What it is called in a sentence.
@@ -183,7 +192,7 @@ pub(super) fn signature(function: &str) -> Signature {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql::{RelationName, TypeFacts};
+    use crate::sql::TypeFacts;
 
     #[test]
     fn types_have_their_family() {
@@ -204,6 +213,7 @@ mod tests {
         check("public.tier", Family::Enum("tier".to_owned()));
         check("public.email", Family::Text);
         check("integer[]", Family::Other("integer[]".to_owned()));
+        assert_eq!(Family::named(&RelationName::qualified("pg_catalog", "json"), &catalog), Family::Json);
         check("tsvector", Family::Other("tsvector".to_owned()));
     }
 }

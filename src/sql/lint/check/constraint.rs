@@ -60,18 +60,18 @@ fn command_of(
                 }
             }
         }
-        (AlterTableType::AtSetNotNull, _) => {
-            if subject.is_heavy_on(table) && !is_proven(subject, table, &command.name) {
-                let message = format!(
-                    "SET NOT NULL on {} reads all of {} under {}: readers and writers wait",
-                    command.name,
-                    subject.named(table),
-                    LockMode::AccessExclusive,
-                );
-                let finding = subject.finding("WB109", subject.weight(table), 0, message);
-                let safe = safe::constraint::not_null(subject, table, &command.name);
-                found.push(finding.instead_of(number, Some(safe)));
-            }
+        (AlterTableType::AtSetNotNull, _)
+            if subject.is_heavy_on(table) && !is_proven(subject, table, &command.name) =>
+        {
+            let message = format!(
+                "SET NOT NULL on {} reads all of {} under {}: readers and writers wait",
+                command.name,
+                subject.named(table),
+                LockMode::AccessExclusive,
+            );
+            let finding = subject.finding("WB109", subject.weight(table), 0, message);
+            let safe = safe::constraint::not_null(subject, table, &command.name);
+            found.push(finding.instead_of(number, Some(safe)));
         }
         _ => {}
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pg_query::protobuf::{BoolExprType, UpdateStmt};
+use pg_query::protobuf::{AExprKind, BoolExprType, UpdateStmt};
 use pg_query::{Node, NodeEnum};
 
 use super::Found;
@@ -84,17 +84,15 @@ fn column_of(node: &Node) -> Option<String> {
 /// Whether a condition may well hold for most rows: that something is or is not null, equal, true.
 fn is_broad(condition: &Node) -> bool {
     match &condition.node {
-        Some(NodeEnum::NullTest(_) | NodeEnum::BooleanTest(_)) => true,
+        Some(NodeEnum::NullTest(_) | NodeEnum::BooleanTest(_) | NodeEnum::AConst(_)) => true,
         Some(NodeEnum::AExpr(expression)) => {
             let operator = expression.name.last().and_then(tree::string).unwrap_or_default();
-            use pg_query::protobuf::AExprKind;
             expression.kind() == AExprKind::AexprDistinct || operator == "<>" || operator == "!="
         }
         Some(NodeEnum::BoolExpr(expression)) => match expression.boolop() {
             BoolExprType::AndExpr => expression.args.iter().all(is_broad),
             _ => expression.args.iter().any(is_broad),
         },
-        Some(NodeEnum::AConst(_)) => true,
         _ => false,
     }
 }

@@ -114,6 +114,6 @@ fn detached(
     );
     let severity = brief(subject, parent).max(Severity::Low);
     let alone = matches!(subject.node(), Some(NodeEnum::AlterTableStmt(alter)) if alter.cmds.len() == 1);
-    let safe = alone.then(|| safe::index::detach(subject, parent)).flatten();
+    let safe = alone.then(|| safe::index::detach(subject, parent, partition)).flatten();
     Some(subject.finding("WB104", severity, 0, message).instead_of(number, safe))
 }

@@ -117,7 +117,7 @@ fn cascades(
     let (severity, told) = match others.as_slice() {
         [] if known => (Severity::Info, "; there is nothing now".to_owned()),
         [] => (Severity::High, String::new()),
-        [some @ ..] => {
+        some => {
             let first: Vec<&str> = some.iter().copied().take(5).collect();
             let more = if some.len() > 5 { format!(" and {} more", some.len() - 5) } else { String::new() };
             (Severity::High, format!(": now {}{more}", first.join(", ")))
@@ -131,7 +131,9 @@ fn cascades(
 fn renamed(subject: &Subject<'_>, rename: &Rename, found: &mut Vec<Found>) {
     let (severity, told) = clients(subject);
     match &rename.target {
-        RenameTarget::Relation { object: RelationKind::Index, .. } => {}
+        RenameTarget::Relation { object: RelationKind::Index, .. }
+        | RenameTarget::Constraint { .. }
+        | RenameTarget::OfTable { .. } => {}
         RenameTarget::Relation { object, relation } => {
             if subject.is_new(relation) {
                 return;
@@ -158,7 +160,6 @@ fn renamed(subject: &Subject<'_>, rename: &Rename, found: &mut Vec<Found>) {
             found.push(subject.finding("WB305", severity, 0, message).without_remedy());
             found.extend(published(subject, relation, "a column is renamed"));
         }
-        RenameTarget::Constraint { .. } | RenameTarget::OfTable { .. } => {}
         RenameTarget::Schema { schema } => {
             let message =
                 format!("clients that use schema {schema} fail as soon as it is called {}{told}", rename.to);

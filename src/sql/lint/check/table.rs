@@ -36,14 +36,8 @@ pub fn check(subject: &Subject<'_>, found: &mut Vec<Found>) {
             found.extend(tables.filter_map(|table| locked(subject, &table)));
         }
         Some(NodeEnum::CreateStmt(create)) if create.partbound.is_some() => {
-            found.extend(
-                create
-                    .inh_relations
-                    .iter()
-                    .filter_map(tree::relation)
-                    .next()
-                    .and_then(|parent| partition_of(subject, &parent)),
-            );
+            let parent = create.inh_relations.iter().find_map(tree::relation);
+            found.extend(parent.and_then(|parent| partition_of(subject, &parent)));
         }
         _ => {}
     }

@@ -101,13 +101,23 @@ pub fn reindex(subject: &Subject<'_>) -> Option<Vec<String>> {
     Some(vec![format!("{head} CONCURRENTLY{tail}")])
 }
 
-/// `DETACH PARTITION ... CONCURRENTLY`; the server refuses it where there is a default partition.
-pub fn detach(subject: &Subject<'_>, parent: &RelationName) -> Option<Vec<String>> {
+/// `DETACH PARTITION ... CONCURRENTLY`; the server refuses it where there is a default partition. It leaves a `CHECK` of the
+/// bound behind, which goes too where its name can be told.
+pub fn detach(subject: &Subject<'_>, parent: &RelationName, child: &RelationName) -> Option<Vec<String>> {
     let default = subject.catalog.relations.iter().any(|child| {
         child.partition_of.as_ref().is_some_and(|of| same(of, parent))
             && child.partition_bound.as_deref() == Some("DEFAULT")
     });
-    (!default).then(|| vec![format!("{} CONCURRENTLY", subject.statement.sql)])
+    if default {
+        return None;
+    }
+    let mut statements = vec![format!("{} CONCURRENTLY", subject.statement.sql)];
+    let key = subject.relation(parent).and_then(super::partition::key_column);
+    if let Some(column) = key {
+        let name = quote_ident(&choose(subject, child, Some(&column), "check"));
+        statements.push(super::alter(child, &format!("DROP CONSTRAINT IF EXISTS {name}")));
+    }
+    Some(statements)
 }
 
 /// The statement, after an index for the columns of its foreign key.

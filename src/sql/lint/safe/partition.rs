@@ -43,15 +43,25 @@ fn prove(table: &RelationName, name: &str, condition: &str) -> Vec<String> {
     ]
 }
 
-/// The bound as a condition on the key, if the key is one column.
-fn condition(parent: &Relation, bound: &PartitionBoundSpec) -> Option<String> {
-    let key = parent.partition_key.as_deref()?;
-    let (strategy, columns) = key.split_once('(')?;
+/// The strategy and the column of a partition key that is one column.
+fn key(parent: &Relation) -> Option<(&str, String)> {
+    let (strategy, columns) = parent.partition_key.as_deref()?.split_once('(')?;
     let column = columns.strip_suffix(')')?.trim();
     let known =
         parent.columns.iter().find(|known| known.name == column || quote_ident(&known.name) == column)?;
-    let column = quote_ident(&known.name);
-    match strategy.trim() {
+    Some((strategy.trim(), known.name.clone()))
+}
+
+/// The column of a partition key that is one column.
+pub fn key_column(parent: &Relation) -> Option<String> {
+    key(parent).map(|(_, column)| column)
+}
+
+/// The bound as a condition on the key, if the key is one column.
+fn condition(parent: &Relation, bound: &PartitionBoundSpec) -> Option<String> {
+    let (strategy, column) = key(parent)?;
+    let column = quote_ident(&column);
+    match strategy {
         "LIST" => {
             let values: Option<Vec<String>> = bound.listdatums.iter().map(expression).collect();
             let values = values?;
@@ -70,22 +80,21 @@ fn condition(parent: &Relation, bound: &PartitionBoundSpec) -> Option<String> {
     }
 }
 
-/// One end of a range; there is none towards `MINVALUE` and `MAXVALUE`.
-fn limit(datums: &[Node], column: &str, operator: &str) -> Option<Option<String>> {
+/// One end of a range as a condition; empty towards `MINVALUE` and `MAXVALUE`, which is no limit.
+fn limit(datums: &[Node], column: &str, operator: &str) -> Option<Vec<String>> {
     let [only] = datums else { return None };
-    if let Some(NodeEnum::ColumnRef(reference)) = &only.node {
-        let word = reference.fields.last().and_then(crate::sql::classify::tree::string)?;
-        return ["minvalue", "maxvalue"].contains(&word.as_str()).then_some(None);
+    let bound = |value: &Node| Some(vec![format!("{column} {operator} {}", expression(value)?)]);
+    match &only.node {
+        Some(NodeEnum::ColumnRef(reference)) => {
+            let word = reference.fields.last().and_then(crate::sql::classify::tree::string)?;
+            ["minvalue", "maxvalue"].contains(&word.as_str()).then(Vec::new)
+        }
+        Some(NodeEnum::PartitionRangeDatum(datum)) => match datum.kind() {
+            PartitionRangeDatumKind::PartitionRangeDatumValue => bound(datum.value.as_deref()?),
+            _ => Some(Vec::new()),
+        },
+        _ => bound(only),
     }
-    if let Some(NodeEnum::PartitionRangeDatum(datum)) = &only.node {
-        return match datum.kind() {
-            PartitionRangeDatumKind::PartitionRangeDatumValue => {
-                Some(Some(format!("{column} {operator} {}", expression(datum.value.as_deref()?)?)))
-            }
-            _ => Some(None),
-        };
-    }
-    Some(Some(format!("{column} {operator} {}", expression(only)?)))
 }
 
 /// A table of its own that is attached: the partitioned table is then locked in a mode that lets its users go on.

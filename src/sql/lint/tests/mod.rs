@@ -3,6 +3,7 @@
 mod catalog;
 mod found;
 mod ignored;
+mod page;
 mod weight;
 
 use super::*;
