@@ -96,7 +96,10 @@ fn lint(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let catalog = source::look(&args.source, None, "lint")?;
     let (linted, problems) = look::all(&inputs, &catalog);
-    print(&show(args, &linted, &problems)?)?;
+    // Of nothing that could be read there is nothing to say to a person.
+    if !linted.is_empty() || problems.is_empty() || args.output != Output::Text {
+        print(&show(args, &linted, &problems)?)?;
+    }
     if !problems.is_empty() {
         eprint!("{}", render::problems(&problems, Surface::stderr()));
         return Ok(ExitCode::from(UNUSABLE));

@@ -198,9 +198,9 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// What an unknown fact adds to a sentence about what was taken for the worst.
-    pub fn doubt(&self) -> String {
-        match self.foreseen.assumptions.first() {
+    /// What an unknown fact, that speaks of something, adds to a sentence about what was taken for the worst.
+    pub fn doubt(&self, of: &str) -> String {
+        match self.foreseen.assumptions.iter().find(|assumption| assumption.contains(of)) {
             Some(assumption) => format!(" (not known: {assumption})"),
             None => String::new(),
         }

@@ -132,7 +132,7 @@ fn retyped(
     if subject.rewrites(table) {
         let message = format!(
             "{change}, so {size} and its indexes are written anew under {exclusive}: readers and writers wait{}",
-            subject.doubt()
+            subject.doubt("type")
         );
         let safe = safe::retype::instead(subject, table, command, definition);
         found.push(subject.finding("WB114", severity, at, message).instead_of(number, safe));
@@ -141,7 +141,7 @@ fn retyped(
             if subject.foreseen.scans.is_empty() { "an index is built anew" } else { "all rows are read" };
         let message = format!(
             "{change}, so {work} for {size} under {exclusive}: readers and writers wait{}",
-            subject.doubt()
+            subject.doubt("type")
         );
         let safe = safe::retype::instead(subject, table, command, definition);
         found.push(subject.finding("WB115", severity, at, message).instead_of(number, safe));

@@ -232,7 +232,7 @@ pub fn remaining(subject: &Subject<'_>, found: &mut Vec<Found>) {
         "the statement {verb} {} under a lock: {}{}",
         subject.named(&table),
         subject.waiting(),
-        subject.doubt()
+        subject.doubt("")
     );
     let severity = subject.weight(&table);
     found.push(subject.finding("WB129", severity, 0, message).without_remedy());

@@ -62,6 +62,9 @@ fn altered(subject: &Subject<'_>, found: &[Found]) -> Option<String> {
 /// Statements as a script; a line of a comment stands before what it is about.
 fn script(statements: &[String]) -> String {
     let mut text = String::new();
+    if statements.iter().any(|statement| statement.contains(" VALIDATE CONSTRAINT ")) {
+        text.push_str("-- each in a transaction of its own (transaction: PerStatement)\n");
+    }
     for statement in statements {
         text.push_str(statement);
         text.push_str(if statement.starts_with("--") && !statement.contains('\n') { "\n" } else { ";\n" });

@@ -170,7 +170,8 @@ fn safe_forms_of_several_parts_are_one() {
     assert_eq!(forms.len(), 2);
     assert_eq!(
         forms[0],
-        "ALTER TABLE users ADD COLUMN a int;\n\
+        "-- each in a transaction of its own (transaction: PerStatement)\n\
+         ALTER TABLE users ADD COLUMN a int;\n\
          ALTER TABLE users ADD CONSTRAINT users_email_check CHECK (email IS NOT NULL) NOT VALID;\n\
          ALTER TABLE users VALIDATE CONSTRAINT users_email_check;\n\
          ALTER TABLE users ALTER COLUMN email SET NOT NULL;\n\
