@@ -147,7 +147,7 @@ impl<'w, 'a> Case<'w, 'a> {
 
     /// The table is read from beginning to end.
     pub fn scan(&mut self, id: Id) {
-        if self.is_ours(id) && has_rows(self.world.kind(id)) && !self.is_empty(id) {
+        if self.is_ours(id) && has_rows(self.world.kind(id)) {
             let name = self.world.name(id);
             self.scans.insert(name.clone());
             self.work.insert(name);
@@ -191,7 +191,7 @@ impl<'w, 'a> Case<'w, 'a> {
 
     /// The statement takes the longer, the larger the table is.
     pub fn work_on(&mut self, id: Id) {
-        if self.is_ours(id) && !self.is_empty(id) {
+        if self.is_ours(id) {
             self.work.insert(self.world.name(id));
         }
     }
@@ -208,13 +208,6 @@ impl<'w, 'a> Case<'w, 'a> {
     /// Somebody waits for long work, though it cannot be told at which table.
     pub fn at_least(&mut self, heavy: Heavy) {
         self.at_least = self.at_least.max(heavy);
-    }
-
-    /// Whether a table is known to have no rows.
-    pub fn is_empty(&self, id: Id) -> bool {
-        self.world.relation(id).is_some_and(|relation| {
-            self.world.is_known(id) && relation.bytes == 0 && relation.rows == Some(0.0)
-        })
     }
 
     /// Indexes of a table; that they are not known is named.

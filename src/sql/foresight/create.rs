@@ -78,9 +78,6 @@ pub fn table(case: &mut Case<'_, '_>, stmt: &CreateStmt, foreign: bool) {
             _ => {}
         }
     }
-    if !foreign {
-        relation.rows = Some(0.0);
-    }
     let id = case.world.make(relation);
     for (part, of) in constraints {
         own_constraint(case, id, &part, of.as_deref());

@@ -255,7 +255,9 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             let name = tree::range(range);
             let Some(table) = case.world.index_table(&name) else {
                 case.assume(format!("table of the index {name}"));
-                case.lock_unknown_index(&name, LockMode::AccessExclusive);
+                let mode =
+                    if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::AccessExclusive };
+                case.lock_unknown_index(&name, mode);
                 case.replace_file(name);
                 if !concurrently {
                     case.at_least(Heavy::Everything);
@@ -265,8 +267,8 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             let mut built = parts(case, table, &name.name);
             if case.world.kind(table) == RelationType::PartitionedTable {
                 // With CONCURRENTLY each part is a matter of its own.
+                case.lock(table, if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share });
                 if !concurrently {
-                    case.lock(table, LockMode::Share);
                     case.lock_index(table, &name.name, LockMode::AccessExclusive);
                 }
             } else {
@@ -277,6 +279,9 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
         (ReindexObjectType::ReindexObjectTable, Some(range)) => {
             let Some(table) = case.target(&tree::range(range), false) else { return };
             let partitioned = case.world.kind(table) == RelationType::PartitionedTable;
+            if partitioned {
+                case.lock(table, if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share });
+            }
             let tables = if partitioned { leaves(case, table) } else { vec![table] };
             for one in tables {
                 all_again(case, one, concurrently);
@@ -315,13 +320,12 @@ fn all_again(case: &mut Case<'_, '_>, table: Id, concurrently: bool) {
 fn again(case: &mut Case<'_, '_>, table: Id, index: &str, concurrently: bool) {
     if concurrently {
         case.lock(table, LockMode::ShareUpdateExclusive);
-        // The new one takes the name of the old one, which is dropped in the end.
-        case.lock_index(table, index, LockMode::AccessExclusive);
+        case.lock_index(table, index, LockMode::ShareUpdateExclusive);
     } else {
         case.lock(table, LockMode::Share);
         case.lock_index(table, index, LockMode::AccessExclusive);
         // The planner looks at every index of a table, so that readers wait as well.
-        if !case.world.is_made(table) && !case.is_empty(table) {
+        if !case.world.is_made(table) {
             case.at_least(Heavy::Everything);
         }
     }
@@ -347,6 +351,7 @@ pub fn cluster(case: &mut Case<'_, '_>, stmt: &ClusterStmt) {
         Some(range) => {
             let Some(id) = case.target(&tree::range(range), false) else { return };
             let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
+            case.lock(id, LockMode::AccessExclusive);
             let tables = if partitioned { leaves(case, id) } else { vec![id] };
             if !stmt.indexname.is_empty() {
                 tables.iter().for_each(|table| note_clustered(case, *table, Some(&stmt.indexname)));
@@ -400,6 +405,7 @@ pub fn vacuum(case: &mut Case<'_, '_>, stmt: &VacuumStmt) {
             partitioned || range.inh && (case.world.at_least(18) || case.world.snapshot.major.is_none());
         let mut family = case.family(id, goes_on);
         if stmt.is_vacuumcmd {
+            case.lock(id, if full { LockMode::AccessExclusive } else { LockMode::ShareUpdateExclusive });
             family.retain(|one| case::has_rows(case.world.kind(*one)));
         }
         if !stmt.is_vacuumcmd && !partitioned {

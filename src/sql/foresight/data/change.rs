@@ -32,7 +32,6 @@ fn changed(case: &mut Case<'_, '_>, range: Option<&RangeVar>) -> Option<(Id, boo
     let range = range?;
     let id = case.target(&tree::range(range), false)?;
     case.out.changes_data = true;
-    case.world.fill(id);
     Some((id, range.inh))
 }
 
@@ -334,7 +333,6 @@ pub fn copy(case: &mut Case<'_, '_>, stmt: &CopyStmt) {
         return;
     }
     case.out.changes_data = true;
-    case.world.fill(id);
     let tables = write(case, id, true, "INSERT");
     let target = tables.first().copied().unwrap_or(id);
     let mut given = tree::names(&stmt.attlist);

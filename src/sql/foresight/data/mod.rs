@@ -200,7 +200,7 @@ pub fn reaches_index(case: &Case<'_, '_>, id: Id, columns: &[(String, Lookup)]) 
     indexes.iter().filter(|index| index.valid && !index.partial).any(|index| {
         let first = index.columns.first().and_then(Option::as_ref);
         columns.iter().any(|(column, lookup)| {
-            first == Some(column) && (*lookup == Lookup::Extreme || index.unique && index.key_columns == 1)
+            first == Some(column) && (*lookup == Lookup::Equal || index.method == "btree")
         })
     })
 }

@@ -258,13 +258,6 @@ impl<'a> World<'a> {
         self.change(id, |relation| relation.name = to);
     }
 
-    /// The relation may have rows from now on.
-    pub fn fill(&mut self, id: Id) {
-        if self.relation(id).is_some_and(|relation| relation.rows == Some(0.0)) {
-            self.change(id, |relation| relation.rows = None);
-        }
-    }
-
     /// The columns of a relation that the script made are not followed.
     pub fn forget_columns(&mut self, id: Id) {
         if let Some(entry) = self.entries.get_mut(id) {
