@@ -72,6 +72,12 @@ bench: ## Measures the operator on real servers: benches/README.md; NAME= names 
 	cargo bench --locked --profile dev --bench numbers -- --results benches/results --name "$(or $(NAME),local)" \
 	  --operator "$(CARGO_TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/whimbrel"
 
+.PHONY: bench-estimate
+bench-estimate: ## Measures what a copy says of the durations on the primary: benches/README.md
+	@tests/setup/packages.sh build servers
+	@tests/setup/target.sh
+	cargo bench --locked --profile dev --bench estimate -- --results benches/results --name "$(or $(NAME),estimate)"
+
 .PHONY: image
 image: ## Builds the operator's image, as an archive, without a container engine
 	@tests/setup/target.sh
