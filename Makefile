@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR ?= $(WHIMBREL_CACHE)/target-$(shell rustc --version 2>/d
 .PHONY: help
 help: ## Lists the targets
 	@echo "usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "WHIMBREL_CACHE=$(WHIMBREL_CACHE)"
 	@echo "CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)"

@@ -43,7 +43,10 @@ pub use metrics_provider::{
 pub use migration::{
     Irreversible, Migration, MigrationSpec, OnBreach, Rollback, SqlStep, Step, TransactionMode,
 };
-pub use migration_status::{AnalysisStatus, Blocker, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, Phase, Progress, RehearsalStatus, RehearsedStep, RoundTrip, SampleStatus, Verdict, VerdictCounts};
+pub use migration_status::{
+    AnalysisStatus, Blocker, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, Phase,
+    Progress, RehearsalStatus, RehearsedStep, RoundTrip, SampleStatus, Verdict, VerdictCounts,
+};
 pub use plan_status::{EstimateStatus, Finding, PlanStatus, PlannedStep, Risk, Severity};
 pub use problem::FieldProblem;
 pub use reasons::{Reason, condition};
