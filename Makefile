@@ -12,7 +12,7 @@ export CARGO_TARGET_DIR ?= $(WHIMBREL_CACHE)/target-$(shell rustc --version 2>/d
 .PHONY: help
 help: ## Lists the targets
 	@echo "usage: make TARGET"
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo
 	@echo "WHIMBREL_CACHE=$(WHIMBREL_CACHE)"
 	@echo "CARGO_TARGET_DIR=$(CARGO_TARGET_DIR)"
@@ -71,6 +71,12 @@ bench: ## Measures the operator on real servers: benches/README.md; NAME= names 
 	@deploy/image/build.sh
 	cargo bench --locked --profile dev --bench numbers -- --results benches/results --name "$(or $(NAME),local)" \
 	  --operator "$(CARGO_TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/whimbrel"
+
+.PHONY: bench-estimate
+bench-estimate: ## Measures what a copy says of the durations on the primary: benches/README.md
+	@tests/setup/packages.sh build servers
+	@tests/setup/target.sh
+	cargo bench --locked --profile dev --bench estimate -- --results benches/results --name "$(or $(NAME),estimate)"
 
 .PHONY: image
 image: ## Builds the operator's image, as an archive, without a container engine

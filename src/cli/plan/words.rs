@@ -141,6 +141,15 @@ pub(super) fn finding(finding: &Finding) -> String {
     }
 }
 
+/// A number of calls.
+fn calls(number: f64) -> String {
+    match number {
+        n if n > 0.0 && n < 0.5 => "less than 1 call".to_owned(),
+        n if (0.5..1.5).contains(&n) => "1 call".to_owned(),
+        n => format!("{} calls", amount(n)),
+    }
+}
+
 /// The title over queries.
 pub(super) fn queries(queries: &[QueryPreview]) -> String {
     let breaks = queries.iter().filter(|query| query.breaks.is_some());
@@ -152,7 +161,7 @@ pub(super) fn queries(queries: &[QueryPreview]) -> String {
     };
     match broken {
         0 => format!("{concerned}, none will fail"),
-        broken => format!("{concerned}, {broken} will fail ({} calls in a minute)", amount(calls)),
+        broken => format!("{concerned}, {broken} will fail ({}/min)", self::calls(calls)),
     }
 }
 
@@ -161,12 +170,7 @@ pub(super) fn query(query: &QueryPreview) -> String {
     let user = query.user.as_ref().map(|user| format!("{user}, ")).unwrap_or_default();
     let uses =
         if query.uses.is_empty() { String::new() } else { format!(", uses {}", query.uses.join(", ")) };
-    let calls = query.calls_per_minute;
-    let calls = if calls > 0.0 && calls < 1.0 {
-        "less than 1 call".to_owned()
-    } else {
-        format!("{} calls", amount(calls))
-    };
+    let calls = calls(query.calls_per_minute);
     format!("{user}{calls}/min, {} each{uses}", duration(query.mean_ms))
 }
 

@@ -162,7 +162,7 @@ fn a_lock_is_held_to_the_end_of_its_transaction() {
     let of = |ms: f64, blocks: bool| {
         let total_ms = Band::within(ms, 1.0);
         let hold_ms = if blocks { total_ms } else { Band::default() };
-        (Some(Estimate { total_ms, hold_ms, ..Estimate::default() }), blocks)
+        (Some(Estimate { hold_ms, total_ms, ..Estimate::default() }), blocks)
     };
     let parts = [of(5.0, false), of(2.0, true), of(1000.0, false)];
     let hold = |transactional| of_unit(&parts, transactional).unwrap().hold_ms.expected;
