@@ -93,7 +93,7 @@ impl Runner {
             if self.start.stop.is_cancelled() || !(self.start.may_act)() {
                 break;
             }
-            let next = self.pass().await;
+            let next = Box::pin(self.pass()).await;
             if !self.rest(next).await {
                 break;
             }

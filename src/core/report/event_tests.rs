@@ -57,7 +57,7 @@ fn each_dangerous_statement_of_a_plan_is_told_once() {
     ];
     let statement = |step: &str| StatementPreview { step: step.to_owned(), ..StatementPreview::default() };
     let statements = vec![statement("add-tier"), statement("index")];
-    let preview = Preview { findings, statements, ..Preview::default() };
+    let preview = Preview { statements, findings, ..Preview::default() };
     let plan = Plan { preview: Some(Box::new(preview)), ..plan() };
     let views: Vec<View> = [applying(), applying(), done(Outcome::Succeeded)]
         .map(|state| of_run(run(plan.clone(), state, 2)))

@@ -41,8 +41,7 @@ fn table(name: &str, columns: Vec<ColumnFacts>) -> Relation {
     Relation { name: public(name), columns, rows: Some(1000.0), bytes: 81920, ..Relation::default() }
 }
 
-/// A table that is referred to, one that refers to it, a partitioned one with two partitions, a view.
-fn catalog() -> Snapshot {
+fn users() -> Relation {
     let mut users = table(
         "users",
         vec![
@@ -63,6 +62,11 @@ fn catalog() -> Snapshot {
         },
         constraint("users_age", ConstraintKind::Check, "age", "CHECK ((age IS NOT NULL))"),
     ];
+    users
+}
+
+/// A table that is referred to, one that refers to it, a partitioned one with two partitions, a view.
+fn catalog() -> Snapshot {
     let mut orders = table("orders", vec![column("id", "integer"), column("buyer", "bigint")]);
     let key = "FOREIGN KEY (buyer) REFERENCES public.users(id) ON DELETE CASCADE";
     orders.constraints = vec![constraint("orders_buyer", ConstraintKind::ForeignKey, "buyer", key)];
@@ -97,7 +101,7 @@ fn catalog() -> Snapshot {
         search_path: vec!["public".into()],
         settings: [("TimeZone".to_owned(), "UTC".to_owned())].into(),
         relations: vec![
-            users,
+            users(),
             orders,
             parts,
             part("parts_1", "FOR VALUES FROM (0) TO (10)"),

@@ -211,6 +211,10 @@ fn every_kind_of_change_is_followed() {
     breaks("SELECT name FROM users", "DROP TABLE users CASCADE", "relation users does not exist");
     breaks("SELECT id FROM people", "DROP VIEW people", "relation people does not exist");
     breaks("SELECT id FROM people", "ALTER VIEW people RENAME COLUMN id TO key", "column id does not exist");
+}
+
+#[test]
+fn what_a_change_does_elsewhere_in_a_statement_is_followed() {
     breaks(
         "SELECT id FROM users JOIN orders o ON o.user_id = users.id WHERE born > $1",
         "SELECT 1; ALTER TABLE orders ADD born date",

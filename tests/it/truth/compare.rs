@@ -27,7 +27,7 @@ pub fn as_effect(foreseen: &Foreseen) -> Effect {
 /// All differences of a form, one a line.
 pub fn differences(outcome: &Outcome) -> Vec<String> {
     let mut lines = Vec::new();
-    let names = outcome.statements.iter().map(|statement| statement.summary());
+    let names = outcome.statements.iter().map(whimbrel::sql::Statement::summary);
     let said = outcome.foreseen.iter().zip(&outcome.assumed);
     for ((name, effect), (foreseen, assumed)) in names.zip(&outcome.effects).zip(said) {
         let mut found = exact(effect, foreseen, outcome.form.at_most);
