@@ -10,7 +10,7 @@ use crate::sql::Finding;
 pub(super) fn render(linted: &[Linted<'_>]) -> String {
     let summary = Summary::of(linted);
     let mut text = format!(
-        "### Migrations: {} High, {} Medium, {} Low, {} Info\n\n{} statements in {} files; {} ignored, {} overruled.\n",
+        "### Migrations: {} High, {} Medium, {} Low, {} Info\n\nStatements: {} · files: {} · ignored: {} · overruled: {}\n",
         summary.high,
         summary.medium,
         summary.low,

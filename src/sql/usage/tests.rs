@@ -1,3 +1,5 @@
+//! Tests of who uses what: which statements of an application break.
+
 use crate::sql::{
     ColumnFacts, Dependency, IndexFacts, LiveQuery, ObjectRef, Relation, RelationName, RelationType,
     Snapshot, parse,
