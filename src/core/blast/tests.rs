@@ -1,3 +1,5 @@
+//! Tests of the blast radius.
+
 use super::*;
 use crate::sql::{
     ColumnFacts, ConstraintFacts, ConstraintKind, Dependency, FunctionFacts, IndexFacts, Relation,
