@@ -266,11 +266,14 @@ pub fn reindex(case: &mut Case<'_, '_>, stmt: &ReindexStmt) {
             };
             let mut built = parts(case, table, &name.name);
             if case.world.kind(table) == RelationType::PartitionedTable {
-                // With CONCURRENTLY each part is a matter of its own.
-                case.lock(table, if concurrently { LockMode::ShareUpdateExclusive } else { LockMode::Share });
-                if !concurrently {
-                    case.lock_index(table, &name.name, LockMode::AccessExclusive);
-                }
+                // Let go before the parts are built: each of them is a matter of its own.
+                let (on_table, on_index) = if concurrently {
+                    (LockMode::ShareUpdateExclusive, LockMode::ShareUpdateExclusive)
+                } else {
+                    (LockMode::Share, LockMode::AccessExclusive)
+                };
+                case.lock(table, on_table);
+                case.lock_index(table, &name.name, on_index);
             } else {
                 built.push((table, name.name));
             }

@@ -165,30 +165,19 @@ pub fn comment_on(case: &mut Case<'_, '_>, stmt: &CommentStmt) {
     comment(case, stmt.objtype(), stmt.object.as_deref());
 }
 
-/// `GRANT` and `REVOKE`: the relations are looked at from PostgreSQL 18 on.
+/// `GRANT` and `REVOKE`: relations that are named are looked up under a lock from PostgreSQL 18 on.
 pub fn grant(case: &mut Case<'_, '_>, stmt: &GrantStmt) {
     let looks = case.world.snapshot.major.is_none() || case.world.at_least(18);
     if !looks || !matches!(stmt.objtype(), ObjectType::ObjectTable | ObjectType::ObjectSequence) {
         return;
     }
+    // `ALL TABLES IN SCHEMA` takes the tables from the catalog, without looking them up by name.
     if stmt.targtype() == GrantTargetType::AclTargetObject {
         for name in stmt.objects.iter().filter_map(tree::relation) {
             if let Some(id) = case.target(&name, false) {
                 case.lock(id, LockMode::AccessShare);
             }
         }
-    } else if stmt.targtype() == GrantTargetType::AclTargetAllInSchema {
-        let schemas = tree::names(&stmt.objects);
-        let sequences = stmt.objtype() == ObjectType::ObjectSequence;
-        let within = |id: &Id| {
-            let kind = case.world.kind(*id);
-            case.world.name(*id).schema.is_some_and(|schema| schemas.contains(&schema))
-                && (kind == RelationType::Sequence) == sequences
-                && !alter::is_index_kind(kind)
-                && kind != RelationType::CompositeType
-        };
-        let ids: Vec<Id> = case.world.ids().filter(within).collect();
-        case.lock_all(&ids, LockMode::AccessShare);
     }
 }
 

@@ -116,6 +116,7 @@ fn nothing_of_the_corpus_is_falsely_safe() -> Result<()> {
             file(path, &cluster.named(&name), &mut tally)
                 .await
                 .with_context(|| path.display().to_string())?;
+            cluster.admin().execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
         }
         println!("{tally:#?}");
         ensure!(tally.falsely_safe.is_empty(), "{} are falsely safe", tally.falsely_safe.len());

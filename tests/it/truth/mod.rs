@@ -104,6 +104,7 @@ impl Bench {
             execute(&mut admin, &format!("CREATE DATABASE {name} TEMPLATE fixture")).await?;
             let database = self.cluster.named(&name);
             self.measure_all(&batch, &database).await.with_context(|| batch[0].1.name())?;
+            execute(&mut admin, &format!("DROP DATABASE {name}")).await?;
         }
         Ok(admin.close().await?)
     }
