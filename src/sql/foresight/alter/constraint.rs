@@ -126,6 +126,12 @@ pub fn add(case: &mut Case<'_, '_>, id: Id, family: &[Id], command: &AlterTableC
     let Some(facts) = facts(case, id, part, None) else { return };
     let partitioned = case.world.kind(id) == RelationType::PartitionedTable;
     let own = [id];
+    // From PostgreSQL 18 on all that inherits is locked first, whether the constraint will concern it or not.
+    if case.world.snapshot.major.is_none() || case.world.at_least(18) {
+        let foreign = facts.kind == ConstraintKind::ForeignKey;
+        let mode = if foreign { LockMode::ShareRowExclusive } else { LockMode::AccessExclusive };
+        case.lock_all(family, mode);
+    }
     match facts.kind {
         ConstraintKind::Check | ConstraintKind::NotNull => {
             let targets = if part.is_no_inherit { &own } else { family };
