@@ -23,6 +23,9 @@ pub fn alter(case: &mut Case<'_, '_>, id: Id, commands: &[&AlterTableCmd]) {
         let cascade = command.behavior() == DropBehavior::DropCascade;
         if cascade && !case.world.snapshot.complete {
             case.assume(format!("tables that are made of the type {name}"));
+            if command.subtype() == Sub::AtAlterColumnType {
+                case.at_least(Heavy::Everything);
+            }
         }
         for table in typed.iter().copied().filter(|_| cascade) {
             case.lock(table, LockMode::AccessExclusive);
@@ -42,7 +45,7 @@ pub fn alter(case: &mut Case<'_, '_>, id: Id, commands: &[&AlterTableCmd]) {
 }
 
 /// Tables that were made with `OF`.
-fn typed_tables(case: &mut Case<'_, '_>, name: &RelationName) -> Vec<Id> {
+pub fn typed_tables(case: &mut Case<'_, '_>, name: &RelationName) -> Vec<Id> {
     let dependents: Vec<RelationName> = case
         .world
         .dependents(name)

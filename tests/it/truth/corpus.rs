@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use whimbrel::sql::{self, Heavy, Kind, Snapshot, Statement, foresee};
 
 use super::measure::{self, Effect};
-use crate::harness::postgres::{Cluster, Database, Options, execute};
+use crate::harness::postgres::{Cluster, Database, Options, execute, text};
 use crate::harness::run_within;
 
 /// What was seen of all files.
@@ -64,6 +64,12 @@ async fn follow(session: &mut PgConnection, statements: &[Statement], tally: &mu
             continue;
         }
         if !statement.transactional || matches!(statement.kind, Kind::Select { .. } | Kind::Insert { .. }) {
+            let _ = execute(session, &statement.sql).await;
+            continue;
+        }
+        // What an event trigger does is not told by the statement that it fires for.
+        let triggers = text(session, "SELECT 1 FROM pg_event_trigger WHERE evtenabled <> 'D'").await;
+        if triggers.is_ok_and(|rows| !rows.is_empty()) {
             let _ = execute(session, &statement.sql).await;
             continue;
         }

@@ -156,13 +156,15 @@ impl Relations {
     fn written_anew(&self, oid: &str, before: &Relation) -> bool {
         let same = || self.0.values().find(|relation| relation.name == before.name);
         let after = self.0.get(oid).or_else(same);
-        before.kind != "S" && after.is_some_and(|after| after.file != before.file)
+        before.kind != "S" && after.is_some_and(|after| after.file != before.file && after.file != "0")
     }
 
     /// Whether all rows of a table were read, one after the other or through one of its indexes. Fewer than there are mean
     /// that the reading stopped at a match.
     fn read_through(&self, oid: &str, before: &Relation, now: &Self) -> bool {
-        let rows = self.0.get(&before.table).map_or(0.0, |table| table.rows.max(0.0));
+        // Of a table that was never analyzed the number of rows is not known; it counts as read if any row was.
+        let rows =
+            self.0.get(&before.table).map_or(0.0, |table| if table.rows < 0.0 { 1.0 } else { table.rows });
         now.0.get(oid).is_some_and(|after| {
             let (scans, read) = (after.scans - before.scans, after.read - before.read);
             // Through an index row by row, for another table's rows, is no reading from beginning to end.

@@ -9,7 +9,7 @@ use crate::sql::foresight::case::Case;
 use crate::sql::foresight::lock::LockMode;
 use crate::sql::foresight::types::Type;
 use crate::sql::foresight::world::Id;
-use crate::sql::foresight::{alter, reads};
+use crate::sql::foresight::{alter, composite, reads};
 use crate::sql::name::RelationName;
 use crate::sql::snapshot::{Dependency, ObjectRef, RelationType};
 
@@ -67,6 +67,16 @@ pub fn columns_of_type(case: &Case<'_, '_>, name: &RelationName) -> Vec<(Id, Str
 }
 
 pub fn of_type(case: &mut Case<'_, '_>, name: &RelationName, cascade: bool) {
+    let full = case.world.find(name).map_or_else(|| name.clone(), |id| case.world.name(id));
+    for table in composite::typed_tables(case, &full) {
+        let said = case.world.name(table);
+        if cascade {
+            case.consequence(format!("drops the table {said}, which is made of the type"));
+            relations(case, &[table], true);
+        } else {
+            case.fails(&format!("{said} is made of this type"));
+        }
+    }
     if let Some(id) = case.world.find(name).filter(|id| case.world.kind(*id) == RelationType::CompositeType) {
         case.lock(id, LockMode::AccessExclusive);
         case.world.drop(id);

@@ -2,6 +2,10 @@
 
 use super::super::form::{Form, form};
 
+/// A table that is made of a type.
+const TYPED: &str = "CREATE TYPE triple AS (a int, b text, c int); CREATE TABLE typed OF triple; \
+    INSERT INTO typed SELECT i, 'b', i FROM generate_series(1, 1000) i";
+
 pub const FORMS: &[Form] = &[
     form("ALTER TABLE users ALTER COLUMN name TYPE varchar(80)").after("DROP VIEW named, spent CASCADE"),
     form("ALTER TABLE users ALTER COLUMN name TYPE varchar(40)").after("DROP VIEW named, spent CASCADE"),
@@ -108,4 +112,11 @@ pub const FORMS: &[Form] = &[
     form("ALTER TYPE pair ALTER ATTRIBUTE a TYPE bigint"),
     form("ALTER TYPE pair DROP ATTRIBUTE b"),
     form("ALTER TYPE pair RENAME ATTRIBUTE a TO z"),
+    form("ALTER TYPE pair ALTER ATTRIBUTE a TYPE bigint CASCADE"),
+    form("ALTER TYPE triple ALTER ATTRIBUTE a TYPE bigint CASCADE").after(TYPED),
+    form("ALTER TYPE triple ADD ATTRIBUTE d int CASCADE").after(TYPED),
+    form("ALTER TYPE triple DROP ATTRIBUTE b CASCADE").after(TYPED),
+    form("ALTER TYPE triple RENAME ATTRIBUTE a TO z CASCADE").after(TYPED),
+    form("ALTER TABLE typed NOT OF").after(TYPED),
+    form("DROP TYPE triple CASCADE").after(TYPED),
 ];
