@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Derives the kustomize base from crds/ and from the chart with its defaults.
+# Derives the chart's copy of crds/, and the kustomize base from crds/ and from the chart with its defaults.
 #
 #   generate.sh            writes
 #   generate.sh --check    writes nothing; fails where something differs
@@ -10,6 +10,15 @@ cd "$(dirname "$0")/.."
 
 out=$(mktemp -d)
 trap 'rm -rf "$out"' EXIT
+
+chart=charts/whimbrel/files/crds
+if [ "${1:-}" != --check ]; then
+  rm -f "$chart"/*.yaml
+  cp crds/*.yaml "$chart/"
+elif ! diff -r crds "$chart"; then
+  echo "error: $chart is not what crds/ holds: run 'make generate'" >&2
+  exit 1
+fi
 
 for file in crds/*.yaml; do
   printf -- '---\n'

@@ -85,27 +85,26 @@ mod tests {
     /// The annotation of a client-side apply holds the whole object, and has room for 256 KiB.
     const MAX_BYTES: usize = 100_000;
 
-    /// Rewrites the files where the environment says `WHIMBREL_GENERATE=1`, as `make generate` does.
+    /// `make generate` writes them.
     #[test]
     fn committed_files_are_up_to_date() {
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
-        let generate = std::env::var_os("WHIMBREL_GENERATE").is_some();
-        let mut expected = Vec::new();
-        for (name, text) in files().unwrap() {
-            let path = directory.join(&name);
-            if generate {
-                std::fs::create_dir_all(&directory).unwrap();
-                std::fs::write(&path, &text).unwrap();
+        for directory in ["crds", "charts/whimbrel/files/crds"] {
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+            let mut expected = Vec::new();
+            for (name, text) in files().unwrap() {
+                let committed = std::fs::read_to_string(path.join(&name)).unwrap_or_default();
+                assert!(
+                    committed == text,
+                    "{directory}/{name} is not what the types say: run `make generate`"
+                );
+                expected.push(name);
             }
-            let committed = std::fs::read_to_string(&path).unwrap_or_default();
-            assert!(committed == text, "crds/{name} is not what the types say: run `make generate`");
-            expected.push(name);
+            let entries = std::fs::read_dir(path).unwrap();
+            let mut found: Vec<_> =
+                entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            found.sort();
+            assert_eq!(found, expected, "{directory} holds a file that nothing generates");
         }
-        let entries = std::fs::read_dir(directory).unwrap();
-        let mut found: Vec<_> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        found.sort();
-        assert_eq!(found, expected, "crds/ holds a file that nothing generates");
     }
 
     #[test]

@@ -16,8 +16,8 @@ use crate::core::plan::{DatabaseIdentity, Plan};
 use crate::core::preview::{Inputs, Source, preview};
 use crate::core::state::Cause;
 use crate::postgres::ledger::{NewRun, Run, Side};
-use crate::postgres::{Error, Session, catalog, snapshot};
-use crate::sql::{AsideSuffix, Facts, Snapshot};
+use crate::postgres::{Connection, Error, Session, catalog, snapshot};
+use crate::sql::{self, AsideSuffix, Facts, Foreseen, Snapshot, Statement, Unknown};
 
 /// Why a run does not begin.
 #[derive(Debug)]
@@ -54,6 +54,33 @@ fn invalid(root: &str, problems: &[FieldProblem]) -> NotBegun {
     NotBegun::Refused(Cause::new(Reason::PlanInvalid, message))
 }
 
+/// Rows of `pg_class` up to which the catalog is read for a preview: some 40 MB while it is looked at.
+const MOST_RELATIONS: i64 = 10_000;
+
+/// The catalog for a preview, or one of which nothing is known where it is too large.
+async fn catalog_for_preview(
+    observer: Option<&mut Connection>,
+    search_path: &[String],
+    major: u32,
+    statements: &[Statement],
+) -> Result<Snapshot, Error> {
+    let Some(observer) = observer else { return Ok(Snapshot::assumed(Some(major))) };
+    // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
+    let in_detail = |outline: &Snapshot| !sql::foresee(statements, outline).iter().all(Foreseen::is_light);
+    let read = snapshot::read_bounded(observer, search_path, MOST_RELATIONS, &in_detail).await?;
+    Ok(read.unwrap_or_else(|| Snapshot {
+        search_path: search_path.to_vec(),
+        unknown: vec![Unknown {
+            what: "the catalog".to_owned(),
+            why: format!(
+                "it has more than {MOST_RELATIONS} relations, too many to look at for each migration"
+            ),
+            remedy: "whimbrel plan --database-url reads it whole".to_owned(),
+        }],
+        ..Snapshot::assumed(Some(major))
+    }))
+}
+
 /// Reads what the plan rests on, and beside it, on the observer, the catalog for its preview.
 async fn look(
     session: &mut Session,
@@ -61,13 +88,9 @@ async fn look(
     draft: &Draft<'_>,
 ) -> Result<(Facts, Snapshot), Error> {
     let mut observer = session.take_observer();
-    let wanted = draft.facts_wanted();
-    let foresight = async {
-        match observer.as_mut() {
-            Some(observer) => snapshot::read(observer, search_path).await,
-            None => Ok(Snapshot::assumed(None)),
-        }
-    };
+    let (wanted, statements) = (draft.facts_wanted(), draft.statements());
+    let foresight =
+        catalog_for_preview(observer.as_mut(), search_path, session.server().major(), &statements);
     let (facts, catalog) = tokio::join!(catalog::answer(session.conn(), search_path, &wanted), foresight);
     session.give_back(observer);
     let catalog = match catalog {

@@ -295,26 +295,34 @@ impl ApiServer {
         Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
+    /// The audited requests of one user, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn requests_of(&self, user: &str) -> Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.directory.join("audit.log"))?;
+        // The log is long, and most of it is about others.
+        let lines = text.lines().filter(|line| line.contains(user));
+        let events = lines.filter_map(|line| serde_json::from_str(line).ok());
+        Ok(events.filter(|event| field(event, "/user/username") == user).collect())
+    }
+
     /// The audited requests that changed something, of one user, without Leases.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn writes_of(&self, user: &str) -> Result<Vec<Value>> {
-        let reads = ["get", "list", "watch"];
-        let field = |event: &Value, pointer: &str| {
-            event.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-        };
-        let text = std::fs::read_to_string(self.directory.join("audit.log"))?;
-        // The log is long, and most of it is about others.
-        let lines = text.lines().filter(|line| line.contains(user));
-        let mut events: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+        let mut events = self.requests_of(user)?;
         events.retain(|event| {
-            field(event, "/user/username") == user
-                && !reads.contains(&field(event, "/verb").as_str())
+            !["get", "list", "watch"].contains(&field(event, "/verb"))
                 && field(event, "/objectRef/resource") != "leases"
         });
         Ok(events)
     }
+}
+
+fn field<'a>(event: &'a Value, pointer: &str) -> &'a str {
+    event.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
 async fn client_of(kubeconfig: &Value) -> Result<Client> {
@@ -377,6 +385,9 @@ fn api_server(directory: &Path, store: &str, port: u16) -> Result<Spec> {
             "audit.yaml",
             "--audit-log-path",
             "audit.log",
+            // Never rotated: a test may look at all of it.
+            "--audit-log-maxsize",
+            "10000",
             "--audit-log-mode",
             "blocking",
         ]))

@@ -53,6 +53,32 @@ fn name(schema: &str, name: &str) -> RelationName {
 }
 
 #[test]
+fn a_catalog_is_read_as_far_as_it_is_asked_for() -> Result<()> {
+    run(async {
+        let database = postgres::shared().await?.database("snapshot_bounded").await?;
+        database.execute(SHOP).await?;
+        let mut conn = session(&database, OPERATOR).await?;
+        let path = ["public".to_owned()];
+        ensure!(snapshot::read_bounded(&mut conn, &path, 3, &|_| true).await?.is_none(), "more than three");
+
+        let outline = snapshot::read_bounded(&mut conn, &path, 10_000, &|_| false).await?.context("small")?;
+        let users = outline.relation(&RelationName::unqualified("users")).context("users")?;
+        assert_eq!((users.rows, users.columns.len(), users.indexes.len()), (Some(1000.0), 5, 2));
+        ensure!(outline.dependencies.is_empty() && outline.complete, "no more than the outline");
+
+        let asked = std::sync::atomic::AtomicBool::new(false);
+        let more = |shown: &Snapshot| {
+            asked.store(shown.relations == outline.relations, std::sync::atomic::Ordering::Relaxed);
+            true
+        };
+        let whole = snapshot::read_bounded(&mut conn, &path, 10_000, &more).await?.context("small")?;
+        ensure!(asked.into_inner(), "the outline is what is shown");
+        ensure!(!whole.dependencies.is_empty(), "what depends on what");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_catalog_is_read_whole() -> Result<()> {
     run(async {
         let database = postgres::shared().await?.database("snapshot_whole").await?;

@@ -32,7 +32,7 @@ pub(super) struct Size {
 }
 
 /// A snapshot in the making.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(super) struct Assembly {
     pub(super) snapshot: Snapshot,
     /// Index into the relations by object identifier.

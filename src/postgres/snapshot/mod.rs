@@ -35,36 +35,68 @@ const SETTINGS: &str = "SELECT set_config(s.name, s.value, true)
 /// # Errors
 /// What the server said to the part that any login may read; [`Error::Settings`] for a server that is too old.
 pub async fn read(conn: &mut PgConnection, search_path: &[String]) -> Result<Snapshot, Error> {
+    look(conn, search_path, None).await
+}
+
+async fn look(
+    conn: &mut PgConnection,
+    search_path: &[String],
+    in_detail: Option<InDetail<'_>>,
+) -> Result<Snapshot, Error> {
     let major = conn.server_version_num().unwrap_or_default() / 10_000;
     if major < OLDEST {
         return Err(Error::Settings(format!(
             "the server is PostgreSQL {major}; {OLDEST} is the oldest version that is supported"
         )));
     }
-    match attempt(conn, major, search_path).await {
+    match attempt(conn, major, search_path, in_detail).await {
         // An object that was dropped, or a table that was locked, while it was being described: the next look sees that.
         Err(error) if matches!(error.sqlstate(), Some("XX000" | "55P03")) => {
-            attempt(conn, major, search_path).await
+            attempt(conn, major, search_path, in_detail).await
         }
         read => read,
     }
 }
 
-async fn attempt(conn: &mut PgConnection, major: u32, search_path: &[String]) -> Result<Snapshot, Error> {
+/// Whether structure and sizes, shown to it, have to be followed by what depends on them, who uses them, and how much.
+pub type InDetail<'a> = &'a (dyn Fn(&Snapshot) -> bool + Sync);
+
+/// Reads the catalog as [`read`] does, if `pg_class` has no more than `most` rows of the user; `None` says that it has.
+/// For who must bound its memory (a relation takes some kilobytes) and is in a hurry.
+///
+/// # Errors
+/// Those of [`read`].
+pub async fn read_bounded(
+    conn: &mut PgConnection,
+    search_path: &[String],
+    most: i64,
+    in_detail: InDetail<'_>,
+) -> Result<Option<Snapshot>, Error> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 LIMIT $1) AS found",
+    )
+    .bind(most.saturating_add(1))
+    .fetch_one(&mut *conn)
+    .await?;
+    if count > most { Ok(None) } else { look(conn, search_path, Some(in_detail)).await.map(Some) }
+}
+
+async fn attempt(
+    conn: &mut PgConnection,
+    major: u32,
+    search_path: &[String],
+    in_detail: Option<InDetail<'_>>,
+) -> Result<Snapshot, Error> {
     let mut tx = conn.begin_with(BEGIN).await?;
     send_ours(&mut tx, SETTINGS.to_owned()).await?;
     let mut assembly = Assembly::new(major);
     for item in items(&mut tx, text::core(major)).await? {
         assembly.add(&item)?;
     }
-    for part in parts(&assembly) {
-        match part.items(&mut tx).await? {
-            Ok(items) => {
-                assembly.queries_read |= part.what == QUERIES;
-                items.iter().try_for_each(|item| assembly.add(item))?;
-            }
-            Err(unknown) => assembly.unknown(unknown),
-        }
+    read_part(&mut tx, &sizes(&assembly), &mut assembly).await?;
+    let enough = in_detail.is_some_and(|in_detail| !in_detail(&assembly.clone().finish(search_path)));
+    for part in if enough { Vec::new() } else { parts(&assembly) } {
+        read_part(&mut tx, &part, &mut assembly).await?;
     }
     tx.rollback().await?;
     Ok(assembly.finish(search_path))
@@ -89,6 +121,24 @@ struct Part {
 /// The part that tells of the application's statements.
 const QUERIES: &str = "live queries";
 
+async fn read_part(conn: &mut PgConnection, part: &Part, assembly: &mut Assembly) -> Result<(), Error> {
+    match part.items(conn).await? {
+        Ok(items) => {
+            assembly.queries_read |= part.what == QUERIES;
+            items.iter().try_for_each(|item| assembly.add(item))
+        }
+        Err(unknown) => {
+            assembly.unknown(unknown);
+            Ok(())
+        }
+    }
+}
+
+fn sizes(assembly: &Assembly) -> Part {
+    let (text, grant) = (text::scoped(include_str!("sizes.sql")), "GRANT SELECT ON pg_class TO {login}");
+    Part { what: "sizes", text, grant, login: assembly.login() }
+}
+
 fn parts(assembly: &Assembly) -> Vec<Part> {
     let login = assembly.login();
     let part = |what, text, grant| Part { what, text, grant, login: login.clone() };
@@ -98,7 +148,6 @@ fn parts(assembly: &Assembly) -> Vec<Part> {
             text::scoped(include_str!("dependencies.sql")),
             "GRANT SELECT ON pg_depend TO {login}",
         ),
-        part("sizes", text::scoped(include_str!("sizes.sql")), "GRANT SELECT ON pg_class TO {login}"),
         part(
             "definitions of views",
             text::scoped(include_str!("definitions.sql")),

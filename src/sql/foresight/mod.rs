@@ -62,6 +62,17 @@ pub struct Foreseen {
     pub assumptions: Vec<String>,
 }
 
+impl Foreseen {
+    /// Whether it does nothing but lock shortly: nothing is read, written anew, changed, lost or broken.
+    pub fn is_light(&self) -> bool {
+        let Self { rewrites, scans, consequences, .. } = self;
+        rewrites.is_empty()
+            && scans.is_empty()
+            && consequences.is_empty()
+            && !(self.destructive || self.changes_data || self.opaque)
+    }
+}
+
 /// A lock on a relation.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -51,7 +51,8 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
             world.until("fails", "retried", answered).await?;
         }
         await_until("every right being used", SOON, async || {
-            rbac::least(MANIFEST, "whimbrel", &world.namespace, &world.server.audit()?)
+            let user = format!("system:serviceaccount:{}:whimbrel", world.namespace);
+            rbac::least(MANIFEST, "whimbrel", &world.namespace, &world.server.requests_of(&user)?)
         })
         .await?;
         world.finish().await
