@@ -5,6 +5,7 @@ pub mod blast;
 pub mod compile;
 pub mod decide;
 pub mod estimate;
+pub mod lock_plan;
 pub mod observation;
 pub mod order;
 pub mod plan;
