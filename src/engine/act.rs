@@ -15,6 +15,7 @@ use crate::core::decide::Effect;
 use crate::core::observation::{Attempt, Blocker, Class, CopyLevel, Observation, Wish};
 use crate::core::plan::{Block, Plan};
 use crate::core::state::{Cause, State};
+use crate::crash::{self, Moment, Site};
 use crate::postgres::block::{self, Direction, Failed, Job, Limits, Ran};
 use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
@@ -65,14 +66,20 @@ impl Runner {
         (taken, then): (Vec<Sample>, Option<State>),
     ) -> Result<Next, Error> {
         debug!(migration = run.key.name, run = %run.id, ?effect, "effect");
-        match effect {
-            Effect::Apply { unit } => self.block(desired, run, unit, (None, then)).await,
-            Effect::Revert { unit, block } => self.block(desired, run, unit, (Some(block), None)).await,
-            Effect::Rehearse => self.rehearse(desired, run).await,
-            Effect::Follow { applied } => self.follow(desired, run, applied).await,
+        let site = site(effect);
+        crash::at(site, Moment::BeforeIntent).await;
+        let next = match effect {
+            Effect::Apply { unit } => Box::pin(self.block(desired, run, unit, (None, then))).await,
+            Effect::Revert { unit, block } => {
+                Box::pin(self.block(desired, run, unit, (Some(block), None))).await
+            }
+            Effect::Rehearse => Box::pin(self.rehearse(desired, run)).await,
+            Effect::Follow { applied } => Box::pin(self.follow(desired, run, applied)).await,
             Effect::Baseline => self.baseline(desired, subject, run).await,
             Effect::Sample => self.sample(desired, subject, run, &taken).await,
-        }
+        };
+        crash::at(site, Moment::Recorded).await;
+        next
     }
 
     fn note(&mut self, run: &Run, attempt: Attempt) {
@@ -299,6 +306,18 @@ impl Runner {
         let epoch = session.epoch();
         samples::record(session.conn(), epoch, run.id, &fresh).await?;
         Ok(Next::Again)
+    }
+}
+
+/// Where an effect may be interrupted.
+fn site(effect: Effect) -> Site {
+    match effect {
+        Effect::Rehearse => Site::Rehearse,
+        Effect::Baseline => Site::Baseline,
+        Effect::Apply { .. } => Site::Apply,
+        Effect::Revert { .. } => Site::Revert,
+        Effect::Sample => Site::Sample,
+        Effect::Follow { .. } => Site::Follow,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::StatementFacts;
 use crate::core::state::State;
+use crate::crash::{self, Moment, Site};
 use crate::sql::{Aside, Statement, quote_ident};
 
 /// Which way a block goes.
@@ -140,7 +141,7 @@ pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
 /// A way back without statements (of `VALIDATE CONSTRAINT`, of `VACUUM`): only the ledger changes.
 async fn record_only(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let marks = session.marks();
-    record(session, job, &marks, job.direction.after(), &[], &[]).await?;
+    record(session, job, (&marks, Site::OutcomeStored), job.direction.after(), &[], &[]).await?;
     Ok(Ran::default())
 }
 
@@ -148,16 +149,15 @@ async fn record_only(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed
 async fn record(
     session: &mut Session,
     job: &Job<'_>,
-    marks: &Marks,
+    (marks, site): (&Marks, Site),
     status: UnitStatus,
     statements: &[StatementRecord<'_>],
     aside: &[Aside],
 ) -> Result<(), Error> {
-    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch).await?;
+    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch, site).await?;
     let xid = current_xid(&mut tx).await?;
     unit_record(job, status, marks).write(&mut tx, &xid, statements, aside).await?;
-    tx.commit().await?;
-    Ok(())
+    tx.commit().await
 }
 
 fn unit_record<'a>(job: &Job<'a>, status: UnitStatus, marks: &'a Marks) -> UnitRecord<'a> {
@@ -178,6 +178,21 @@ async fn current_xid(conn: &mut PgConnection) -> Result<String, Error> {
     Ok(sqlx::raw_sql("SELECT pg_current_xact_id()::text").fetch_one(conn).await?.try_get(0)?)
 }
 
+/// Which effect a block is.
+fn site(session: &Session, job: &Job<'_>) -> Site {
+    let copy = session.head().is_some_and(|head| head.side == ledger::Side::Copy.as_str());
+    match (copy, job.direction, job.block.transactional) {
+        (false, Direction::Up, true) => Site::UnitUp,
+        (false, Direction::Up, false) => Site::AloneUp,
+        (false, Direction::Down { .. }, true) => Site::UnitDown,
+        (false, Direction::Down { .. }, false) => Site::AloneDown,
+        (true, Direction::Up, true) => Site::CopyUp,
+        (true, Direction::Up, false) => Site::CopyAloneUp,
+        (true, Direction::Down { .. }, true) => Site::CopyDown,
+        (true, Direction::Down { .. }, false) => Site::CopyAloneDown,
+    }
+}
+
 fn millis(duration: Duration) -> u128 {
     // Zero would mean "no limit" to the server.
     duration.as_millis().max(1)
@@ -192,13 +207,18 @@ fn role(plan: &Plan) -> String {
 async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let marks = session.marks();
     session.label(job.unit).await?;
+    let site = site(session, job);
     let conn = session.conn();
     units::prepare(conn).await?;
+    crash::at(site, Moment::BeforeIntent).await;
     send_ours(conn, "BEGIN".to_owned()).await?;
-    match transaction_body(conn, job, &marks).await {
+    match transaction_body(conn, job, &marks, site).await {
         Ok((mut ran, started, first_block)) => {
             // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
-            send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned()).await?;
+            crash::at(site, Moment::Sent).await;
+            let commit = send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned());
+            crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+            crash::at(site, Moment::AcknowledgedNotRecorded).await;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
             Ok(ran)
@@ -213,8 +233,14 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
 
 type Body = (Ran, Instant, Option<Instant>);
 
-async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks) -> Result<Body, Failed> {
+async fn transaction_body(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    marks: &Marks,
+    site: Site,
+) -> Result<Body, Failed> {
     ledger::fence(conn, marks.epoch).await?;
+    crash::at(site, Moment::IntentDurable).await;
     let xid = current_xid(conn).await?;
     send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), path(&job.plan.search_path)))
         .await?;
@@ -223,7 +249,8 @@ async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks)
     let mut ran = Ran::default();
     let mut seen = Vec::new();
     for (ordinal, statement) in job.block.statements.iter().enumerate() {
-        let sent = limits_then_send(conn, job, statement, &mut first_block).await;
+        let sending = limits_then_send(conn, (job, site), statement, &mut first_block);
+        let sent = sending.await;
         let duration = sent.map_err(|error| Failed { statement: Some(ordinal), error })?;
         let locks = if job.measure { locks::added(conn, &mut seen).await? } else { Vec::new() };
         ran.statements.push(StatementFacts { summary: statement.summary(), duration, locks });
@@ -247,7 +274,7 @@ async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks)
 /// Sends one statement under what is left of the budget. Returns how long it took.
 async fn limits_then_send(
     conn: &mut PgConnection,
-    job: &Job<'_>,
+    (job, site): (&Job<'_>, Site),
     statement: &Statement,
     first_block: &mut Option<Instant>,
 ) -> Result<Duration, Error> {
@@ -268,7 +295,8 @@ async fn limits_then_send(
     );
     send_ours(conn, text).await?;
     let at = Instant::now();
-    send(conn, statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
+    let sent = crash::during(site, Moment::Executing, send(conn, statement)).await;
+    sent.map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
     Ok(at.elapsed())
 }
 
@@ -291,7 +319,10 @@ async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     session.label(job.unit).await?;
     let before = units::status(session.conn(), job.run, job.unit).await?;
     let row = StatementRecord { sql: &statement.sql, outcome: "intent", duration: None };
-    record(session, job, &marks, job.direction.before(), &[row], &[]).await?;
+    let site = site(session, job);
+    crash::at(site, Moment::BeforeIntent).await;
+    record(session, job, (&marks, Site::IntentStored), job.direction.before(), &[row], &[]).await?;
+    crash::at(site, Moment::IntentDurable).await;
     let started = Instant::now();
     // Forward, only an attempt of ours that went missing may have made it so; else the statement itself must say.
     let look = match job.direction {
@@ -303,22 +334,29 @@ async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
             "found"
         } else {
             probe::repair(session, job.plan, statement).await.map_err(failed)?;
-            send_alone(session, job, statement).await.map_err(failed)?;
+            send_alone(session, (job, site), statement).await.map_err(failed)?;
             if !probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
                 return Err(failed(Error::PostconditionMissing(statement.summary())));
             }
             "done"
         };
     let duration = started.elapsed();
+    crash::at(site, Moment::AcknowledgedNotRecorded).await;
     let row = StatementRecord { sql: &statement.sql, outcome, duration: Some(duration) };
-    record(session, job, &marks, job.direction.after(), &[row], &job.block.aside).await?;
+    let marks = (&marks, Site::OutcomeStored);
+    record(session, job, marks, job.direction.after(), &[row], &job.block.aside).await?;
+    crash::at(site, Moment::Recorded).await;
     let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
     Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
 }
 
 /// Runs the statement as the owner, without lock or statement timeout: a lock timeout would leave an invalid index. The
 /// deadline is ours, and the statement is cancelled in the server when it passes.
-async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
+async fn send_alone(
+    session: &mut Session,
+    (job, site): (&Job<'_>, Site),
+    statement: &Statement,
+) -> Result<(), Error> {
     session.still_owner().await?;
     let role = job
         .plan
@@ -331,8 +369,11 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
         millis(job.limits.alone),
     );
     send_ours(session.conn(), settings).await?;
+    crash::at(site, Moment::Sent).await;
     let at = Instant::now();
-    let sent = send(session.conn(), statement)
+    let request = send(session.conn(), statement);
+    let request = crash::during(site, Moment::CommittedNotAcknowledged, request);
+    let sent = crash::during(site, Moment::Executing, request)
         .await
         .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
     session.restore_settings().await?;

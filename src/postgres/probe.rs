@@ -9,6 +9,7 @@ use super::error::Error;
 use super::session::Session;
 use super::statement::send_ours;
 use crate::core::plan::Plan;
+use crate::crash::{self, Moment, Site};
 use crate::sql::{Probe, RelationName, Statement, quote_ident};
 
 /// How often a running build is looked at.
@@ -36,6 +37,7 @@ pub async fn holds(
     let Some(probe) = statement.probe() else {
         return Err(Error::Unprobed(statement.summary()));
     };
+    crash::at(Site::Probed, Moment::BeforeIntent).await;
     let deadline = Instant::now() + limit;
     loop {
         let conn = session.conn();
@@ -54,7 +56,10 @@ pub async fn holds(
             Probe::Repeatable => Some(true),
         };
         match answer {
-            Some(answer) => return Ok(answer),
+            Some(answer) => {
+                crash::at(Site::Probed, Moment::Recorded).await;
+                return Ok(answer);
+            }
             None if Instant::now() >= deadline => {
                 return Err(Error::OwnerAlive("an index build still runs".to_owned()));
             }
@@ -93,7 +98,11 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
             .as_deref()
             .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
         send_ours(conn, format!("{role} SET lock_timeout TO 0; SET statement_timeout TO 0")).await?;
-        let dropped = send_ours(conn, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await;
+        crash::at(Site::Repaired, Moment::BeforeIntent).await;
+        let drop = send_ours(conn, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}"));
+        let drop = crash::during(Site::Repaired, Moment::CommittedNotAcknowledged, drop);
+        let dropped = crash::during(Site::Repaired, Moment::Executing, drop).await;
+        crash::at(Site::Repaired, Moment::Recorded).await;
         send_ours(conn, "RESET ROLE; RESET lock_timeout; RESET statement_timeout".to_owned()).await?;
         dropped?;
     }

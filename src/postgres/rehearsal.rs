@@ -27,6 +27,7 @@ use crate::core::observation::{RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use crate::core::state::Cause;
+use crate::crash::Site;
 use crate::sql::{self, Aside, quote_ident};
 
 /// Time limits on the copy, where nobody waits behind us.
@@ -260,7 +261,7 @@ async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), 
         return Ok(());
     }
     let epoch = copy.epoch();
-    let mut tx = ledger::begin_fenced(copy.conn(), epoch).await?;
+    let mut tx = ledger::begin_fenced(copy.conn(), epoch, Site::Purged).await?;
     let role = plan
         .owner_role
         .as_deref()

@@ -15,6 +15,7 @@ use super::ledger::{self, Side};
 use super::pooler;
 use super::statement::send_ours;
 use super::target::Target;
+use crate::crash::{self, Moment, Site};
 
 /// First key of the advisory lock ("whim"); the second says what for.
 const LOCK_CLASS: i32 = 2_002_873_965;
@@ -139,13 +140,17 @@ impl Session {
             }
             None => self.epoch = ledger::bump_epoch(&mut self.work, owner).await?,
         }
+        crash::at(Site::PredecessorsEnded, Moment::BeforeIntent).await;
         self.end_predecessors().await?;
+        crash::at(Site::PredecessorsEnded, Moment::Recorded).await;
+        crash::at(Site::LockTaken, Moment::BeforeIntent).await;
         let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
             .bind(LOCK_CLASS)
             .bind(LOCK_WORK)
             .fetch_one(&mut self.work)
             .await?;
         if locked {
+            crash::at(Site::LockTaken, Moment::Recorded).await;
             Ok(self.epoch)
         } else {
             Err(Error::OwnerAlive("another session holds the work lock".to_owned()))
@@ -179,6 +184,7 @@ impl Session {
                 }
             }
             told = true;
+            crash::at(Site::PredecessorsEnded, Moment::Executing).await;
             if Instant::now() >= deadline {
                 return Err(Error::OwnerAlive("a predecessor's session does not end".to_owned()));
             }

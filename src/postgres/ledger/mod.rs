@@ -15,6 +15,7 @@ pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
+use crate::crash::{self, Moment, Site};
 
 /// The version of the ledger that this program writes.
 pub const VERSION: i32 = 1;
@@ -78,6 +79,7 @@ pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
 
 /// Creates the ledger where there is none. The schema itself may have been made by an administrator.
 pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity) -> Result<(), Error> {
+    crash::at(Site::LedgerMade, Moment::BeforeIntent).await;
     let mut tx = conn.begin().await?;
     // Two first contacts at once: the second waits here and then finds the ledger made.
     sqlx::query("SELECT pg_advisory_xact_lock(2002873965, 0)").execute(&mut *tx).await?;
@@ -102,14 +104,14 @@ pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity
     .bind(server.timeline_number())
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
-    Ok(())
+    Fenced { tx, site: Site::LedgerMade }.commit().await
 }
 
 /// Makes the ledger that came with a copy of the primary the copy's own: which units the copy contains stays true; what was
 /// sampled and put aside there is not its business. In place, because a schema cannot be renamed or made without rights
 /// on the whole database.
 pub async fn adopt_copied(conn: &mut PgConnection, server: &ServerIdentity) -> Result<(), Error> {
+    crash::at(Site::LedgerAdopted, Moment::BeforeIntent).await;
     let mut tx = conn.begin().await?;
     sqlx::raw_sql("DELETE FROM whimbrel.samples; DELETE FROM whimbrel.trash; UPDATE whimbrel.epoch SET epoch = epoch + 1, owner = ''")
         .execute(&mut *tx)
@@ -119,27 +121,27 @@ pub async fn adopt_copied(conn: &mut PgConnection, server: &ServerIdentity) -> R
         .bind(server.timeline_number())
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
-    Ok(())
+    Fenced { tx, site: Site::LedgerAdopted }.commit().await
 }
 
 /// Records the timeline on which the ledger was seen.
 pub async fn record_timeline(conn: &mut PgConnection, epoch: i64, timeline: i32) -> Result<(), Error> {
-    let mut tx = begin_fenced(conn, epoch).await?;
+    let mut tx = begin_fenced(conn, epoch, Site::TimelineRecorded).await?;
     sqlx::query("UPDATE whimbrel.ledger SET timeline = $1").bind(timeline).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(())
+    tx.commit().await
 }
 
 /// Takes the next epoch for `owner`: from here on every other owner's transactions stop at the fence. Waits for an open
 /// effect of the last owner as long as the session's `lock_timeout`.
 pub async fn bump_epoch(conn: &mut PgConnection, owner: &str) -> Result<i64, Error> {
-    let epoch = sqlx::query_scalar(
+    crash::at(Site::EpochTaken, Moment::BeforeIntent).await;
+    let bump = sqlx::query_scalar(
         "UPDATE whimbrel.epoch SET epoch = epoch + 1, owner = $1, since = clock_timestamp() RETURNING epoch",
     )
     .bind(owner)
-    .fetch_one(conn)
-    .await?;
+    .fetch_one(conn);
+    let epoch = crash::during(Site::EpochTaken, Moment::CommittedNotAcknowledged, bump).await?;
+    crash::at(Site::EpochTaken, Moment::Recorded).await;
     Ok(epoch)
 }
 
@@ -153,14 +155,42 @@ pub async fn fence(conn: &mut PgConnection, epoch: i64) -> Result<(), Error> {
     row.map(|_| ()).ok_or(Error::Fenced)
 }
 
-/// Begins a transaction behind the fence.
-pub async fn begin_fenced(
-    conn: &mut PgConnection,
-    epoch: i64,
-) -> Result<sqlx::Transaction<'_, sqlx::Postgres>, Error> {
+/// Begins a transaction behind the fence, for one effect on the ledger.
+pub async fn begin_fenced(conn: &mut PgConnection, epoch: i64, site: Site) -> Result<Fenced<'_>, Error> {
+    crash::at(site, Moment::BeforeIntent).await;
     let mut tx = conn.begin().await?;
     fence(&mut tx, epoch).await?;
-    Ok(tx)
+    Ok(Fenced { tx, site })
+}
+
+/// A transaction behind the fence; one that is not committed is rolled back.
+pub struct Fenced<'c> {
+    tx: sqlx::Transaction<'c, sqlx::Postgres>,
+    site: Site,
+}
+
+impl Fenced<'_> {
+    /// Makes it last.
+    pub async fn commit(self) -> Result<(), Error> {
+        crash::at(self.site, Moment::Sent).await;
+        crash::during(self.site, Moment::CommittedNotAcknowledged, self.tx.commit()).await?;
+        crash::at(self.site, Moment::Recorded).await;
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Fenced<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl std::ops::DerefMut for Fenced<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
 }
 
 /// Ends the user's part of a transaction: back to our own role, path and limits, in one round trip, because locks are held.

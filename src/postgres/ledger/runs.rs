@@ -14,6 +14,7 @@ use crate::core::plan::Plan;
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
 use crate::core::view::{PastRun, Tokens};
+use crate::crash::Site;
 use crate::postgres::error::Error;
 
 /// Who asked for a run.
@@ -98,6 +99,20 @@ pub struct RunChange<'a> {
     pub note: Option<&'a str>,
 }
 
+impl RunChange<'_> {
+    /// Returns what it is, first of all.
+    fn site(&self) -> Site {
+        let Self { state, tokens: _, rehearsal, baseline, copy, note: _ } = self;
+        match (state, rehearsal, baseline, copy) {
+            (Some(_), ..) => Site::StateMoved,
+            (_, Some(_), ..) => Site::VerdictStored,
+            (_, _, Some(_), _) => Site::BaselineStored,
+            (.., Some(_)) => Site::CopyLevelStored,
+            (None, None, None, None) => Site::TokensAnswered,
+        }
+    }
+}
+
 const COLUMNS: &str = "r.id, r.namespace, r.name, r.uid, r.plan, r.state, r.tokens, r.rehearsal, r.baseline, r.copy_level, r.note, \
     r.from_version, to_json(r.started_at) #>> '{}', to_json(r.applied_at) #>> '{}', to_json(r.finished_at) #>> '{}', \
     coalesce((SELECT json_object_agg(u.unit, u.status) FROM whimbrel.units u WHERE u.run = r.id), '{}'), \
@@ -168,7 +183,7 @@ impl Run {
 
     /// Stores a run, its plan included. The one effect of this transaction is the row.
     pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<(), Error> {
-        let mut tx = begin_fenced(conn, epoch).await?;
+        let mut tx = begin_fenced(conn, epoch, Site::RunStored).await?;
         let copy = if new.plan.rehearse { CopyLevel::Before } else { CopyLevel::None };
         sqlx::query(
             "INSERT INTO whimbrel.runs (id, stream, version, plan_hash, analysis_hash, from_version, namespace, name, uid, plan, \
@@ -201,7 +216,7 @@ impl Run {
         id: Uuid,
         change: &RunChange<'_>,
     ) -> Result<(), Error> {
-        let mut tx = begin_fenced(conn, epoch).await?;
+        let mut tx = begin_fenced(conn, epoch, change.site()).await?;
         let done = change.state.is_some_and(State::is_done);
         let applied = change.state.is_some_and(State::applied);
         let watched_since = match change.state {

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::begin_fenced;
 use crate::core::observation::UnitStatus;
 use crate::core::state::State;
+use crate::crash::Site;
 use crate::postgres::error::Error;
 use crate::postgres::identity::ServerIdentity;
 use crate::sql::Aside;
@@ -150,7 +151,7 @@ pub async fn note_failure(
     (unit, direction, block): (usize, &str, usize),
     (sql, error): (&str, &str),
 ) -> Result<(), Error> {
-    let mut tx = begin_fenced(conn, epoch).await?;
+    let mut tx = begin_fenced(conn, epoch, Site::FailureNoted).await?;
     sqlx::query(
         "INSERT INTO whimbrel.statements (run, unit, direction, block, ordinal, sql, checksum, outcome, epoch, error) \
          VALUES ($1, $2, $3, $4, 0, $5, encode(sha256(convert_to($5, 'UTF8')), 'hex'), 'failed', $6, $7)",
