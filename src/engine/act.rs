@@ -121,6 +121,8 @@ impl Runner {
             limits,
             then: then.as_ref().filter(|_| block.transactional),
             measure: false,
+            locks: None,
+            witness: None,
             rehearse_only: false,
         };
         let mut news = self.start.desired.clone();

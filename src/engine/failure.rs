@@ -30,6 +30,7 @@ pub fn reason(error: &Error) -> Reason {
         Error::Fenced | Error::OwnerAlive(_) => Reason::Retrying,
         Error::LedgerNewer { .. } => Reason::LedgerNewer,
         Error::LedgerTouched(_) => Reason::LedgerTouched,
+        Error::LockPlanViolated(_) => Reason::LockPlanViolated,
         Error::InRecovery { .. } => Reason::ServerInRecovery,
         Error::WrongServer { .. } | Error::IsACopy => Reason::WrongServer,
         Error::CopyIsPrimary => Reason::ReplicaIsPrimary,
@@ -40,7 +41,7 @@ pub fn reason(error: &Error) -> Reason {
 pub fn session_survives(error: &Error) -> bool {
     match error {
         Error::Server(server) => !server.sqlstate.starts_with("57P") && !server.sqlstate.starts_with("08"),
-        Error::LedgerTouched(_) | Error::PostconditionMissing(_) | Error::Unprobed(_) => true,
+        Error::LedgerTouched(_) | Error::LockPlanViolated(_) | Error::PostconditionMissing(_) | Error::Unprobed(_) => true,
         _ => false,
     }
 }

@@ -1,8 +1,12 @@
 //! Locks: what our own transaction holds, and who is in our way.
 
+use std::collections::BTreeMap;
+
+use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
 
 use super::error::Error;
+use super::guard::{self, Witness};
 use crate::core::observation::Blocker;
 use crate::core::rehearsal::Lock;
 
@@ -19,10 +23,14 @@ pub fn spell(mode: &str) -> String {
 }
 
 /// Returns the relation locks that this transaction holds and did not hold at the last call, catalogs and the ledger left
-/// out; adds them to `seen`.
-pub async fn added(conn: &mut PgConnection, seen: &mut Vec<Lock>) -> Result<Vec<Lock>, Error> {
+/// out; adds them to `seen`. Relations have the names that they had before the transaction, as the witness sees them.
+pub async fn added(
+    conn: &mut PgConnection,
+    seen: &mut Vec<Lock>,
+    witness: Option<&Witness>,
+) -> Result<Vec<Lock>, Error> {
     let rows = sqlx::query(
-        "SELECT coalesce(format('%I.%I', n.nspname, c.relname), l.relation::text), l.mode \
+        "SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname), l.mode, l.relation::int8 \
          FROM pg_catalog.pg_locks l LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation \
          LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
          WHERE l.pid = pg_backend_pid() AND l.granted AND l.locktype = 'relation' \
@@ -31,10 +39,18 @@ pub async fn added(conn: &mut PgConnection, seen: &mut Vec<Lock>) -> Result<Vec<
     )
     .fetch_all(conn)
     .await?;
+    let oid = |row: &PgRow| Ok::<_, Error>(u32::try_from(row.try_get::<i64, _>(2)?).unwrap_or_default());
+    let oids = rows.iter().map(oid).collect::<Result<Vec<_>, _>>()?;
+    let before = match witness {
+        Some(witness) if !oids.is_empty() => guard::names(witness, &oids).await?,
+        _ => BTreeMap::new(),
+    };
     let mut fresh = Vec::new();
-    for row in rows {
-        let mode: String = row.try_get(1)?;
-        let lock = Lock { relation: row.try_get(0)?, mode: spell(&mode) };
+    for (row, oid) in rows.iter().zip(&oids) {
+        let (now, mode): (Option<String>, String) = (row.try_get(0)?, row.try_get(1)?);
+        // What is gone and was not there before came and went within the transaction, as the new file of a rewrite does.
+        let Some(relation) = before.get(oid).cloned().or(now) else { continue };
+        let lock = Lock { relation, mode: spell(&mode) };
         if !seen.contains(&lock) {
             seen.push(lock.clone());
             fresh.push(lock);

@@ -192,6 +192,8 @@ fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: 
         limits: ON_COPY,
         then: None,
         measure: false,
+        locks: None,
+        witness: None,
         rehearse_only: false,
     }
 }

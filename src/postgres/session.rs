@@ -199,9 +199,14 @@ impl Session {
         if epoch == self.epoch { Ok(()) } else { Err(Error::Fenced) }
     }
 
+    /// The name of the session while it works on a unit.
+    pub(super) fn name(&self, unit: usize) -> String {
+        format!("{}/{}/{}", self.application, unit + 1, self.epoch)
+    }
+
     /// Names what the session is doing, for whoever looks at `pg_stat_activity`.
     pub(super) async fn label(&mut self, unit: usize) -> Result<(), Error> {
-        let name = format!("{}/{}/{}", self.application, unit + 1, self.epoch);
+        let name = self.name(unit);
         sqlx::query("SELECT set_config('application_name', $1, false)")
             .bind(name)
             .execute(&mut self.work)
