@@ -367,8 +367,9 @@ impl Compiler<'_> {
         self.problems.truncate(known);
         let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
         let units = ups.into_iter().zip(backs);
-        let units =
-            units.map(|(up, way_back)| Unit { step: index, max_stall, up, way_back, divided: None }).collect();
+        let units = units
+            .map(|(up, way_back)| Unit { step: index, max_stall, up, way_back, divided: None })
+            .collect();
         if complete { units } else { Vec::new() }
     }
 

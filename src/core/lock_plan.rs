@@ -68,7 +68,8 @@ impl LockPlan {
         if !block.transactional {
             return None;
         }
-        let measured = rehearsal.and_then(|rehearsal| rehearsal.units.iter().find(|facts| facts.unit == unit));
+        let measured =
+            rehearsal.and_then(|rehearsal| rehearsal.units.iter().find(|facts| facts.unit == unit));
         match measured {
             Some(facts) if facts.statements.len() == block.statements.len() => {
                 Some(Self::measured(&facts.statements))
@@ -149,8 +150,7 @@ impl LockPlan {
     /// Relations that are gone and that the plan does not know: whether they were there before is to be asked.
     pub fn unexplained(&self, found: &[Found], held: &[Held]) -> Vec<u32> {
         let gone = held.iter().filter(|lock| self.enforced && lock.name.is_none() && lock.mode >= LEAST);
-        let covered =
-            |lock: &&Held| self.allowed(found, lock.oid).iter().any(|mode| mode.covers(lock.mode));
+        let covered = |lock: &&Held| self.allowed(found, lock.oid).iter().any(|mode| mode.covers(lock.mode));
         gone.filter(|lock| !covered(lock)).map(|lock| lock.oid).collect::<BTreeSet<_>>().into_iter().collect()
     }
 

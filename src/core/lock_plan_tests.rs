@@ -51,10 +51,12 @@ fn the_strongest_mode_is_taken_at_once_in_the_order_of_the_names() {
     ]);
     let told: Vec<_> = plan.relations.iter().map(|one| (one.name.as_str(), one.mode, one.raised)).collect();
     assert_eq!(told, [("orders", S, false), ("users", Ax, true), ("users_pkey", Ax, false)]);
-    let names = |found: &[Found]| -> Vec<String> {
-        plan.to_take(found).iter().map(|one| one.name.clone()).collect()
-    };
-    assert_eq!(names(&[found(0, 1, true, &[]), found(1, 2, true, &[]), found(2, 3, false, &[])]), ["orders", "users"]);
+    let names =
+        |found: &[Found]| -> Vec<String> { plan.to_take(found).iter().map(|one| one.name.clone()).collect() };
+    assert_eq!(
+        names(&[found(0, 1, true, &[]), found(1, 2, true, &[]), found(2, 3, false, &[])]),
+        ["orders", "users"]
+    );
     // One table in two modes is taken at once; one in one mode is left to its statement.
     assert_eq!(names(&[found(0, 1, false, &[]), found(1, 2, true, &[])]), ["users"]);
     assert!(names(&[found(0, 1, true, &[]), found(1, 2, false, &[])]).is_empty());
@@ -62,8 +64,11 @@ fn the_strongest_mode_is_taken_at_once_in_the_order_of_the_names() {
 
 #[test]
 fn what_is_beyond_the_plan_is_named() {
-    let plan =
-        LockPlan::measured(&[statement(&[("public.users", Sux), ("public.parts", Sux), ("public.parts_1", Ax)])]);
+    let plan = LockPlan::measured(&[statement(&[
+        ("public.users", Sux),
+        ("public.parts", Sux),
+        ("public.parts_1", Ax),
+    ])]);
     // parts 10 (with the partitions 11 and 12), parts_1 11, users 20 (with the index 21).
     let here = [found(0, 10, true, &[11, 12]), found(1, 11, true, &[]), found(2, 20, true, &[21])];
     let gone = BTreeMap::from([(40, "public.gone".to_owned())]);
@@ -71,16 +76,25 @@ fn what_is_beyond_the_plan_is_named() {
         assert_eq!(plan.beyond(&here, locks, &gone), expected, "{locks:?}");
     };
     check(&[held(20, "public.users", Sux), held(20, "public.users", Rx), held(30, "public.x", Rx)], &[]);
-    check(&[held(20, "public.users", Ax)], &["public.users ACCESS EXCLUSIVE (on the copy: SHARE UPDATE EXCLUSIVE)"]);
+    check(
+        &[held(20, "public.users", Ax)],
+        &["public.users ACCESS EXCLUSIVE (on the copy: SHARE UPDATE EXCLUSIVE)"],
+    );
     check(&[held(30, "public.other", Srx)], &["public.other SHARE ROW EXCLUSIVE (on the copy: not locked)"]);
     check(&[Held { created: true, ..held(30, "public.new", Ax) }], &[]);
     // A partition that the copy does not have is locked as another one was there; an index as its table.
     check(&[held(12, "public.parts_2", Ax), held(21, "public.users_pkey", Sux)], &[]);
-    check(&[held(21, "public.users_pkey", Ax)], &["public.users_pkey ACCESS EXCLUSIVE (on the copy: SHARE UPDATE EXCLUSIVE)"]);
+    check(
+        &[held(21, "public.users_pkey", Ax)],
+        &["public.users_pkey ACCESS EXCLUSIVE (on the copy: SHARE UPDATE EXCLUSIVE)"],
+    );
     // What was dropped counts if it was there before; a file that came and went within a rewrite does not.
     check(&[held(40, "", Ax)], &["public.gone ACCESS EXCLUSIVE (on the copy: not locked)"]);
     check(&[held(41, "", Ax)], &[]);
-    assert_eq!(plan.unexplained(&here, &[held(40, "", Ax), held(12, "", Ax), held(30, "public.x", Ax)]), [40]);
+    assert_eq!(
+        plan.unexplained(&here, &[held(40, "", Ax), held(12, "", Ax), held(30, "public.x", Ax)]),
+        [40]
+    );
 }
 
 #[test]

@@ -12,8 +12,10 @@ pub mod plan;
 pub mod preview;
 pub mod rehearsal;
 pub mod report;
+pub mod stall;
 pub mod state;
 pub mod view;
+pub mod waiting;
 
 #[cfg(test)]
 mod fixture;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::plan::{Plan, Unit};
 use super::preview::{Preview, UnitPreview, duration};
-use super::rehearsal::{Rehearsal, UnitFacts};
+use super::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use super::state::Cause;
 use crate::api::Reason;
 
@@ -32,7 +32,10 @@ pub fn judge(plan: &Plan, rehearsal: &Rehearsal) -> Verdict {
         .filter_map(|facts| Some((facts, plan.units.get(facts.unit)?)))
         .filter(|(facts, unit)| unit.up.transactional && facts.held > unit.max_stall)
         .collect();
-    if let Some((facts, unit)) = over.iter().find(|(facts, unit)| !divisible(facts, unit)) {
+    // What stays on the copy stays there under the numbers of its units.
+    let left =
+        rehearsal.round_trip != RoundTrip::Complete && !plan.units.iter().all(|unit| unit.up.transactional);
+    if let Some((facts, unit)) = over.iter().find(|(facts, unit)| left || !divisible(facts, unit)) {
         return Verdict::Exceeds(exceeds(plan, facts, unit));
     }
     let Some((longest, _)) = over.iter().max_by_key(|(facts, _)| facts.held) else { return Verdict::Fits };

@@ -72,7 +72,9 @@ fn look_up(plan: &LockPlan) -> String {
         .relations
         .iter()
         .enumerate()
-        .map(|(index, one)| format!("({index}, {}, {})", quote_literal(&one.schema), quote_literal(&one.name)))
+        .map(|(index, one)| {
+            format!("({index}, {}, {})", quote_literal(&one.schema), quote_literal(&one.name))
+        })
         .collect();
     format!(
         "SELECT p.planned, c.oid::int8, c.relkind IN ('r', 'p') AND has_table_privilege(c.oid, 'UPDATE, DELETE, TRUNCATE'), \
@@ -96,7 +98,11 @@ fn millis(duration: Duration) -> u128 {
 
 /// Sets the limits of the next statement.
 pub fn limits(lock: Duration, statement: Duration) -> String {
-    format!("SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}", millis(lock), millis(statement))
+    format!(
+        "SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}",
+        millis(lock),
+        millis(statement)
+    )
 }
 
 /// Locks tables in the order of their names, each in its strongest mode at once. Each further lock, and then the next
@@ -113,7 +119,8 @@ pub fn take(tables: &[&Planned], queue: Duration, stall: Duration) -> String {
         millis(queue)
     );
     let mut text =
-        "SELECT pg_catalog.set_config('whimbrel.stall_began', pg_catalog.clock_timestamp()::text, true)".to_owned();
+        "SELECT pg_catalog.set_config('whimbrel.stall_began', pg_catalog.clock_timestamp()::text, true)"
+            .to_owned();
     for table in tables {
         let name = format!("{}.{}", quote_ident(&table.schema), quote_ident(&table.name));
         text = format!("{text}; {rest}; LOCK TABLE ONLY {name} IN {} MODE", table.mode);
@@ -183,7 +190,8 @@ mod tests {
 
     #[test]
     fn names_cannot_leave_their_literal() {
-        let plan = LockPlan { relations: vec![planned("x'); DROP TABLE y; --", LockMode::Share)], enforced: true };
+        let plan =
+            LockPlan { relations: vec![planned("x'); DROP TABLE y; --", LockMode::Share)], enforced: true };
         assert!(look_up(&plan).contains("(0, 'public', 'x''); DROP TABLE y; --')"));
         assert_eq!(look_up(&LockPlan::default()), "");
     }
