@@ -47,6 +47,13 @@ pub struct Guard {
     pub lock_retry_for: Duration,
     /// Time limit of a statement that blocks nobody.
     pub statement_timeout: Duration,
+    /// How far a standby may lag before readers are locked out, and how long its replay is waited for afterwards.
+    #[serde(default = "ten_seconds")]
+    pub max_replication_lag: Duration,
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
 }
 
 impl Default for Guard {
@@ -55,6 +62,7 @@ impl Default for Guard {
             max_stall: Duration::from_millis(250),
             lock_retry_for: Duration::from_mins(30),
             statement_timeout: Duration::from_mins(5),
+            max_replication_lag: ten_seconds(),
         }
     }
 }

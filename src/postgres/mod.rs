@@ -17,6 +17,7 @@ pub mod probe;
 pub mod rehearsal;
 pub mod session;
 pub mod snapshot;
+pub mod standby;
 mod statement;
 pub mod target;
 

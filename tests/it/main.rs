@@ -11,6 +11,7 @@ mod cli_lint;
 mod cli_plan;
 mod crds;
 mod election;
+mod guard;
 mod licences;
 mod postgres_connect;
 mod postgres_edge;
