@@ -88,6 +88,9 @@ pub struct Step {
     /// Whether a person wrote its way back, so that it is not known to be one until it was tried.
     #[serde(default)]
     pub written_back: bool,
+    /// Its own stall budget, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_stall: Option<Duration>,
 }
 
 /// Statements that commit together, or one statement that cannot run in a transaction.

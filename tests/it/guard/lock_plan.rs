@@ -15,11 +15,11 @@ async fn sent(stage: &Stage) -> Result<Vec<String>> {
     Ok(ours.map(|line| line.message).collect())
 }
 
+/// From the next session of the runner on, which comes at once.
 async fn log_all(stage: &Stage) -> Result<()> {
-    stage
-        .primary
-        .execute(&format!("ALTER DATABASE {} SET log_statement TO 'all'", stage.primary.name()))
-        .await
+    let name = stage.primary.name();
+    stage.primary.execute(&format!("ALTER DATABASE {name} SET log_statement TO 'all'")).await?;
+    stage.primary.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'whimbrel/%'").await
 }
 
 #[test]

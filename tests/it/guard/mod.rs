@@ -3,3 +3,4 @@
 mod lock_plan;
 mod stage;
 mod stall;
+mod standbys;

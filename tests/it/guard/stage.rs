@@ -29,12 +29,11 @@ const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id int PRIMARY KEY, 
      INSERT INTO users SELECT g, 'user ' || g FROM generate_series(1, 100) g; \
      CREATE TABLE orders (id int PRIMARY KEY, buyer int); CREATE TABLE one (id int); INSERT INTO one VALUES (1); \
      CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10); \
-     CREATE VIEW named AS SELECT id, name FROM users; RESET ROLE";
+     CREATE VIEW named AS SELECT name FROM users; RESET ROLE";
 
 /// A runner and what it works on.
 pub struct Stage {
     pub primary: Database,
-    pub copy: Option<Database>,
     views: Views,
     stop: CancellationToken,
     served: Served,
@@ -121,7 +120,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        Ok(Self { primary, copy, views, stop, served, desired: sender, _runner: handle })
+        Ok(Self { primary, views, stop, served, desired: sender, _runner: handle })
     }
 
     /// Wants a Migration; `spec` is merged into what every one has.
@@ -141,6 +140,7 @@ impl Stage {
             tokens: Tokens::default(),
             providers: Providers::default(),
         };
+        self.views.forget(version);
         self.desired.send_replace(desired(&self.served, vec![Arc::new(subject)]));
         Ok(())
     }

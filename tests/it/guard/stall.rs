@@ -67,7 +67,7 @@ fn statements_that_fit_one_by_one_commit_one_by_one() -> Result<()> {
 fn who_waits_for_a_row_for_too_long_has_us_cancelled() -> Result<()> {
     run(async {
         let stage = Stage::new("guard_rows", false, budget(200)).await?;
-        let up = "UPDATE users SET name = name || pg_sleep(3)::text WHERE id = 1";
+        let up = "UPDATE users SET name = 'ours' WHERE id = 1; SELECT pg_sleep(3)";
         stage.migrate("1", &json!({"steps": [{"sql": {"up": up, "irreversible": {"reason": "a test"}}}]}))?;
         let mut application = stage.primary.connect_as(APPLICATION).await?;
         let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
