@@ -109,18 +109,16 @@ pub fn limits(lock: Duration, statement: Duration) -> String {
 /// statement, gets what is left of the budget by the server's own clock, all in one round trip.
 pub fn take(tables: &[&Planned], queue: Duration, stall: Duration) -> String {
     let left = format!(
-        "greatest(1, {} - pg_catalog.ceil(extract(epoch FROM pg_catalog.clock_timestamp() \
-         - pg_catalog.current_setting('whimbrel.stall_began')::timestamptz) * 1000))::int",
+        "greatest(1, {} - ceil(extract(epoch FROM clock_timestamp() \
+         - current_setting('whimbrel.stall_began')::timestamptz) * 1000))::int",
         millis(stall)
     );
     let rest = format!(
-        "SELECT pg_catalog.set_config('lock_timeout', least({}, {left})::text, true), \
-         pg_catalog.set_config('statement_timeout', ({left})::text, true)",
+        "SELECT set_config('lock_timeout', least({}, {left})::text, true), \
+         set_config('statement_timeout', ({left})::text, true)",
         millis(queue)
     );
-    let mut text =
-        "SELECT pg_catalog.set_config('whimbrel.stall_began', pg_catalog.clock_timestamp()::text, true)"
-            .to_owned();
+    let mut text = "SELECT set_config('whimbrel.stall_began', clock_timestamp()::text, true)".to_owned();
     for table in tables {
         let name = format!("{}.{}", quote_ident(&table.schema), quote_ident(&table.name));
         text = format!("{text}; {rest}; LOCK TABLE ONLY {name} IN {} MODE", table.mode);
