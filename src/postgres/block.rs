@@ -306,7 +306,8 @@ async fn take_locks(conn: &mut PgConnection, job: &Job<'_>, opened: &Opened) -> 
         return Ok(false);
     }
     let at = Instant::now();
-    let sent = send_ours(conn, guard::take(&tables, job.limits.queue, job.limits.stall)).await;
+    let limits = (job.limits.queue, job.limits.stall);
+    let sent = send_ours(conn, guard::take(&tables, limits, &path(&job.plan.search_path))).await;
     sent.map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.stall))?;
     Ok(true)
 }

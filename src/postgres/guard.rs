@@ -106,8 +106,9 @@ pub fn limits(lock: Duration, statement: Duration) -> String {
 }
 
 /// Locks tables in the order of their names, each in its strongest mode at once. Each further lock, and then the next
-/// statement, gets what is left of the budget by the server's own clock, all in one round trip.
-pub fn take(tables: &[&Planned], queue: Duration, stall: Duration) -> String {
+/// statement, gets what is left of the budget by the server's own clock, all in one round trip. Names of ours are looked up
+/// in no schema of the user; the search path is `path` again afterwards.
+pub fn take(tables: &[&Planned], (queue, stall): (Duration, Duration), path: &str) -> String {
     let left = format!(
         "greatest(1, {} - ceil(extract(epoch FROM clock_timestamp() \
          - current_setting('whimbrel.stall_began')::timestamptz) * 1000))::int",
@@ -123,7 +124,7 @@ pub fn take(tables: &[&Planned], queue: Duration, stall: Duration) -> String {
         let name = format!("{}.{}", quote_ident(&table.schema), quote_ident(&table.name));
         text = format!("{text}; {rest}; LOCK TABLE ONLY {name} IN {} MODE", table.mode);
     }
-    format!("{text}; {rest}")
+    format!("{text}; {rest}; SET LOCAL search_path TO {path}")
 }
 
 /// Checks that a transaction holds nothing that makes others wait beyond its lock plan.
@@ -176,12 +177,16 @@ mod tests {
     #[test]
     fn each_further_lock_gets_what_is_left() {
         let (users, odd) = (planned("users", LockMode::AccessExclusive), planned("Odd", LockMode::Share));
-        let text = take(&[&odd, &users], Duration::from_millis(20), Duration::from_millis(250));
+        let text = take(&[&odd, &users], (Duration::from_millis(20), Duration::from_millis(250)), "public");
         let statements: Vec<&str> = text.split("; ").collect();
-        assert_eq!(statements.len(), 6, "{text}");
-        assert_eq!(statements[2], "LOCK TABLE ONLY public.\"Odd\" IN SHARE MODE");
-        assert_eq!(statements[4], "LOCK TABLE ONLY public.users IN ACCESS EXCLUSIVE MODE");
-        for rest in [1, 3, 5] {
+        assert_eq!(statements.len(), 8, "{text}");
+        assert_eq!(statements[3], "LOCK TABLE ONLY public.\"Odd\" IN SHARE MODE");
+        assert_eq!(statements[5], "LOCK TABLE ONLY public.users IN ACCESS EXCLUSIVE MODE");
+        assert_eq!(
+            (statements[0], statements[7]),
+            ("SET LOCAL search_path TO ''", "SET LOCAL search_path TO public")
+        );
+        for rest in [2, 4, 6] {
             assert!(statements[rest].contains("least(20, greatest(1, 250 - "), "{text}");
         }
     }
