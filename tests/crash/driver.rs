@@ -63,8 +63,9 @@ fn database(place: &Place) -> Result<Database> {
 
 /// Answers 1 to what is asked while an applied migration is watched, else 0.
 async fn metrics() -> Result<Providers> {
-    let answer = async |query: axum::extract::RawQuery| {
-        let value = if query.0.unwrap_or_default().contains("Watching") { "1" } else { "0" };
+    let answer = async |query: axum::extract::RawQuery, body: String| {
+        let asked = format!("{} {body}", query.0.unwrap_or_default());
+        let value = if asked.contains("Watching") { "1" } else { "0" };
         let text = format!(
             r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[{},"{value}"]}}]}}}}"#,
             Timestamp::now().as_second(),

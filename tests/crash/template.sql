@@ -23,3 +23,4 @@ BEGIN
     END IF;
     RETURN id;
 END $$;
+TRUNCATE obs.ddl;
