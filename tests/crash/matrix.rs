@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use super::fault::{Case, Fault};
 use super::judge::Reference;
 use super::oracle;
-use super::play::{Play, Shown};
+use super::play::{Play, Shown, Version};
 use super::stage::Stage;
 use super::workload::{Workload, all};
 
@@ -50,34 +50,35 @@ pub async fn learn() -> Result<Known> {
     let workloads = all();
     let mut references = BTreeMap::new();
     for workload in &workloads {
-        let mut ends = Vec::new();
-        for edited in [false, true] {
-            let wanted = !edited || workload.migrations.iter().any(|one| one.edited.is_some());
-            let play = Play { workload, case: None, reference: None, mutant: None, edited };
-            if wanted {
-                let shown = play.run(&mut stage).await?;
-                ensure!(
-                    shown.violations.is_empty(),
-                    "{} without a fault: {}\n{}",
-                    workload.name,
-                    shown.violations.join("\n"),
-                    shown.logs
-                );
-                ends.push(shown);
-            }
-        }
-        let mut ends = ends.into_iter();
-        let shown = ends.next().context("a workload was not played")?;
+        let edits = workload.migrations.iter().any(|one| one.edited.is_some());
+        let written = alone(&mut stage, workload, Version::Written).await?;
+        let edited =
+            if edits { Some(alone(&mut stage, workload, Version::Edited).await?.seen) } else { None };
+        let applied = alone(&mut stage, workload, Version::Unwatched).await?.seen;
         let reference = Reference {
-            points: shown.points,
+            points: written.points,
             before: before.clone(),
-            seen: shown.seen,
-            copies: shown.copies,
-            edited: ends.next().map(|shown| shown.seen),
+            seen: written.seen,
+            copies: written.copies,
+            edited,
+            applied,
         };
         references.insert(workload.name, reference);
     }
     Ok(Known { workloads, references })
+}
+
+/// Plays a workload without a fault.
+async fn alone(stage: &mut Stage, workload: &Workload, version: Version) -> Result<Shown> {
+    let shown = Play { workload, case: None, reference: None, mutant: None, version }.run(stage).await?;
+    ensure!(
+        shown.violations.is_empty(),
+        "{} without a fault: {}\n{}",
+        workload.name,
+        shown.violations.join("\n"),
+        shown.logs
+    );
+    Ok(shown)
 }
 
 fn applies(workload: &Workload, fault: Fault, point: &str) -> bool {
@@ -175,7 +176,7 @@ async fn one(known: &Known, case: Case, stage: &mut Stage, mutant: Option<&str>)
         known.workloads.iter().find(|one| one.name == case.workload).context("no such workload")?;
     let reference = known.references.get(workload.name);
     let began = Instant::now();
-    let play = Play { workload, case: Some(&case), reference, mutant, edited: false };
+    let play = Play { workload, case: Some(&case), reference, mutant, version: Version::Written };
     let shown = tokio::time::timeout(HANGS, play.run(stage)).await;
     let shown = match shown {
         Ok(shown) => shown.with_context(|| format!("in {case}"))?,

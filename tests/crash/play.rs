@@ -51,8 +51,19 @@ pub struct Play<'a> {
     pub case: Option<&'a Case>,
     pub reference: Option<&'a Reference>,
     pub mutant: Option<&'a str>,
+    /// What is wanted of the workload.
+    pub version: Version,
+}
+
+/// What is wanted of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// As it is.
+    Written,
     /// The edited spec counts from the beginning.
-    pub edited: bool,
+    Edited,
+    /// Nothing is watched, and nobody asks for a rollback.
+    Unwatched,
 }
 
 struct Scene<'a> {
@@ -106,12 +117,13 @@ impl<'a> Scene<'a> {
                 copies.push(stage.database(brake).await?);
             }
         }
-        let wanted = |one: &super::workload::Migration| Wanted {
-            database: one.database,
-            name: one.name.to_owned(),
-            generation: 1,
-            spec: one.edited.clone().filter(|_| play.edited).unwrap_or_else(|| one.spec.clone()),
-            gone: false,
+        let wanted = |one: &super::workload::Migration| {
+            let edited = one.edited.clone().filter(|_| play.version == Version::Edited);
+            let mut spec = edited.unwrap_or_else(|| one.spec.clone());
+            if play.version == Version::Unwatched {
+                spec.as_object_mut().expect("a spec").remove("analysis");
+            }
+            Wanted { database: one.database, name: one.name.to_owned(), generation: 1, spec, gone: false }
         };
         let proxy = match play.case.map(|case| case.fault) {
             Some(Fault::Reset | Fault::BlackHole) => Some(Proxy::start(stage.port()).await?),

@@ -107,10 +107,12 @@ fn rollback() -> Workload {
     one
 }
 
-/// A written way back is none, which the copy finds out; the primary is not touched.
+/// The rows do not fulfil a constraint, which the copy finds out; the primary is not touched.
 fn refused() -> Workload {
-    let wrong = ("ALTER TABLE users ADD COLUMN score int", Some("SELECT 1"));
-    let mut one = workload("refused", vec![migration("m1", steps("1", &[COLUMN, INDEX, wrong]), "Failed")]);
+    let written = ("ALTER TABLE users ADD COLUMN tier text", Some("ALTER TABLE users DROP COLUMN tier"));
+    let wrong = ("ALTER TABLE orders ADD CONSTRAINT orders_none CHECK (cents < 0)", None);
+    let spec = steps("1", &[written, TABLE, INDEX, wrong]);
+    let mut one = workload("refused", vec![migration("m1", spec, "Failed")]);
     one.copy = true;
     one
 }
