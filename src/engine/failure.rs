@@ -27,7 +27,7 @@ pub fn reason(error: &Error) -> Reason {
         Error::Server(server) if server.is_denied() => Reason::InsufficientPrivilege,
         Error::Server(_) | Error::TransactionEscaped => Reason::ApplyFailed,
         Error::Unexpected(_) | Error::Unprobed(_) | Error::PostconditionMissing(_) => Reason::Internal,
-        Error::Fenced | Error::OwnerAlive(_) => Reason::Retrying,
+        Error::Fenced | Error::OwnerAlive(_) | Error::LedgerMoved { .. } => Reason::Retrying,
         Error::LedgerNewer { .. } => Reason::LedgerNewer,
         Error::LedgerTouched(_) => Reason::LedgerTouched,
         Error::InRecovery { .. } => Reason::ServerInRecovery,
@@ -40,7 +40,11 @@ pub fn reason(error: &Error) -> Reason {
 pub fn session_survives(error: &Error) -> bool {
     match error {
         Error::Server(server) => !server.sqlstate.starts_with("57P") && !server.sqlstate.starts_with("08"),
-        Error::LedgerTouched(_) | Error::PostconditionMissing(_) | Error::Unprobed(_) => true,
+        Error::LedgerTouched(_)
+        | Error::PostconditionMissing(_)
+        | Error::Unprobed(_)
+        | Error::LedgerMoved { .. }
+        | Error::OwnerAlive(_) => true,
         _ => false,
     }
 }

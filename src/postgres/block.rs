@@ -57,6 +57,16 @@ impl Direction {
         }
     }
 
+    /// Returns whether this is what comes next for a unit that is so far; anything else was decided on an old look.
+    fn follows(self, status: UnitStatus) -> bool {
+        match (self, status) {
+            (Self::Up, UnitStatus::Open | UnitStatus::Intent | UnitStatus::Undone)
+            | (Self::Down { block: 0, .. }, UnitStatus::Intent | UnitStatus::Done) => true,
+            (Self::Down { block, .. }, UnitStatus::Reverting { blocks }) => block == blocks,
+            _ => false,
+        }
+    }
+
     fn after(self) -> UnitStatus {
         match self {
             Self::Up => UnitStatus::Done,
@@ -214,7 +224,10 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
 type Body = (Ran, Instant, Option<Instant>);
 
 async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks) -> Result<Body, Failed> {
-    ledger::fence(conn, marks.epoch).await?;
+    let status = ledger::fence_unit(conn, marks.epoch, (job.run, job.unit)).await?;
+    if !job.direction.follows(status) {
+        return Err(Error::LedgerMoved { unit: job.unit + 1, status }.into());
+    }
     let xid = current_xid(conn).await?;
     send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), path(&job.plan.search_path)))
         .await?;

@@ -1,6 +1,7 @@
 //! Edge: the only user of sqlx.
 
 pub mod block;
+pub mod build;
 pub mod catalog;
 pub mod connect;
 pub mod copy;
@@ -17,10 +18,12 @@ pub mod rehearsal;
 pub mod session;
 pub mod snapshot;
 mod statement;
+mod takeover;
 pub mod target;
 
 pub use error::{Class, Error, ServerError};
 pub use session::Session;
+pub use takeover::Builds;
 pub use target::{Secret, Target, Tls, TlsMode};
 
 /// A connection, for rooms that carry one and never use it themselves.

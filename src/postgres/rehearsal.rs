@@ -22,6 +22,7 @@ use super::fingerprint::{self, Fingerprint};
 use super::ledger::{self, NewRun, Run, Side, units};
 use super::session::Session;
 use super::statement::send_ours;
+use super::takeover::Builds;
 use crate::api::Reason;
 use crate::core::observation::{RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Block, Plan};
@@ -46,7 +47,7 @@ pub async fn take(primary: &mut Session, copy: &mut Session, owner: &str) -> Res
         return Err(Error::CopyIsPrimary);
     }
     copy.ensure_ledger(Side::Copy).await?;
-    copy.own(owner, None).await?;
+    copy.own(owner, None, Builds::End).await?;
     Ok(())
 }
 
@@ -327,7 +328,11 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
         let target = in_force(&there, &run.id);
         let surplus: Vec<usize> = in_force(&here, &run.id).difference(&target).copied().collect();
         for unit in surplus.into_iter().rev() {
-            undo(copy, run.id, &run.plan, unit, 0).await.map_err(|(_, failed)| failed.error)?;
+            let from = match here.get(&run.id).and_then(|units| units.get(&unit)) {
+                Some(UnitStatus::Reverting { blocks }) => *blocks,
+                _ => 0,
+            };
+            undo(copy, run.id, &run.plan, unit, from).await.map_err(|(_, failed)| failed.error)?;
         }
     }
     for run in &runs {

@@ -8,13 +8,16 @@ mod runs;
 pub mod samples;
 pub mod units;
 
+use sqlx::types::Json;
 use sqlx::{Connection, PgConnection, Row};
+use uuid::Uuid;
 
 pub use runs::{NewRun, Run, RunChange, RunKey};
 pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
+use crate::core::observation::UnitStatus;
 
 /// The version of the ledger that this program writes.
 pub const VERSION: i32 = 1;
@@ -151,6 +154,25 @@ pub async fn fence(conn: &mut PgConnection, epoch: i64) -> Result<(), Error> {
         .fetch_optional(conn)
         .await?;
     row.map(|_| ()).ok_or(Error::Fenced)
+}
+
+/// Fences like [`fence`], and returns how far a unit is in the same round trip.
+pub async fn fence_unit(
+    conn: &mut PgConnection,
+    epoch: i64,
+    (run, unit): (Uuid, usize),
+) -> Result<UnitStatus, Error> {
+    let row = sqlx::query(
+        "SELECT (SELECT status FROM whimbrel.units WHERE run = $2 AND unit = $3) FROM whimbrel.epoch WHERE epoch = $1 FOR SHARE",
+    )
+    .bind(epoch)
+    .bind(run)
+    .bind(i32::try_from(unit).unwrap_or(i32::MAX))
+    .fetch_optional(conn)
+    .await?
+    .ok_or(Error::Fenced)?;
+    let status: Option<Json<UnitStatus>> = row.try_get(0)?;
+    Ok(status.map_or(UnitStatus::Open, |json| json.0))
 }
 
 /// Begins a transaction behind the fence.
