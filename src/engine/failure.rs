@@ -25,7 +25,7 @@ pub fn reason(error: &Error) -> Reason {
         Error::PoolerDetected { .. } => Reason::PoolerDetected,
         Error::Server(server) if server.is_lock_timeout() => Reason::WaitingForLock,
         Error::Server(server) if server.is_denied() => Reason::InsufficientPrivilege,
-        Error::Server(_) | Error::TransactionEscaped => Reason::ApplyFailed,
+        Error::Server(_) | Error::TransactionEscaped | Error::NameTaken { .. } => Reason::ApplyFailed,
         Error::Unexpected(_) | Error::Unprobed(_) | Error::PostconditionMissing(_) => Reason::Internal,
         Error::Fenced | Error::OwnerAlive(_) | Error::LedgerMoved { .. } => Reason::Retrying,
         Error::LedgerNewer { .. } => Reason::LedgerNewer,
@@ -44,6 +44,7 @@ pub fn session_survives(error: &Error) -> bool {
         | Error::PostconditionMissing(_)
         | Error::Unprobed(_)
         | Error::LedgerMoved { .. }
+        | Error::NameTaken { .. }
         | Error::OwnerAlive(_) => true,
         _ => false,
     }

@@ -128,6 +128,14 @@ pub enum Error {
     /// A statement reported success, and the catalog does not show it.
     #[error("{0}: the server reported success, but the catalog does not show it")]
     PostconditionMissing(String),
+    /// The name of an index is taken by another one.
+    #[error("{what}: an index of that name is there, and is another one: {how}")]
+    NameTaken {
+        /// The statement.
+        what: String,
+        /// How they differ.
+        how: String,
+    },
     /// A statement outside a transaction without a postcondition.
     #[error("{0}: cannot run outside a transaction, since nothing tells whether it took effect")]
     Unprobed(String),
@@ -166,6 +174,7 @@ impl Error {
             | Self::DatabaseMissing { .. }
             | Self::PoolerDetected { .. }
             | Self::LedgerTouched(_)
+            | Self::NameTaken { .. }
             | Self::TransactionEscaped
             | Self::InRecovery { .. }
             | Self::IsACopy

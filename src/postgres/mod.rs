@@ -1,5 +1,6 @@
 //! Edge: the only user of sqlx.
 
+mod alone;
 pub mod block;
 pub mod build;
 pub mod catalog;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Row};
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use super::connect::{Purpose, connect};
 use super::error::Error;
@@ -16,6 +17,7 @@ use super::pooler;
 use super::statement::send_ours;
 use super::takeover::{self, Builds};
 use super::target::Target;
+use crate::core::observation::UnitStatus;
 
 /// A pair of connections to one database, checked against its pinned identity.
 #[derive(Debug)]
@@ -162,6 +164,26 @@ impl Session {
     pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
         takeover::lock(&mut self.work).await?;
         self.same_epoch().await
+    }
+
+    /// Makes sure, after a statement that cannot run in a transaction, that it left the ledger of its own unit alone.
+    ///
+    /// # Errors
+    /// `LedgerTouched`.
+    pub(super) async fn unchanged(
+        &mut self,
+        run: Uuid,
+        unit: usize,
+        expected: UnitStatus,
+    ) -> Result<(), Error> {
+        let found = ledger::units::status(&mut self.work, run, unit).await?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::LedgerTouched(format!(
+            "whimbrel.units: unit {} is {found:?}, and was {expected:?}",
+            unit + 1
+        )))
     }
 
     /// Names what the session is doing, for whoever looks at `pg_stat_activity`.

@@ -179,6 +179,19 @@ pub async fn status(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<U
     Ok(found.map_or(UnitStatus::Open, |json| json.0))
 }
 
+/// Returns whether a unit was ever announced, which is what a unit outside a transaction begins with; one that was found in
+/// force was not.
+pub async fn announced(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<bool, Error> {
+    let announced = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM whimbrel.statements WHERE run = $1 AND unit = $2 AND direction = 'up' AND outcome = 'intent')",
+    )
+    .bind(run)
+    .bind(index(unit))
+    .fetch_one(conn)
+    .await?;
+    Ok(announced)
+}
+
 /// Reads the statuses of every unit of every run that has any.
 pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<Uuid, BTreeMap<usize, UnitStatus>>, Error> {
     let rows = sqlx::raw_sql("SELECT run, unit, status FROM whimbrel.units").fetch_all(conn).await?;
