@@ -36,7 +36,7 @@ pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
     if !found {
         announce(session, job, statement).await?;
         if let Err(error) = carry_out(session, job, statement).await {
-            settle(session, job, statement, &error).await;
+            settle(session, job, statement, (before, &error)).await;
             return Err(failed(error));
         }
     }
@@ -80,8 +80,7 @@ async fn announce(session: &mut Session, job: &Job<'_>, statement: &Statement) -
 
 /// Repairs, sends, and makes sure that it took effect.
 async fn carry_out(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
-    probe::repair(session, job.plan, statement).await?;
-    if matches!(statement.probe(), Some(Probe::PartitionDetached { .. }))
+    if probe::repair(session, job.plan, statement).await?
         && probe::look(session, job.plan, statement, job.limits.alone).await? == Look::InForce
     {
         // The repair was the end of it.
@@ -121,19 +120,25 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
 
 /// After the server refused the statement for good: nothing of it is in force, and what it left is removed, so that there
 /// is nothing to undo. Where that does not succeed, the unit stays announced, and is looked at again.
-async fn settle(session: &mut Session, job: &Job<'_>, statement: &Statement, error: &Error) {
+async fn settle(
+    session: &mut Session,
+    job: &Job<'_>,
+    statement: &Statement,
+    (before, error): (UnitStatus, &Error),
+) {
     if job.direction != Direction::Up || matches!(error.class(), Class::Ambiguous | Class::Transient) {
         return;
     }
     let settled = async {
-        probe::repair(session, job.plan, statement).await?;
-        match probe::look(session, job.plan, statement, SETTLE_WITHIN).await? {
-            Look::Absent | Look::Repeatable | Look::Different(_) => {
-                let marks = session.marks();
-                record(session, job, &marks, UnitStatus::Undone, &[], &[]).await
-            }
-            Look::InForce | Look::Halfway => Ok(()),
+        let repaired = probe::repair(session, job.plan, statement).await?;
+        let look = probe::look(session, job.plan, statement, SETTLE_WITHIN).await?;
+        // What looks like it is so for another reason, unless an attempt went missing before this one.
+        let by_us = repaired || before == UnitStatus::Intent;
+        if look == Look::Halfway || (look == Look::InForce && by_us) {
+            return Ok(());
         }
+        let marks = session.marks();
+        record(session, job, &marks, UnitStatus::Undone, &[], &[]).await
     };
     if let Err(error) = settled.await {
         tracing::warn!(run = %job.run, unit = job.unit + 1, "what the failed statement left is not removed yet: {error}");

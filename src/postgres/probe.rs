@@ -100,8 +100,8 @@ async fn look_once(
 }
 
 /// Removes or ends what an interrupted attempt left: an invalid index under the statement's name, half-built copies of a
-/// rebuild, a detach that waits for its end.
-pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -> Result<(), Error> {
+/// rebuild, a detach that waits for its end. Returns whether there was anything.
+pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -> Result<bool, Error> {
     let conn = session.conn();
     let drop = |name: String| format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
     let repairs: Vec<String> = match statement.probe() {
@@ -128,6 +128,7 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
         // An interrupted DROP is sent once more.
         Some(Probe::IndexesAbsent { .. } | Probe::Repeatable) | None => Vec::new(),
     };
+    let any = !repairs.is_empty();
     for sql in repairs {
         session.still_owner().await?;
         let role = plan
@@ -143,7 +144,7 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
         session.restore_settings().await?;
         repaired?;
     }
-    Ok(())
+    Ok(any)
 }
 
 /// Begins a transaction with the plan's search path, so that `to_regclass` finds what the statement finds.
@@ -276,8 +277,8 @@ async fn present(
     Ok((whole.len(), whole.into_iter().all(|whole| whole)))
 }
 
-/// Returns the invalid `_ccnew` and `_ccold` indexes that a rebuild left, those of the TOAST table too; `None` while a build
-/// on that table is under way.
+/// Returns the invalid `_ccnew` and `_ccold` indexes that a rebuild left; `None` while a build on that table is under
+/// way. Those of a TOAST table only a superuser can remove; they take space, and do no harm.
 async fn leftovers(
     conn: &mut PgConnection,
     plan: &Plan,
@@ -288,9 +289,9 @@ async fn leftovers(
         conn,
         plan,
         sqlx::query(ours(format!(
-            "WITH t AS (SELECT c.oid, c.reltoastrelid FROM pg_catalog.pg_class c WHERE c.oid = CASE WHEN $2 \
+            "WITH t AS (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = CASE WHEN $2 \
                  THEN (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass($1)) ELSE to_regclass($1)::oid END) \
-             SELECT format('%I.%I', n.nspname, c.relname), {BUILT_NOW} FROM t JOIN pg_catalog.pg_index i ON i.indrelid IN (t.oid, t.reltoastrelid) \
+             SELECT format('%I.%I', n.nspname, c.relname), {BUILT_NOW} FROM t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid \
              JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'",
         )))
