@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::block::{Direction, Failed, Job, Ran, millis, record};
+use super::block::{Direction, Failed, Job, Ran, millis, record, site};
 use super::catalog::path;
 use super::error::{Class, Error};
 use super::ledger::{StatementRecord, units};
@@ -14,6 +14,7 @@ use super::session::Session;
 use super::statement::{send, send_ours};
 use crate::core::observation::UnitStatus;
 use crate::core::rehearsal::StatementFacts;
+use crate::crash::{self, Moment, Site};
 use crate::sql::{Probe, Statement, quote_ident};
 
 /// How long the look at what a failed statement left may take; if it takes longer, the next attempt sees to it.
@@ -41,6 +42,7 @@ pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
         }
     }
     let duration = started.elapsed();
+    crash::at(site(session, job), Moment::AcknowledgedNotRecorded).await;
     let outcome = if found { "found" } else { "done" };
     let row = StatementRecord { sql: &statement.sql, outcome, duration: Some(duration) };
     let marks = session.marks();
@@ -48,7 +50,9 @@ pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
         .unchanged(job.run, job.unit, if found { before } else { job.direction.before() })
         .await
         .map_err(failed)?;
-    record(session, job, &marks, job.direction.after(), &[row], &job.block.aside).await?;
+    let stored = (&marks, Site::OutcomeStored);
+    record(session, job, stored, job.direction.after(), &[row], &job.block.aside).await?;
+    crash::at(site(session, job), Moment::Recorded).await;
     let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
     Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
 }
@@ -75,7 +79,10 @@ async fn found(
 async fn announce(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
     let marks = session.marks();
     let row = StatementRecord { sql: &statement.sql, outcome: "intent", duration: None };
-    record(session, job, &marks, job.direction.before(), &[row], &[]).await
+    crash::at(site(session, job), Moment::BeforeIntent).await;
+    record(session, job, (&marks, Site::IntentStored), job.direction.before(), &[row], &[]).await?;
+    crash::at(site(session, job), Moment::IntentDurable).await;
+    Ok(())
 }
 
 /// Repairs, sends, and makes sure that it took effect.
@@ -98,6 +105,7 @@ async fn carry_out(session: &mut Session, job: &Job<'_>, statement: &Statement) 
 /// deadline is ours, and the statement is cancelled in the server when it passes.
 async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
     session.still_owner().await?;
+    let site = site(session, job);
     let role = job
         .plan
         .owner_role
@@ -109,8 +117,11 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
         millis(job.limits.alone),
     );
     send_ours(session.conn(), settings).await?;
+    crash::at(site, Moment::Sent).await;
     let at = Instant::now();
-    let sent = send(session.conn(), statement)
+    let request = send(session.conn(), statement);
+    let request = crash::during(site, Moment::CommittedNotAcknowledged, request);
+    let sent = crash::during(site, Moment::Executing, request)
         .await
         .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
     session.restore_settings().await?;
@@ -138,7 +149,7 @@ async fn settle(
             return Ok(());
         }
         let marks = session.marks();
-        record(session, job, &marks, UnitStatus::Undone, &[], &[]).await
+        record(session, job, (&marks, Site::OutcomeStored), UnitStatus::Undone, &[], &[]).await
     };
     if let Err(error) = settled.await {
         tracing::warn!(run = %job.run, unit = job.unit + 1, "what the failed statement left is not removed yet: {error}");
@@ -185,6 +196,6 @@ pub(super) async fn nothing_to_undo(session: &mut Session, job: &Job<'_>) -> Res
 /// Records that a unit that never took effect is undone.
 pub(super) async fn forget(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let marks = session.marks();
-    record(session, job, &marks, UnitStatus::Undone, &[], &[]).await?;
+    record(session, job, (&marks, Site::OutcomeStored), UnitStatus::Undone, &[], &[]).await?;
     Ok(Ran::default())
 }

@@ -122,6 +122,9 @@ pub enum Error {
     /// User SQL touched the ledger; its transaction was rolled back.
     #[error("the SQL touched {0}, which belongs to whimbrel; it was rolled back")]
     LedgerTouched(String),
+    /// The transaction holds locks that it did not take on the copy; it was rolled back.
+    #[error("on the primary it locked more than on the copy, and was rolled back: {0}")]
+    LockPlanViolated(String),
     /// User SQL ended the transaction around it.
     #[error("the SQL ended the transaction that it ran in (a COMMIT or ROLLBACK inside DO or CALL)")]
     TransactionEscaped,
@@ -184,6 +187,7 @@ impl Error {
             Self::Unexpected(_) | Self::Unprobed(_) => Class::Bug,
             Self::Fenced
             | Self::LedgerNewer { .. }
+            | Self::LockPlanViolated(_)
             | Self::PostconditionMissing(_)
             | Self::WrongServer { .. } => Class::Terminal,
         }
@@ -202,6 +206,15 @@ impl Error {
     pub fn with_own_timer(mut self, fired: bool) -> Self {
         if let Self::Server(server) = &mut self {
             server.own_timer_fired = fired;
+        }
+        self
+    }
+
+    /// Takes the length of what stood before a statement from the position of an error in it.
+    #[must_use]
+    pub(super) fn further_left(mut self, characters: usize) -> Self {
+        if let Self::Server(server) = &mut self {
+            server.position = server.position.and_then(|position| position.checked_sub(characters));
         }
         self
     }

@@ -10,6 +10,7 @@ pub mod error;
 pub mod facts;
 pub mod fingerprint;
 pub mod grants;
+pub mod guard;
 pub mod identity;
 pub mod ledger;
 pub mod locks;

@@ -12,6 +12,7 @@ use super::error::Error;
 use super::session::Session;
 use super::statement::{ours, send_ours};
 use crate::core::plan::Plan;
+use crate::crash::{self, Moment, Site};
 use crate::sql::{Probe, RelationName, Statement, index_on_temporary, quote_ident};
 
 /// How often a running build is looked at.
@@ -45,9 +46,11 @@ pub async fn look(
     let Some(probe) = statement.probe() else {
         return Err(Error::Unprobed(statement.summary()));
     };
+    crash::at(Site::Probed, Moment::BeforeIntent).await;
     let deadline = Instant::now() + limit;
     loop {
         if let Some(found) = look_once(session.conn(), plan, statement, &probe).await? {
+            crash::at(Site::Probed, Moment::Recorded).await;
             return Ok(found);
         }
         if Instant::now() >= deadline {
@@ -140,7 +143,11 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
             path(&plan.search_path)
         );
         send_ours(session.conn(), settings).await?;
-        let repaired = send_ours(session.conn(), sql).await;
+        crash::at(Site::Repaired, Moment::BeforeIntent).await;
+        let repair = send_ours(session.conn(), sql);
+        let repair = crash::during(Site::Repaired, Moment::CommittedNotAcknowledged, repair);
+        let repaired = crash::during(Site::Repaired, Moment::Executing, repair).await;
+        crash::at(Site::Repaired, Moment::Recorded).await;
         session.restore_settings().await?;
         repaired?;
     }

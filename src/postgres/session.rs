@@ -18,6 +18,7 @@ use super::statement::send_ours;
 use super::takeover::{self, Builds};
 use super::target::Target;
 use crate::core::observation::UnitStatus;
+use crate::crash::{self, Moment, Site};
 
 /// A pair of connections to one database, checked against its pinned identity.
 #[derive(Debug)]
@@ -146,7 +147,9 @@ impl Session {
                 self.same_epoch().await?;
             }
             takeover::clear(&mut self.work, &ours, builds).await?;
+            crash::at(Site::LockTaken, Moment::BeforeIntent).await;
             takeover::lock(&mut self.work).await?;
+            crash::at(Site::LockTaken, Moment::Recorded).await;
             self.owned = true;
         }
         Ok(self.epoch)
@@ -186,9 +189,14 @@ impl Session {
         )))
     }
 
+    /// The name of the session while it works on a unit.
+    pub(super) fn name(&self, unit: usize) -> String {
+        format!("{}/{}/{}", self.application, unit + 1, self.epoch)
+    }
+
     /// Names what the session is doing, for whoever looks at `pg_stat_activity`.
     pub(super) async fn label(&mut self, unit: usize) -> Result<(), Error> {
-        let name = format!("{}/{}/{}", self.application, unit + 1, self.epoch);
+        let name = self.name(unit);
         sqlx::query("SELECT set_config('application_name', $1, false)")
             .bind(name)
             .execute(&mut self.work)

@@ -11,6 +11,7 @@ use sqlx::{PgConnection, Row};
 use super::build::{Build, PROGRESS};
 use super::error::Error;
 use super::ledger;
+use crate::crash::{self, Moment, Site};
 
 /// First key of the advisory lock ("whim"); the second says what for.
 const LOCK_CLASS: i32 = 2_002_873_965;
@@ -65,11 +66,13 @@ pub(super) async fn bump(conn: &mut PgConnection, owner: &str, ours: &[i32]) -> 
 /// # Errors
 /// `OwnerAlive` while an adoptable build runs, while a session may not be ended by this login, and where one does not end.
 pub(super) async fn clear(conn: &mut PgConnection, ours: &[i32], builds: Builds) -> Result<(), Error> {
+    crash::at(Site::PredecessorsEnded, Moment::BeforeIntent).await;
     let deadline = Instant::now() + GONE_WITHIN;
     let mut told = BTreeSet::new();
     loop {
         let left = predecessors(conn, ours).await?;
         if left.is_empty() {
+            crash::at(Site::PredecessorsEnded, Moment::Recorded).await;
             return Ok(());
         }
         for old in &left {
@@ -80,6 +83,7 @@ pub(super) async fn clear(conn: &mut PgConnection, ours: &[i32], builds: Builds)
                 end(conn, old).await?;
             }
         }
+        crash::at(Site::PredecessorsEnded, Moment::Executing).await;
         if Instant::now() >= deadline {
             let pids = left.iter().map(|old| old.pid.to_string()).collect::<Vec<_>>().join(", ");
             return Err(Error::OwnerAlive(format!("backend {pids} was told to end and is still there")));

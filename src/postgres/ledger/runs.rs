@@ -14,6 +14,7 @@ use crate::core::plan::Plan;
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
 use crate::core::view::{PastRun, Tokens};
+use crate::crash::Site;
 use crate::postgres::error::Error;
 
 /// Who asked for a run.
@@ -96,6 +97,23 @@ pub struct RunChange<'a> {
     pub copy: Option<CopyLevel>,
     /// A note.
     pub note: Option<&'a str>,
+    /// The plan, divided otherwise; only before anything of it is in force on the primary.
+    pub plan: Option<&'a Plan>,
+}
+
+impl RunChange<'_> {
+    /// Returns what it is, first of all.
+    fn site(&self) -> Site {
+        let Self { state, tokens: _, rehearsal, baseline, copy, note: _, plan } = self;
+        match (state, rehearsal, baseline, copy) {
+            (Some(_), ..) => Site::StateMoved,
+            _ if plan.is_some() => Site::VerdictStored,
+            (_, Some(_), ..) => Site::VerdictStored,
+            (_, _, Some(_), _) => Site::BaselineStored,
+            (.., Some(_)) => Site::CopyLevelStored,
+            (None, None, None, None) => Site::TokensAnswered,
+        }
+    }
 }
 
 const COLUMNS: &str = "r.id, r.namespace, r.name, r.uid, r.plan, r.state, r.tokens, r.rehearsal, r.baseline, r.copy_level, r.note, \
@@ -168,7 +186,7 @@ impl Run {
 
     /// Stores a run, its plan included. The one effect of this transaction is the row.
     pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<(), Error> {
-        let mut tx = begin_fenced(conn, epoch).await?;
+        let mut tx = begin_fenced(conn, epoch, Site::RunStored).await?;
         let copy = if new.plan.rehearse { CopyLevel::Before } else { CopyLevel::None };
         sqlx::query(
             "INSERT INTO whimbrel.runs (id, stream, version, plan_hash, analysis_hash, from_version, namespace, name, uid, plan, \
@@ -201,7 +219,7 @@ impl Run {
         id: Uuid,
         change: &RunChange<'_>,
     ) -> Result<(), Error> {
-        let mut tx = begin_fenced(conn, epoch).await?;
+        let mut tx = begin_fenced(conn, epoch, change.site()).await?;
         let done = change.state.is_some_and(State::is_done);
         let applied = change.state.is_some_and(State::applied);
         let watched_since = match change.state {
@@ -211,7 +229,7 @@ impl Run {
         sqlx::query(
             "UPDATE whimbrel.runs SET phase = coalesce($2, phase), state = coalesce($3, state), tokens = coalesce($4, tokens), \
              rehearsal = coalesce($5, rehearsal), baseline = coalesce($6, baseline), copy_level = coalesce($7, copy_level), \
-             note = coalesce($8, note), \
+             note = coalesce($8, note), plan = coalesce($12, plan), \
              applied_at = CASE WHEN $9 THEN coalesce(applied_at, clock_timestamp()) ELSE applied_at END, \
              watched_since = coalesce($11::text::timestamptz, watched_since), \
              finished_at = CASE WHEN $3 IS NULL THEN finished_at WHEN $10 THEN clock_timestamp() END WHERE id = $1",
@@ -227,6 +245,7 @@ impl Run {
         .bind(applied)
         .bind(done)
         .bind(watched_since)
+        .bind(change.plan.map(Json))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
