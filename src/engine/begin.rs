@@ -16,7 +16,7 @@ use crate::core::plan::{DatabaseIdentity, Plan};
 use crate::core::preview::{Inputs, Source, preview};
 use crate::core::state::Cause;
 use crate::postgres::ledger::{NewRun, Run, Side};
-use crate::postgres::{Connection, Error, Session, catalog, snapshot};
+use crate::postgres::{Builds, Connection, Error, Session, catalog, snapshot};
 use crate::sql::{self, AsideSuffix, Facts, Foreseen, Snapshot, Statement, Unknown};
 
 /// Why a run does not begin.
@@ -171,8 +171,8 @@ pub async fn begin(
         return Err(if transient { NotBegun::Later(cause) } else { NotBegun::Refused(cause) });
     }
     session.ensure_ledger(Side::Primary).await?;
-    if session.epoch() == 0 {
-        session.own(owner, None).await?;
+    if !session.owned() {
+        session.own(owner, None, Builds::Adopt).await?;
     }
     let analysis_hash = plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok());
     let units = vec![UnitStatus::default(); plan.units.len()];

@@ -115,9 +115,7 @@ impl Runner {
         let owner = self.start.owner.clone();
         let session = self.open(&desired.database).await?;
         let begun = begin::begin(session, &desired.database, subject, &owner, from.as_deref()).await;
-        if session.epoch() > 0 {
-            self.epoch = Some(session.epoch());
-        }
+        self.remember_epoch();
         match begun {
             Ok(()) => {
                 self.postponed.remove(&subject.key.uid);

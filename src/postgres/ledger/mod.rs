@@ -16,7 +16,10 @@ pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
+use super::statement::ours;
+use crate::core::lock_plan::Held;
 use crate::crash::{self, Moment, Site};
+use crate::sql::LockMode;
 
 /// The version of the ledger that this program writes.
 pub const VERSION: i32 = 1;
@@ -149,11 +152,13 @@ pub async fn bump_epoch(conn: &mut PgConnection, owner: &str) -> Result<i64, Err
 /// Refuses to go on unless the epoch is still ours. `FOR SHARE` conflicts with the UPDATE that bumps it (`FOR KEY
 /// SHARE` would not), so a transaction past the fence is over before the next owner begins.
 pub async fn fence(conn: &mut PgConnection, epoch: i64) -> Result<(), Error> {
-    let row = sqlx::query("SELECT FROM whimbrel.epoch WHERE epoch = $1 FOR SHARE")
-        .bind(epoch)
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::raw_sql(ours(fence_text(epoch))).fetch_optional(conn).await?;
     row.map(|_| ()).ok_or(Error::Fenced)
+}
+
+/// The query of the fence: one row, or none if the epoch is not ours any more.
+pub fn fence_text(epoch: i64) -> String {
+    format!("SELECT epoch FROM whimbrel.epoch WHERE epoch = {epoch} FOR SHARE")
 }
 
 /// Begins a transaction behind the fence, for one effect on the ledger.
@@ -194,10 +199,25 @@ impl std::ops::DerefMut for Fenced<'_> {
     }
 }
 
-/// Ends the user's part of a transaction: back to our own role, path and limits, in one round trip, because locks are held.
-/// Returns the current transaction's id, and what its locks say about user SQL that touched the ledger: the first lock on
-/// an object of schema `whimbrel` above ROW SHARE, or on the schema itself.
-pub async fn take_back(conn: &mut PgConnection) -> Result<(Option<String>, Option<String>), Error> {
+/// What a transaction looks like after the user's part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Back {
+    /// Its id; absent if none is assigned.
+    pub xid: Option<String>,
+    /// What its locks say about user SQL that touched the ledger: the first lock on an object of schema `whimbrel` above
+    /// ROW SHARE, or on the schema itself.
+    pub touched: Option<String>,
+    /// The locks on relations from SHARE UPDATE EXCLUSIVE on, of catalogs and TOAST tables none.
+    pub held: Vec<Held>,
+}
+
+/// A lock as `pg_locks` has it: relation, mode, name, and whether this transaction made the relation.
+type HeldRow = (u32, String, Option<String>, bool);
+
+/// Ends the user's part of a transaction: back to our own role, path and limits, and a look at what it holds, in one round
+/// trip, because locks are held. Of what a transaction makes, the first column of the catalog's description is younger than
+/// the transaction: the row of a system column is never written again.
+pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
     let row = sqlx::raw_sql(
         "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s';
          SELECT pg_current_xact_id_if_assigned()::text, (
@@ -208,9 +228,23 @@ pub async fn take_back(conn: &mut PgConnection) -> Result<(Option<String>, Optio
               AND ((c.relnamespace = to_regnamespace('whimbrel') AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
                 OR (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
                     AND l.objid = to_regnamespace('whimbrel') AND l.mode <> 'AccessShareLock'))
-            LIMIT 1)",
+            LIMIT 1), (
+            SELECT coalesce(json_agg(json_build_array(l.relation::int8, l.mode, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+                       coalesce((SELECT age(a.xmin) <= 0 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid
+                            AND a.attnum = CASE WHEN c.relkind IN ('i', 'I', 'v', 'c') THEN 1 ELSE -1 END), false))), '[]')::text
+            FROM pg_catalog.pg_locks l
+            LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE l.pid = pg_backend_pid() AND l.granted AND l.locktype = 'relation'
+              AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+              AND coalesce(n.nspname NOT IN ('pg_catalog', 'pg_toast', 'whimbrel'), true))",
     )
     .fetch_one(conn)
     .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let text: String = row.try_get(2)?;
+    let held: Vec<HeldRow> = serde_json::from_str(&text)
+        .map_err(|error| Error::Unexpected(format!("the locks of this transaction: {error}")))?;
+    let held = held.into_iter().filter_map(|(oid, mode, name, created)| {
+        Some(Held { oid, name, mode: LockMode::from_pg_locks(&mode)?, created })
+    });
+    Ok(Back { xid: row.try_get(0)?, touched: row.try_get(1)?, held: held.collect() })
 }

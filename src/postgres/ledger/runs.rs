@@ -97,14 +97,17 @@ pub struct RunChange<'a> {
     pub copy: Option<CopyLevel>,
     /// A note.
     pub note: Option<&'a str>,
+    /// The plan, divided otherwise; only before anything of it is in force on the primary.
+    pub plan: Option<&'a Plan>,
 }
 
 impl RunChange<'_> {
     /// Returns what it is, first of all.
     fn site(&self) -> Site {
-        let Self { state, tokens: _, rehearsal, baseline, copy, note: _ } = self;
+        let Self { state, tokens: _, rehearsal, baseline, copy, note: _, plan } = self;
         match (state, rehearsal, baseline, copy) {
             (Some(_), ..) => Site::StateMoved,
+            _ if plan.is_some() => Site::VerdictStored,
             (_, Some(_), ..) => Site::VerdictStored,
             (_, _, Some(_), _) => Site::BaselineStored,
             (.., Some(_)) => Site::CopyLevelStored,
@@ -226,7 +229,7 @@ impl Run {
         sqlx::query(
             "UPDATE whimbrel.runs SET phase = coalesce($2, phase), state = coalesce($3, state), tokens = coalesce($4, tokens), \
              rehearsal = coalesce($5, rehearsal), baseline = coalesce($6, baseline), copy_level = coalesce($7, copy_level), \
-             note = coalesce($8, note), \
+             note = coalesce($8, note), plan = coalesce($12, plan), \
              applied_at = CASE WHEN $9 THEN coalesce(applied_at, clock_timestamp()) ELSE applied_at END, \
              watched_since = coalesce($11::text::timestamptz, watched_since), \
              finished_at = CASE WHEN $3 IS NULL THEN finished_at WHEN $10 THEN clock_timestamp() END WHERE id = $1",
@@ -242,6 +245,7 @@ impl Run {
         .bind(applied)
         .bind(done)
         .bind(watched_since)
+        .bind(change.plan.map(Json))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
