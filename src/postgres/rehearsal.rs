@@ -253,8 +253,9 @@ async fn register(copy: &mut Session, run: &Run) -> Result<(), Error> {
         from_version: run.from_version.as_deref(),
         tokens: &run.tokens,
         state: &run.state,
+        after: None,
     };
-    Run::insert(copy.conn(), epoch, &new).await
+    Run::insert(copy.conn(), epoch, &new).await.map(drop)
 }
 
 /// Undoes one unit on the copy from a block on, and destroys what that put aside: nothing on a copy is worth keeping.
