@@ -336,8 +336,12 @@ impl Compiler<'_> {
         let alone = step.transaction == TransactionMode::PerStatement;
         let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), alone);
         let backs = self.ways_back(step, &ups, first);
+        let parts = if alone || single { Vec::new() } else { self.parts(index, step, first) };
+        let mut parts = parts.into_iter();
         self.offset += step.up.statements.len();
         for (up, way_back) in ups.into_iter().zip(backs) {
+            let mine: Vec<Unit> = parts.by_ref().take(up.statements.len()).collect();
+            let divided = Some(mine).filter(|mine| mine.len() > 1);
             self.grade = self.grade.min(match &way_back {
                 None => Reversibility::ForwardOnly,
                 Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => {
@@ -346,8 +350,27 @@ impl Compiler<'_> {
                 Some(_) => Reversibility::Reversible,
             });
             let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
-            self.units.push(Unit { step: index, max_stall, up, way_back });
+            self.units.push(Unit { step: index, max_stall, up, way_back, divided });
         }
+    }
+
+    /// The step as one unit for each statement, or nothing where one of them has no way back of its own: a `down` that was
+    /// written undoes the step as a whole.
+    fn parts(&mut self, index: usize, step: &DraftStep<'_>, first: usize) -> Vec<Unit> {
+        if step.down.is_some() || step.up.statements.len() < 2 {
+            return Vec::new();
+        }
+        let known = self.problems.len();
+        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), true);
+        let backs = self.ways_back(step, &ups, first);
+        let complete = self.problems.len() == known;
+        self.problems.truncate(known);
+        let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
+        let units = ups.into_iter().zip(backs);
+        let units = units
+            .map(|(up, way_back)| Unit { step: index, max_stall, up, way_back, divided: None })
+            .collect();
+        if complete { units } else { Vec::new() }
     }
 
     /// Finds the way back of each of a step's blocks.

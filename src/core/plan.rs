@@ -104,6 +104,10 @@ pub struct Unit {
     pub up: Block,
     /// The blocks that undo it, in order; absent when there is none.
     pub way_back: Option<Vec<Block>>,
+    /// The same as one unit for each statement, should it hold its locks for too long as one transaction; absent where it
+    /// must not be divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divided: Option<Vec<Unit>>,
 }
 
 /// The plan of a run.

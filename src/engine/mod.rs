@@ -4,6 +4,7 @@ mod act;
 pub mod begin;
 pub mod clock;
 pub mod failure;
+mod oversee;
 mod postponed;
 pub mod project;
 pub mod runner;
