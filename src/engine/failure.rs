@@ -64,6 +64,11 @@ pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
     Duration::from_millis(rand::rng().random_range(least..=bound.max(least)))
 }
 
+/// Draws the same as a span of time.
+pub fn wait(class: Class, lock: bool, count: u32) -> SignedDuration {
+    SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1))
+}
+
 /// Turns a failure into the attempt that the next decision sees. `way_out` is what a person can do about a statement that
 /// does not fit the stall budget.
 pub fn attempt(
@@ -90,7 +95,7 @@ pub fn attempt(
     if lock && !blockers.is_empty() {
         message = format!("{message}; blocked by {}", named(&blockers, now));
     }
-    let wait = SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1));
+    let wait = wait(class, lock, count);
     let first = before.map_or(now, |attempt| attempt.first);
     Attempt {
         first,

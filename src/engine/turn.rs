@@ -10,7 +10,7 @@ use super::runner::{Next, Runner, wish};
 use super::subject::{Desired, Subject};
 use super::{clock, project};
 use crate::api::{Reason, Version};
-use crate::core::compile::{canonical_version, plan_hash};
+use crate::core::compile::{budgets, canonical_version, plan_hash};
 use crate::core::order::{Candidate, InForce, Latest, Place, order};
 use crate::core::state::Cause;
 use crate::core::view::Standing;
@@ -54,10 +54,12 @@ impl Runner {
                 stream: subject.spec.stream.clone(),
                 version: parsed,
                 hash: plan_hash(&subject.spec, &identity, desired.database.owner_role.as_deref()),
+                budgets: budgets(&subject.spec),
                 wish: wish(Some(subject), latest.as_ref().map(|run| &run.tokens), false),
                 latest: latest.as_ref().map(|run| Latest {
                     uid: run.key.uid.clone(),
                     hash: run.plan.hash.clone(),
+                    budgets: run.plan.steps.iter().map(|step| step.max_stall).collect(),
                     state: run.state.clone(),
                 }),
             });

@@ -19,6 +19,7 @@ pub mod probe;
 pub mod rehearsal;
 pub mod session;
 pub mod snapshot;
+pub mod standby;
 mod statement;
 mod takeover;
 pub mod target;
