@@ -26,9 +26,9 @@ pub fn reason(error: &Error) -> Reason {
         Error::PoolerDetected { .. } => Reason::PoolerDetected,
         Error::Server(server) if server.is_lock_timeout() => Reason::WaitingForLock,
         Error::Server(server) if server.is_denied() => Reason::InsufficientPrivilege,
-        Error::Server(_) | Error::TransactionEscaped => Reason::ApplyFailed,
+        Error::Server(_) | Error::TransactionEscaped | Error::NameTaken { .. } => Reason::ApplyFailed,
         Error::Unexpected(_) | Error::Unprobed(_) | Error::PostconditionMissing(_) => Reason::Internal,
-        Error::Fenced | Error::OwnerAlive(_) => Reason::Retrying,
+        Error::Fenced | Error::OwnerAlive(_) | Error::LedgerMoved { .. } => Reason::Retrying,
         Error::LedgerNewer { .. } => Reason::LedgerNewer,
         Error::LedgerTouched(_) => Reason::LedgerTouched,
         Error::LockPlanViolated(_) => Reason::LockPlanViolated,
@@ -45,7 +45,10 @@ pub fn session_survives(error: &Error) -> bool {
         Error::LedgerTouched(_)
         | Error::LockPlanViolated(_)
         | Error::PostconditionMissing(_)
-        | Error::Unprobed(_) => true,
+        | Error::Unprobed(_)
+        | Error::LedgerMoved { .. }
+        | Error::NameTaken { .. }
+        | Error::OwnerAlive(_) => true,
         _ => false,
     }
 }

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::alone;
 use super::catalog::path;
 use super::error::Error;
 use super::guard::{self, Opened, Witness};
 use super::ledger::{self, Back, StatementRecord, UnitRecord, units};
 use super::locks;
-use super::probe;
 use super::session::{Marks, Session};
 use super::statement::{send, send_after, send_ours};
 use crate::core::lock_plan::LockPlan;
@@ -53,14 +53,26 @@ impl Direction {
         }
     }
 
-    fn before(self) -> UnitStatus {
+    /// Returns how far a unit is once this was announced.
+    pub(super) fn before(self) -> UnitStatus {
         match self {
             Self::Up => UnitStatus::Intent,
             Self::Down { block, .. } => UnitStatus::Reverting { blocks: block },
         }
     }
 
-    fn after(self) -> UnitStatus {
+    /// Returns whether this is what comes next for a unit that is so far; anything else was decided on an old look.
+    pub(super) fn follows(self, status: UnitStatus) -> bool {
+        match (self, status) {
+            (Self::Up, UnitStatus::Open | UnitStatus::Intent | UnitStatus::Undone)
+            | (Self::Down { block: 0, .. }, UnitStatus::Intent | UnitStatus::Done) => true,
+            (Self::Down { block, .. }, UnitStatus::Reverting { blocks }) => block == blocks,
+            _ => false,
+        }
+    }
+
+    /// Returns how far a unit is after this.
+    pub(super) fn after(self) -> UnitStatus {
         match self {
             Self::Up => UnitStatus::Done,
             Self::Down { block, of } if block + 1 >= of => UnitStatus::Undone,
@@ -139,10 +151,13 @@ impl From<Error> for Failed {
 
 /// Runs one block. After an error of class ambiguous the session is not used again.
 pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    if alone::nothing_to_undo(session, job).await? {
+        return alone::forget(session, job).await;
+    }
     if job.block.statements.is_empty() {
         return record_only(session, job).await;
     }
-    if job.block.transactional { in_transaction(session, job).await } else { alone(session, job).await }
+    if job.block.transactional { in_transaction(session, job).await } else { alone::run(session, job).await }
 }
 
 /// A way back without statements (of `VALIDATE CONSTRAINT`, of `VACUUM`): only the ledger changes.
@@ -153,7 +168,7 @@ async fn record_only(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed
 }
 
 /// Writes a unit's rows in a transaction of their own.
-async fn record(
+pub(super) async fn record(
     session: &mut Session,
     job: &Job<'_>,
     (marks, site): (&Marks, Site),
@@ -186,7 +201,7 @@ async fn current_xid(conn: &mut PgConnection) -> Result<String, Error> {
 }
 
 /// Which effect a block is.
-fn site(session: &Session, job: &Job<'_>) -> Site {
+pub(super) fn site(session: &Session, job: &Job<'_>) -> Site {
     let copy = session.head().is_some_and(|head| head.side == ledger::Side::Copy.as_str());
     match (copy, job.direction, job.block.transactional) {
         (false, Direction::Up, true) => Site::UnitUp,
@@ -200,7 +215,7 @@ fn site(session: &Session, job: &Job<'_>) -> Site {
     }
 }
 
-fn millis(duration: Duration) -> u128 {
+pub(super) fn millis(duration: Duration) -> u128 {
     // Zero would mean "no limit" to the server.
     duration.as_millis().max(1)
 }
@@ -251,7 +266,11 @@ async fn transaction_body(
     };
     let path = path(&job.plan.search_path);
     let settings = format!("SET LOCAL search_path TO {path}; {}", guard::limits(job.limits.queue, first));
-    let opened = guard::open(conn, marks.epoch, name, (&role(job.plan), &settings), job.locks).await?;
+    let about = (marks.epoch, job.run, job.unit);
+    let opened = guard::open(conn, about, name, (&role(job.plan), &settings), job.locks).await?;
+    if !job.direction.follows(opened.status) {
+        return Err(Error::LedgerMoved { unit: job.unit + 1, status: opened.status }.into());
+    }
     crash::at(site, Moment::IntentDurable).await;
     let started = Instant::now();
     let mut first_block: Option<Instant> = None;
@@ -351,75 +370,4 @@ async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<Back, Error> {
         Some(what) => Err(Error::LedgerTouched(what)),
         None => Ok(back),
     }
-}
-
-/// One statement that cannot run in a transaction: announce, look, repair, run, look again, record.
-async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
-    let marks = session.marks();
-    let Some(statement) = job.block.statements.first() else {
-        return Ok(Ran::default());
-    };
-    let failed = |error| Failed { statement: Some(0), error };
-    session.label(job.unit).await?;
-    let before = units::status(session.conn(), job.run, job.unit).await?;
-    let row = StatementRecord { sql: &statement.sql, outcome: "intent", duration: None };
-    let site = site(session, job);
-    crash::at(site, Moment::BeforeIntent).await;
-    record(session, job, (&marks, Site::IntentStored), job.direction.before(), &[row], &[]).await?;
-    crash::at(site, Moment::IntentDurable).await;
-    let started = Instant::now();
-    // Forward, only an attempt of ours that went missing may have made it so; else the statement itself must say.
-    let look = match job.direction {
-        Direction::Up => before == UnitStatus::Intent && !probe::repeatable(statement),
-        Direction::Down { .. } => !probe::repeatable(statement),
-    };
-    let outcome =
-        if look && probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
-            "found"
-        } else {
-            probe::repair(session, job.plan, statement).await.map_err(failed)?;
-            send_alone(session, (job, site), statement).await.map_err(failed)?;
-            if !probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
-                return Err(failed(Error::PostconditionMissing(statement.summary())));
-            }
-            "done"
-        };
-    let duration = started.elapsed();
-    crash::at(site, Moment::AcknowledgedNotRecorded).await;
-    let row = StatementRecord { sql: &statement.sql, outcome, duration: Some(duration) };
-    let marks = (&marks, Site::OutcomeStored);
-    record(session, job, marks, job.direction.after(), &[row], &job.block.aside).await?;
-    crash::at(site, Moment::Recorded).await;
-    let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
-    Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
-}
-
-/// Runs the statement as the owner, without lock or statement timeout: a lock timeout would leave an invalid index. The
-/// deadline is ours, and the statement is cancelled in the server when it passes.
-async fn send_alone(
-    session: &mut Session,
-    (job, site): (&Job<'_>, Site),
-    statement: &Statement,
-) -> Result<(), Error> {
-    session.still_owner().await?;
-    let role = job
-        .plan
-        .owner_role
-        .as_deref()
-        .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
-    let settings = format!(
-        "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO {}; SET client_connection_check_interval TO 0",
-        path(&job.plan.search_path),
-        millis(job.limits.alone),
-    );
-    send_ours(session.conn(), settings).await?;
-    crash::at(site, Moment::Sent).await;
-    let at = Instant::now();
-    let request = send(session.conn(), statement);
-    let request = crash::during(site, Moment::CommittedNotAcknowledged, request);
-    let sent = crash::during(site, Moment::Executing, request)
-        .await
-        .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
-    session.restore_settings().await?;
-    sent.map(|_| ())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 pub use crate::core::observation::Class;
+use crate::core::observation::UnitStatus;
 
 /// Longest text that is kept of a server message, in bytes.
 pub const MAX_TEXT: usize = 1024;
@@ -102,6 +103,14 @@ pub enum Error {
     /// A predecessor's session or concurrent build is still there.
     #[error("waiting for a predecessor: {0}")]
     OwnerAlive(String),
+    /// The ledger says something else than it did when this was decided.
+    #[error("unit {unit} is {status:?} meanwhile; looking again")]
+    LedgerMoved {
+        /// The unit, from 1.
+        unit: usize,
+        /// How far it is.
+        status: UnitStatus,
+    },
     /// The ledger was written by a newer version of this program.
     #[error("the ledger has version {found}, this program knows up to {known}; use a newer whimbrel")]
     LedgerNewer {
@@ -122,6 +131,14 @@ pub enum Error {
     /// A statement reported success, and the catalog does not show it.
     #[error("{0}: the server reported success, but the catalog does not show it")]
     PostconditionMissing(String),
+    /// The name of an index is taken by another one.
+    #[error("{what}: an index of that name is there, and is another one: {how}")]
+    NameTaken {
+        /// The statement.
+        what: String,
+        /// How they differ.
+        how: String,
+    },
     /// A statement outside a transaction without a postcondition.
     #[error("{0}: cannot run outside a transaction, since nothing tells whether it took effect")]
     Unprobed(String),
@@ -160,12 +177,13 @@ impl Error {
             | Self::DatabaseMissing { .. }
             | Self::PoolerDetected { .. }
             | Self::LedgerTouched(_)
+            | Self::NameTaken { .. }
             | Self::TransactionEscaped
             | Self::InRecovery { .. }
             | Self::IsACopy
             | Self::CopyIsPrimary => Class::User,
             Self::Server(server) => server.class(),
-            Self::ConnectionLost(_) | Self::Deadline { .. } => Class::Ambiguous,
+            Self::ConnectionLost(_) | Self::Deadline { .. } | Self::LedgerMoved { .. } => Class::Ambiguous,
             Self::Unexpected(_) | Self::Unprobed(_) => Class::Bug,
             Self::Fenced
             | Self::LedgerNewer { .. }

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::error::Error;
-use super::ledger::{self, Back};
+use super::ledger::{self, Back, units};
 use super::statement::ours;
 use crate::core::lock_plan::{Found, LockPlan, Planned};
+use crate::core::observation::UnitStatus;
 use crate::sql::{quote_ident, quote_literal};
 
 /// A second session beside the one that works: it sees the catalog as it was before the transaction.
@@ -21,6 +23,8 @@ pub type Witness = Mutex<Option<PgConnection>>;
 pub struct Opened {
     /// Its id.
     pub xid: String,
+    /// How far the unit is, as the ledger says behind the fence.
+    pub status: UnitStatus,
     /// The relations of the lock plan that are there.
     pub found: Vec<Found>,
 }
@@ -32,16 +36,17 @@ pub struct Opened {
 /// `Fenced` when the epoch is not ours any more; the transaction is then to be rolled back.
 pub async fn open(
     conn: &mut PgConnection,
-    epoch: i64,
+    (epoch, run, unit): (i64, Uuid, usize),
     application: &str,
     (role, settings): (&str, &str),
     locks: Option<&LockPlan>,
 ) -> Result<Opened, Error> {
     let text = format!(
         "BEGIN; SELECT set_config('application_name', {}, false); \
-         SELECT ({}) IS NOT NULL, pg_current_xact_id()::text; {role}; {}; {settings}",
+         SELECT ({}) IS NOT NULL, pg_current_xact_id()::text, ({})::text; {role}; {}; {settings}",
         quote_literal(application),
         ledger::fence_text(epoch),
+        units::status_text(run, unit),
         locks.map_or_else(String::new, look_up),
     );
     let rows = sqlx::raw_sql(ours(text)).fetch_all(conn).await?;
@@ -50,7 +55,11 @@ pub async fn open(
     if !first.try_get::<bool, _>(0)? {
         return Err(Error::Fenced);
     }
-    let mut opened = Opened { xid: first.try_get(1)?, found: Vec::new() };
+    let mut opened = Opened {
+        xid: first.try_get(1)?,
+        status: units::read_status(first.try_get::<Option<&str>, _>(2)?)?,
+        found: Vec::new(),
+    };
     for row in rows {
         let (planned, oid, family): (i32, i64, String) = (row.try_get(0)?, row.try_get(1)?, row.try_get(3)?);
         opened.found.push(Found {

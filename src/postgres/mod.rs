@@ -1,6 +1,8 @@
 //! Edge: the only user of sqlx.
 
+mod alone;
 pub mod block;
+pub mod build;
 pub mod catalog;
 pub mod connect;
 pub mod copy;
@@ -19,10 +21,12 @@ pub mod session;
 pub mod snapshot;
 pub mod standby;
 mod statement;
+mod takeover;
 pub mod target;
 
 pub use error::{Class, Error, ServerError};
 pub use session::Session;
+pub use takeover::Builds;
 pub use target::{Secret, Target, Tls, TlsMode};
 
 /// A connection, for rooms that carry one and never use it themselves.

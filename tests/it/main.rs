@@ -10,6 +10,7 @@ mod bad_input;
 mod cli_lint;
 mod cli_plan;
 mod crds;
+mod doubt;
 mod election;
 mod guard;
 mod licences;

@@ -180,6 +180,31 @@ pub async fn status(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<U
     Ok(found.map_or(UnitStatus::Open, |json| json.0))
 }
 
+/// The query of a unit's status, as text.
+pub fn status_text(run: Uuid, unit: usize) -> String {
+    format!("SELECT status FROM whimbrel.units WHERE run = '{run}' AND unit = {}", index(unit))
+}
+
+/// Reads a status that was read as text.
+pub fn read_status(text: Option<&str>) -> Result<UnitStatus, Error> {
+    text.map_or(Ok(UnitStatus::Open), |text| {
+        serde_json::from_str(text).map_err(|error| Error::Unexpected(format!("status of a unit: {error}")))
+    })
+}
+
+/// Returns whether a unit was ever announced, which is what a unit outside a transaction begins with; one that was found in
+/// force was not.
+pub async fn announced(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<bool, Error> {
+    let announced = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM whimbrel.statements WHERE run = $1 AND unit = $2 AND direction = 'up' AND outcome = 'intent')",
+    )
+    .bind(run)
+    .bind(index(unit))
+    .fetch_one(conn)
+    .await?;
+    Ok(announced)
+}
+
 /// Reads the statuses of every unit of every run that has any.
 pub async fn all(conn: &mut PgConnection) -> Result<BTreeMap<Uuid, BTreeMap<usize, UnitStatus>>, Error> {
     let rows = sqlx::raw_sql("SELECT run, unit, status FROM whimbrel.units").fetch_all(conn).await?;
