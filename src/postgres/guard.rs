@@ -2,10 +2,11 @@
 //! order of their names, and at the end a look whether it holds more than was rehearsed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::error::Error;
@@ -16,7 +17,38 @@ use crate::core::observation::UnitStatus;
 use crate::sql::{quote_ident, quote_literal};
 
 /// A second session beside the one that works: it sees the catalog as it was before the transaction.
-pub type Witness = Mutex<Option<PgConnection>>;
+#[derive(Debug)]
+pub struct Witness {
+    session: Mutex<Option<PgConnection>>,
+    cancelled: AtomicBool,
+}
+
+impl Witness {
+    /// Takes a session, if there is one.
+    pub fn new(session: Option<PgConnection>) -> Self {
+        Self { session: Mutex::new(session), cancelled: AtomicBool::new(false) }
+    }
+
+    /// Waits for the session.
+    pub async fn session(&self) -> MutexGuard<'_, Option<PgConnection>> {
+        self.session.lock().await
+    }
+
+    /// Gives the session back.
+    pub fn into_session(self) -> Option<PgConnection> {
+        self.session.into_inner()
+    }
+
+    /// Notes that the work is about to be cancelled because others wait for it, which is as if a timer of ours had fired.
+    pub fn note_cancellation(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether the work was cancelled because others waited for it.
+    pub fn has_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
 
 /// A transaction that was begun.
 #[derive(Clone, Debug, Default)]
@@ -157,7 +189,7 @@ pub async fn within(
 
 /// Returns the names of relations as they were before the transaction that works; of catalogs and TOAST tables none.
 pub async fn names(witness: &Witness, oids: &[u32]) -> Result<BTreeMap<u32, String>, Error> {
-    let mut witness = witness.lock().await;
+    let mut witness = witness.session().await;
     let Some(conn) = witness.as_mut() else { return Ok(BTreeMap::new()) };
     let oids: Vec<i64> = oids.iter().map(|oid| i64::from(*oid)).collect();
     let rows = sqlx::query(
