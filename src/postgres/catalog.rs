@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Connection, PgConnection, Row};
 
+use super::before;
 use super::error::Error;
 use super::facts::{ColumnKey, columns};
 use crate::sql::{FactKey, FactValue, Facts, RelationName, quote_ident};
@@ -44,7 +45,7 @@ pub async fn answer(
                     ColumnKey { schema, relation: relation.name.clone(), column: column.clone() },
                 ))
             }
-            FactKey::Name { .. } | FactKey::Comment { .. } => None,
+            FactKey::Name { .. } | FactKey::Comment { .. } | FactKey::Before { .. } => None,
         })
         .collect();
     let asked: Vec<ColumnKey> = keys.iter().map(|(_, column)| column.clone()).collect();
@@ -69,7 +70,7 @@ pub async fn answer(
         .await?;
     for key in wanted {
         match key {
-            FactKey::Column { .. } => {}
+            FactKey::Column { .. } | FactKey::Before { .. } => {}
             FactKey::Name { relation, name } => {
                 facts.insert(key.clone(), FactValue::Name { taken: taken(&mut tx, relation, name).await? });
             }
@@ -78,6 +79,7 @@ pub async fn answer(
             }
         }
     }
+    before::answer(&mut tx, search_path, wanted.iter(), &mut facts).await?;
     tx.rollback().await?;
     Ok(facts)
 }

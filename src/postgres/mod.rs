@@ -1,5 +1,6 @@
 //! Edge: the only user of sqlx.
 
+mod before;
 pub mod block;
 pub mod catalog;
 pub mod connect;
