@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 
 use super::before;
 use super::error::Error;
@@ -45,7 +45,7 @@ pub async fn answer(
                     ColumnKey { schema, relation: relation.name.clone(), column: column.clone() },
                 ))
             }
-            FactKey::Name { .. } | FactKey::Comment { .. } | FactKey::Before { .. } => None,
+            FactKey::Name { .. } | FactKey::Before { .. } => None,
         })
         .collect();
     let asked: Vec<ColumnKey> = keys.iter().map(|(_, column)| column.clone()).collect();
@@ -74,9 +74,6 @@ pub async fn answer(
             FactKey::Name { relation, name } => {
                 facts.insert(key.clone(), FactValue::Name { taken: taken(&mut tx, relation, name).await? });
             }
-            FactKey::Comment { relation, column } => {
-                facts.insert(key.clone(), comment(&mut tx, relation, column.as_deref()).await?);
-            }
         }
     }
     before::answer(&mut tx, search_path, wanted.iter(), &mut facts).await?;
@@ -97,22 +94,4 @@ async fn taken(conn: &mut PgConnection, relation: &RelationName, name: &str) -> 
     .fetch_one(conn)
     .await?;
     Ok(taken)
-}
-
-async fn comment(
-    conn: &mut PgConnection,
-    relation: &RelationName,
-    column: Option<&str>,
-) -> Result<FactValue, Error> {
-    let row = sqlx::query(
-        "SELECT CASE WHEN $2::text IS NULL THEN c.oid IS NOT NULL ELSE a.attnum IS NOT NULL END, \
-                CASE WHEN $2::text IS NULL THEN obj_description(c.oid, 'pg_class') ELSE col_description(c.oid, a.attnum) END \
-         FROM (SELECT to_regclass($1)::oid AS oid) c \
-         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped",
-    )
-    .bind(spelled(relation))
-    .bind(column)
-    .fetch_one(conn)
-    .await?;
-    Ok(FactValue::Comment { exists: row.try_get(0)?, text: row.try_get(1)? })
 }

@@ -116,7 +116,11 @@ pub(super) fn named(kind: AsideKind, sql: &str, relation: &RelationName, suffix:
     let aside_name = suffix.aside_name(&relation.name);
     let rename = format!("ALTER {sql} {relation} RENAME TO {}", quote_ident(&aside_name));
     let (relation, name) = (relation.clone(), relation.name.clone());
-    Undo { statements: vec![rename], aside: vec![Aside { kind, relation, name, aside_name }], ..Undo::nothing() }
+    Undo {
+        statements: vec![rename],
+        aside: vec![Aside { kind, relation, name, aside_name }],
+        ..Undo::nothing()
+    }
 }
 
 /// Puts a column aside that `ADD COLUMN` added; `state` is that before.

@@ -30,13 +30,6 @@ pub enum FactKey {
         /// The name.
         name: String,
     },
-    /// The comment on a relation, or on a column of it.
-    Comment {
-        /// The relation, for `to_regclass`.
-        relation: RelationName,
-        /// The column; `None` asks for the comment of the relation itself.
-        column: Option<String>,
-    },
     /// What something of an object is, in the words that set it so again.
     Before {
         /// What.
@@ -70,13 +63,6 @@ pub enum FactValue {
     Name {
         /// It is taken.
         taken: bool,
-    },
-    /// Answers [`FactKey::Comment`].
-    Comment {
-        /// The relation, or the column, is there.
-        exists: bool,
-        /// Its comment.
-        text: Option<String>,
     },
     /// Answers [`FactKey::Before`].
     Before(Before),

@@ -34,8 +34,8 @@ pub use facts::{Before, FactKey, FactValue, Facts, facts_wanted};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
 pub use inverse::{Inverse, derive};
 pub use kind::{
-    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Generated, Grant, Kind, Part,
-    RelationKind, Rename, RenameTarget, TableAction, Target,
+    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Generated, Grant, Kind,
+    Part, RelationKind, Rename, RenameTarget, TableAction, Target,
 };
 pub use lint::{
     Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_script, refused, rule,

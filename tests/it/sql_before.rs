@@ -13,7 +13,8 @@ use crate::sql_inverse::{difference, inverses, plain_database, read_facts};
 /// What every case finds.
 const SETUP: &str = "
 DROP SCHEMA IF EXISTS app, \"Other S\" CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public; CREATE SCHEMA app; CREATE SCHEMA \"Other S\";
-DO $$ BEGIN CREATE ROLE before_ann; CREATE ROLE \"Before Bob\"; CREATE ROLE before_eve; EXCEPTION WHEN duplicate_object THEN NULL; END $$;
+DO $$ DECLARE r text; BEGIN FOREACH r IN ARRAY '{before_ann,Before Bob,before_eve}'::text[] LOOP
+    BEGIN EXECUTE format('CREATE ROLE %I', r); EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END; END LOOP; END $$;
 GRANT ALL ON SCHEMA public TO PUBLIC;
 CREATE TYPE mood AS ENUM ('sad', 'it''s ok');
 CREATE TYPE pair AS (a int, \"B b\" text COLLATE \"C\");
@@ -67,7 +68,7 @@ CREATE RULE quiet AS ON DELETE TO plain DO INSTEAD NOTHING; COMMENT ON RULE quie
 ALTER TABLE app.orders ENABLE ROW LEVEL SECURITY;
 CREATE POLICY mine ON app.orders AS RESTRICTIVE FOR UPDATE TO before_ann, \"Before Bob\" USING (net > 0) WITH CHECK (net > 1);
 CREATE POLICY every ON app.orders; COMMENT ON POLICY mine ON app.orders IS 'po';
-CREATE SEQUENCE counter INCREMENT 5 MAXVALUE 1000 CYCLE OWNED BY plain.a;
+CREATE SEQUENCE lone; CREATE SEQUENCE counter INCREMENT 5 MAXVALUE 1000 CYCLE OWNED BY plain.a;
 GRANT SELECT, INSERT ON users TO before_ann; GRANT UPDATE (name, tier) ON users TO before_ann WITH GRANT OPTION;
 GRANT DELETE ON users TO \"Before Bob\" WITH GRANT OPTION; GRANT USAGE ON SEQUENCE counter TO before_eve;
 COMMENT ON SCHEMA app IS 'the app'; COMMENT ON TYPE mood IS 'mo'; COMMENT ON DOMAIN percent IS 'pc'; COMMENT ON CONSTRAINT low ON DOMAIN percent IS 'lo';
@@ -102,7 +103,7 @@ const CASES: &[&str] = &[
     "GRANT USAGE ON SCHEMA app TO before_ann; GRANT CREATE, USAGE ON SCHEMA app TO before_eve; REVOKE ALL ON SCHEMA public FROM PUBLIC",
     "GRANT EXECUTE ON FUNCTION add(int, int) TO PUBLIC; REVOKE EXECUTE ON FUNCTION add FROM before_ann; REVOKE ALL ON PROCEDURE proc FROM PUBLIC",
     "GRANT ALL ON SEQUENCE counter TO before_eve; REVOKE USAGE ON SEQUENCE counter FROM before_eve; REVOKE USAGE ON TYPE mood FROM PUBLIC; GRANT USAGE ON DOMAIN percent TO before_ann",
-    "ALTER TABLE users OWNER TO before_ann; ALTER TABLE users OWNER TO before_eve; ALTER SEQUENCE counter OWNER TO before_eve",
+    "ALTER TABLE users OWNER TO before_ann; ALTER TABLE users OWNER TO before_eve; GRANT USAGE ON SEQUENCE lone TO before_eve; ALTER SEQUENCE lone OWNER TO before_eve",
     "ALTER VIEW alone OWNER TO before_ann; ALTER MATERIALIZED VIEW totals OWNER TO before_ann; ALTER FUNCTION add OWNER TO before_ann; \
      ALTER TYPE mood OWNER TO before_ann; ALTER DOMAIN percent OWNER TO before_ann; ALTER SCHEMA app OWNER TO before_ann; ALTER STATISTICS ext OWNER TO before_ann",
     "ALTER TABLE users SET SCHEMA app; ALTER TABLE app.users ALTER small SET NOT NULL; COMMENT ON TABLE app.users IS 'moved'; ALTER TABLE app.users SET SCHEMA \"Other S\"",
@@ -118,7 +119,7 @@ const CASES: &[&str] = &[
      COMMENT ON RULE quiet ON plain IS 'x'; COMMENT ON STATISTICS ext IS 'x'; COMMENT ON EXTENSION plpgsql IS 'x'; COMMENT ON VIEW names IS 'x'; COMMENT ON COLUMN names.name IS 'x'",
     "ALTER TABLE app.orders DISABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; ALTER TABLE users ENABLE ROW LEVEL SECURITY; ALTER TABLE users FORCE ROW LEVEL SECURITY",
     "DROP POLICY mine ON app.orders; ALTER POLICY every ON app.orders TO before_ann USING (net > 5); CREATE POLICY more ON app.orders FOR SELECT USING (true); DROP POLICY IF EXISTS none ON users",
-    "ALTER POLICY mine ON app.orders RENAME TO yours; ALTER POLICY yours ON app.orders TO PUBLIC; COMMENT ON POLICY yours ON app.orders IS 'x'",
+    "ALTER POLICY mine ON app.orders RENAME TO yours; COMMENT ON POLICY yours ON app.orders IS 'x'",
     "ALTER TABLE keyed REPLICA IDENTITY FULL; ALTER TABLE users REPLICA IDENTITY NOTHING; ALTER TABLE keyed REPLICA IDENTITY DEFAULT",
     "ALTER TABLE users DISABLE TRIGGER touched; ALTER TABLE users ENABLE ALWAYS TRIGGER \"T t\"; ALTER TABLE plain DISABLE RULE quiet",
     "ALTER TABLE users DISABLE TRIGGER ALL; ALTER TABLE app.orders DISABLE TRIGGER USER",
@@ -126,7 +127,7 @@ const CASES: &[&str] = &[
     "ALTER TABLE users CLUSTER ON users_pkey; ALTER TABLE keyed CLUSTER ON keyed_a_key; ALTER TABLE users SET WITHOUT CLUSTER",
     "ALTER TABLE plain SET UNLOGGED; ALTER TABLE keyed SET LOGGED",
     "ALTER TABLE keyed ALTER c TYPE bigint, ALTER b TYPE bigint USING b::bigint; ALTER TABLE plain ALTER b TYPE varchar(99)",
-    "ALTER TABLE app.orders ALTER net TYPE bigint; ALTER TABLE users ALTER small TYPE bigint",
+    "ALTER TABLE users ALTER net TYPE numeric(12,2), ALTER small TYPE bigint",
     "CREATE OR REPLACE VIEW names WITH (security_barrier = false) AS SELECT name, 'x'::text AS \"Tier t\" FROM users",
     "CREATE OR REPLACE VIEW alone AS SELECT 3 AS a, 4 AS b, 5 AS c; CREATE OR REPLACE VIEW brand_new AS SELECT 1 AS a; GRANT SELECT ON brand_new TO before_ann; COMMENT ON VIEW brand_new IS 'x'",
     "CREATE OR REPLACE FUNCTION add(a int, b int DEFAULT 2) RETURNS int LANGUAGE plpgsql AS 'BEGIN RETURN 0; END'; \
@@ -258,9 +259,19 @@ fn what_cannot_come_back_says_why() -> Result<()> {
 const NONE: &[(&str, &str)] = &[
     ("DROP VIEW names CASCADE", "CASCADE drops view public.above"),
     ("ALTER TABLE users DROP CONSTRAINT users_pkey CASCADE", "CASCADE drops constraint buys"),
-    ("CREATE OR REPLACE VIEW names AS SELECT name, tier AS \"Tier t\", id FROM users", "view public.above depends on it"),
+    (
+        "CREATE OR REPLACE VIEW names AS SELECT name, tier AS \"Tier t\", id FROM users",
+        "view public.above depends on it",
+    ),
     ("ALTER TABLE users RENAME TO people; DROP INDEX users_born", "which the same plan renames"),
-    ("ALTER TABLE users RENAME small TO tiny; ALTER TABLE users DROP CONSTRAINT positive; DROP INDEX \"Users Small\"", "names small"),
+    (
+        "ALTER TABLE users RENAME small TO tiny; ALTER TABLE users DROP CONSTRAINT positive; DROP INDEX \"Users Small\"",
+        "names small",
+    ),
+    (
+        "ALTER POLICY mine ON app.orders RENAME TO yours; ALTER POLICY yours ON app.orders TO PUBLIC",
+        "names mine",
+    ),
     ("ALTER TABLE keyed ALTER c TYPE numeric", "may not come back whole"),
     ("ALTER TABLE keyed ALTER c TYPE text USING c || 'x'", "computed anew"),
     ("GRANT SELECT ON users TO CURRENT_USER", "depends on who runs it"),
@@ -271,5 +282,8 @@ const NONE: &[(&str, &str)] = &[
     ("COMMENT ON FUNCTION no_such_function() IS 'x'", "was not there before"),
     ("CREATE VIEW v AS SELECT 1 AS a; DROP VIEW v", "the same plan makes"),
     ("CREATE OR REPLACE VIEW alone AS SELECT 1 AS a, 3 AS b; DROP VIEW alone", "before it drops it"),
-    ("ALTER TABLE child SET (fillfactor = 5), ALTER a TYPE text USING 'x'; ALTER TABLE child ALTER a TYPE varchar(5)", "twice"),
+    (
+        "ALTER TABLE child SET (fillfactor = 5), ALTER a TYPE text USING 'x'; ALTER TABLE child ALTER a TYPE varchar(5)",
+        "twice",
+    ),
 ];

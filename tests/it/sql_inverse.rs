@@ -365,21 +365,6 @@ async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValu
             );
             FactValue::Name { taken: value(session, &sql).await? == "true" }
         }
-        FactKey::Comment { relation, column } => {
-            let relation = quoted(&relation.sql());
-            let sql = match column {
-                Some(column) => format!(
-                    "SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = to_regclass({relation}) AND attname = {}",
-                    quoted(column)
-                ),
-                None => format!(
-                    "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass({relation})"
-                ),
-            };
-            let rows = text(session, &sql).await?;
-            let comment = rows.first().and_then(|row| row.first().cloned().flatten());
-            FactValue::Comment { exists: !rows.is_empty(), text: comment }
-        }
         FactKey::Before { .. } => anyhow::bail!("{key:?} is not a plain question"),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::before;
 use crate::core::plan::{Plan, Reversibility, Unit};
 use crate::sql::{
     self, FactKey, FactValue, Facts, Inverse, Kind, RelationName, Snapshot, Statement, TableAction,
@@ -129,7 +130,6 @@ fn answer(key: &FactKey, statements: &[Statement], catalog: &Snapshot) -> Option
             });
             Some(FactValue::Name { taken: names.any(|one| one == name) })
         }
-        // Comments are not in the catalog that is kept.
-        FactKey::Comment { .. } | FactKey::Before { .. } => None,
+        FactKey::Before { part, of, .. } => before::answer(*part, of, catalog).map(FactValue::Before),
     }
 }

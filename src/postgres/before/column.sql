@@ -11,6 +11,13 @@ SELECT k.ordinal,
            WHEN 'type' THEN ARRAY[concat_ws(' COLLATE ', format_type(a.atttypid, a.atttypmod),
                (SELECT quote_ident(n.nspname) || '.' || quote_ident(l.collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace
                 WHERE l.oid = a.attcollation AND a.attcollation <> t.typcollation))]
+               -- A change of type makes extended statistics anew, and forgets their target; so it does with indexes.
+               || ARRAY(SELECT format('ALTER STATISTICS %I.%I SET STATISTICS %s', n.nspname, x.stxname, x.stxstattarget)
+                        FROM pg_statistic_ext x JOIN pg_namespace n ON n.oid = x.stxnamespace
+                        WHERE x.stxrelid = a.attrelid AND a.attnum = ANY (x.stxkeys) AND x.stxstattarget >= 0 ORDER BY x.stxname)
+               || ARRAY(SELECT format('ALTER INDEX %s ALTER COLUMN %s SET STATISTICS %s', y.attrelid::regclass, y.attnum, y.attstattarget)
+                        FROM pg_index i JOIN pg_attribute y ON y.attrelid = i.indexrelid
+                        WHERE i.indrelid = a.attrelid AND y.attstattarget >= 0 ORDER BY y.attrelid, y.attnum)
            WHEN 'notNullName' THEN ARRAY(
                SELECT n.conname::text FROM pg_constraint n
                WHERE n.conrelid = a.attrelid AND n.contype = 'n' AND n.conkey = ARRAY[a.attnum])

@@ -1,10 +1,14 @@
--- The bound of a partition, with the only column of the key (an empty shape if there are several); or what a table gets when
--- it becomes a partition of the second one, and would keep when it is none any more.
+-- The bound of a partition, with the name that the server gives to the check that DETACH ... CONCURRENTLY leaves behind, if
+-- that can be told; or what a table gets when it becomes a partition of the second one, and would keep when it is none any
+-- more.
 SELECT k.ordinal,
        ARRAY(SELECT pg_get_expr(c.relpartbound, c.oid) WHERE k.part = 'partitionBound') AS "values",
-       coalesce((SELECT a.attname::text FROM pg_inherits h JOIN pg_partitioned_table p ON p.partrelid = h.inhparent AND p.partnatts = 1
-                 JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
-                 WHERE h.inhrelid = c.oid), '') AS shape,
+       (SELECT n.name
+        FROM pg_inherits h JOIN pg_partitioned_table p ON p.partrelid = h.inhparent AND p.partnatts = 1
+        JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+        CROSS JOIN LATERAL (SELECT c.relname || '_' || a.attname || '_check' AS name) n
+        WHERE h.inhrelid = c.oid AND octet_length(n.name) < 64
+          AND NOT EXISTS (SELECT FROM pg_constraint x WHERE x.connamespace = c.relnamespace AND x.conname = n.name)) AS shape,
        CASE WHEN k.part = 'attach' THEN coalesce(
            (SELECT format('the index that it gets for %s would stay', x.indexrelid::regclass)
             FROM pg_index x

@@ -4,9 +4,9 @@ held AS (
     SELECT k.ordinal, o.*
     FROM k
     CROSS JOIN LATERAL (
-        SELECT 'TABLE ' || c.oid::regclass AS name, NULL::text AS col, c.relowner AS owner, c.relacl AS acl,
+        SELECT CASE c.relkind WHEN 'S' THEN 'SEQUENCE ' ELSE 'TABLE ' END || c.oid::regclass AS name, NULL::text AS col, c.relowner AS owner, c.relacl AS acl,
                acldefault(CASE c.relkind WHEN 'S' THEN 's' ELSE 'r' END::"char", c.relowner) AS usual
-        FROM pg_class c WHERE c.oid = k.oid AND k.object IN ('TABLE', 'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE')
+        FROM pg_class c WHERE c.oid = k.oid AND k.object IN ('TABLE', 'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SEQUENCE')
         UNION ALL
         SELECT 'TABLE ' || c.oid::regclass, quote_ident(a.attname), c.relowner, a.attacl, '{}'
         FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid

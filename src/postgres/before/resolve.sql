@@ -18,8 +18,8 @@ CROSS JOIN LATERAL (
             WHERE p.proname = k.name
               AND CASE WHEN k.schema IS NULL THEN pg_function_is_visible(p.oid) ELSE n.nspname = k.schema END
               AND (k.object <> 'FUNCTION' OR p.prokind IN ('f', 'w')) AND (k.object <> 'PROCEDURE' OR p.prokind = 'p')
-              AND (k.detail IS NULL OR p.proargtypes::oid[]::int8[] = (
-                  SELECT coalesce(array_agg(to_regtype(a.type)::oid::int8 ORDER BY a.rank), '{}')
+              AND (k.detail IS NULL OR p.proargtypes::text = (
+                  SELECT coalesce(string_agg(coalesce(to_regtype(a.type)::oid::text, '?'), ' ' ORDER BY a.rank), '')
                   FROM json_array_elements_text(k.detail::json) WITH ORDINALITY AS a (type, rank))))
         ELSE to_regclass(k.full_name)::oid
     END AS oid

@@ -18,7 +18,14 @@ SELECT k.ordinal,
                 FROM pg_constraint c WHERE c.contypid = t.oid AND c.convalidated))]
                || ARRAY(SELECT format('ALTER DOMAIN %s ADD CONSTRAINT %I %s', t.oid::regtype, c.conname, pg_get_constraintdef(c.oid))
                         FROM pg_constraint c WHERE c.contypid = t.oid AND NOT c.convalidated ORDER BY c.conname)
-       END AS "values",
+       END
+       || ARRAY(SELECT format('COMMENT ON CONSTRAINT %I ON DOMAIN %s IS %L', c.conname, t.oid::regtype, d.description)
+                FROM pg_constraint c JOIN pg_description d ON d.classoid = 'pg_constraint'::regclass AND d.objoid = c.oid
+                WHERE c.contypid = t.oid AND k.part = 'definition' ORDER BY c.conname)
+       || ARRAY(SELECT format('COMMENT ON COLUMN %s.%I IS %L', t.oid::regtype, a.attname, d.description)
+                FROM pg_attribute a JOIN pg_description d ON d.classoid = 'pg_class'::regclass AND d.objoid = a.attrelid AND d.objsubid = a.attnum
+                WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND k.part = 'definition' ORDER BY a.attnum)
+       AS "values",
        NULL::text AS shape,
        CASE WHEN k.part = 'definition' AND t.typtype NOT IN ('e', 'c', 'd') THEN 'the definition of such a type is not kept' END AS lost,
        (SELECT pg_describe_object(d.classid, d.objid, d.objsubid) FROM pg_depend d

@@ -122,7 +122,9 @@ fn domain(alter: &AlterDomainStmt) -> Option<Edit> {
             let name = tree::optional(&constraint.conname);
             match name {
                 Some(name) => Edit::Plain { sql: format!("{prefix}DROP CONSTRAINT {}", quote_ident(&name)) },
-                None => Edit::Lost { reason: "the server chooses the name of the constraint: write a name".into() },
+                None => Edit::Lost {
+                    reason: "the server chooses the name of the constraint: write a name".into(),
+                },
             }
         }
         "X" => Edit::Drop {
@@ -153,7 +155,11 @@ fn viewed(view: &ViewStmt) -> Option<Edit> {
         Some(NodeEnum::SelectStmt(select)) => width(select),
         _ => None,
     };
-    Some(Edit::Replace { what, drop, shape: Some(query.map_or_else(|| "?".into(), |width| width.to_string())) })
+    Some(Edit::Replace {
+        what,
+        drop,
+        shape: Some(query.map_or_else(|| "?".into(), |width| width.to_string())),
+    })
 }
 
 /// The number of columns of a query, unless a star stands among them.
@@ -165,15 +171,17 @@ fn width(select: &SelectStmt) -> Option<usize> {
         return Some(row.items.len());
     }
     let star = |node: &Node| match &node.node {
-        Some(NodeEnum::ResTarget(target)) => match target.val.as_ref().and_then(|value| value.node.as_ref()) {
-            Some(NodeEnum::ColumnRef(reference)) => {
-                reference.fields.iter().any(|field| matches!(field.node, Some(NodeEnum::AStar(_))))
+        Some(NodeEnum::ResTarget(target)) => {
+            match target.val.as_ref().and_then(|value| value.node.as_ref()) {
+                Some(NodeEnum::ColumnRef(reference)) => {
+                    reference.fields.iter().any(|field| matches!(field.node, Some(NodeEnum::AStar(_))))
+                }
+                Some(NodeEnum::AIndirection(part)) => {
+                    part.indirection.iter().any(|field| matches!(field.node, Some(NodeEnum::AStar(_))))
+                }
+                _ => false,
             }
-            Some(NodeEnum::AIndirection(part)) => {
-                part.indirection.iter().any(|field| matches!(field.node, Some(NodeEnum::AStar(_))))
-            }
-            _ => false,
-        },
+        }
         _ => true,
     };
     let targets = &select.target_list;

@@ -59,7 +59,8 @@ fn privileges(grant: &GrantStmt) -> Vec<(String, Option<String>)> {
     for node in &grant.privileges {
         let Some(NodeEnum::AccessPriv(one)) = &node.node else { continue };
         // ALL on columns has no name.
-        let name = if one.priv_name.is_empty() { "ALL".to_owned() } else { one.priv_name.to_ascii_uppercase() };
+        let name =
+            if one.priv_name.is_empty() { "ALL".to_owned() } else { one.priv_name.to_ascii_uppercase() };
         match names(&one.cols).as_slice() {
             [] => all.push((name, None)),
             columns => all.extend(columns.iter().map(|column| (name.clone(), Some(column.clone())))),

@@ -8,7 +8,7 @@ use super::named::integer;
 use super::tree::{has_option, range, string};
 use crate::sql::foresight::types::Type;
 use crate::sql::kind::{Edit, Part, Target};
-use crate::sql::name::{RelationName, quote_ident};
+use crate::sql::name::{RelationName, quote_ident, quote_literal};
 
 /// Types between which nothing but the range differs.
 pub const INTEGERS: &[&str] = &["smallint", "integer", "bigint"];
@@ -27,8 +27,10 @@ pub fn edits(of: &Altered<'_>, command: &AlterTableCmd) -> Vec<Edit> {
     use AlterTableType as Sub;
     let def = command.def.as_deref();
     match command.subtype() {
-        Sub::AtSetRelOptions | Sub::AtResetRelOptions => options(of, None, def),
-        Sub::AtSetOptions | Sub::AtResetOptions => options(of, Some(&command.name), def),
+        Sub::AtSetRelOptions => options(of, None, false, def),
+        Sub::AtResetRelOptions => options(of, None, true, def),
+        Sub::AtSetOptions => options(of, Some(&command.name), false, def),
+        Sub::AtResetOptions => options(of, Some(&command.name), true, def),
         Sub::AtAlterColumnType | Sub::AtSetStatistics | Sub::AtSetStorage | Sub::AtSetCompression => {
             column(of, command).into_iter().collect()
         }
@@ -38,7 +40,10 @@ pub fn edits(of: &Altered<'_>, command: &AlterTableCmd) -> Vec<Edit> {
         Sub::AtAddInherit | Sub::AtDropInherit => {
             let parent = def.and_then(super::tree::relation);
             let back = if command.subtype() == Sub::AtAddInherit { "NO INHERIT" } else { "INHERIT" };
-            parent.map(|parent| Edit::Plain { sql: of.alter(&format!("{back} {parent}")) }).into_iter().collect()
+            parent
+                .map(|parent| Edit::Plain { sql: of.alter(&format!("{back} {parent}")) })
+                .into_iter()
+                .collect()
         }
         _ => whole(of, command).or_else(|| trigger(of, command)).into_iter().collect(),
     }
@@ -162,7 +167,8 @@ fn plain_type(column: &str, definition: &ColumnDef) -> Option<String> {
     let new = Type::of(definition.type_name.as_ref()?);
     let using = definition.raw_default.as_deref();
     // An explicit cast cuts strings off; of integers it does what an assignment does.
-    let plain = using.is_none_or(|using| INTEGERS.contains(&new.base.as_str()) && is_cast(using, column, &new));
+    let plain =
+        using.is_none_or(|using| INTEGERS.contains(&new.base.as_str()) && is_cast(using, column, &new));
     (plain && definition.coll_clause.is_none()).then(|| new.to_string())
 }
 
@@ -201,25 +207,38 @@ fn computed(of: &Altered<'_>, command: &AlterTableCmd) -> Option<Edit> {
 }
 
 /// One change for each parameter that is set or reset, of the relation or of a column.
-fn options(of: &Altered<'_>, column: Option<&str>, def: Option<&Node>) -> Vec<Edit> {
+fn options(of: &Altered<'_>, column: Option<&str>, resets: bool, def: Option<&Node>) -> Vec<Edit> {
     let Some(NodeEnum::List(list)) = def.and_then(|def| def.node.as_ref()) else { return Vec::new() };
     let each = list.items.iter().filter_map(|node| match &node.node {
-        Some(NodeEnum::DefElem(option)) => Some(full_name(option)),
+        Some(NodeEnum::DefElem(option)) => Some((full_name(option), given(option))),
         _ => None,
     });
-    each.map(|option| {
+    each.map(|(option, value)| {
         let (part, prefix) = match column {
             Some(column) => (Part::ColumnOption, of.of_column(column, "")),
             None => (Part::Option, of.alter("")),
         };
+        let value = if resets { Some(format!("RESET ({option})")) } else { value };
         let detail = match column {
             Some(column) => format!("{column}\n{option}"),
             None => option,
         };
         let target = Target::within(of.object, of.relation.clone(), detail);
-        Edit::Set { part, of: target, prefix, value: None }
+        Edit::Set { part, of: target, prefix, value }
     })
     .collect()
+}
+
+/// What sets a parameter to the value that a statement gives it.
+fn given(option: &DefElem) -> Option<String> {
+    let value = match option.arg.as_ref()?.node.as_ref()? {
+        NodeEnum::Integer(integer) => integer.ival.to_string(),
+        NodeEnum::Float(float) => float.fval.clone(),
+        NodeEnum::Boolean(boolean) => boolean.boolval.to_string(),
+        NodeEnum::String(string) => string.sval.clone(),
+        _ => return None,
+    };
+    Some(format!("SET ({} = {})", full_name(option), quote_literal(&value)))
 }
 
 /// A parameter with its namespace (`toast.autovacuum_enabled`).

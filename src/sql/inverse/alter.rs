@@ -4,7 +4,7 @@ use super::edit::{undo_edits, unmoved};
 use super::{Derived, Undo, may_exist, may_lack};
 use crate::sql::aside::{self, AsideSuffix};
 use crate::sql::kind::{
-    AlterTable, Edit, Column, Constraint, ConstraintKind, Part, RelationKind, TableAction, Target,
+    AlterTable, Column, Constraint, ConstraintKind, Edit, Part, RelationKind, TableAction, Target,
 };
 use crate::sql::name::{RelationName, object_name, quote_ident};
 use crate::sql::overlay::State;
@@ -54,7 +54,11 @@ fn undo_action(
         TableAction::DropNotNull { column } => {
             let before = state.column(relation, column)?;
             let free = !before.not_null || before.added;
-            if free && !state.only_asks() { Ok(Undo::nothing()) } else { not_null_again(alter, &table, column, state) }
+            if free && !state.only_asks() {
+                Ok(Undo::nothing())
+            } else {
+                not_null_again(alter, &table, column, state)
+            }
         }
         TableAction::Setting { .. } if state.made(relation) => Ok(Undo::nothing()),
         TableAction::Setting { action, edits } if edits.is_empty() => {
@@ -124,8 +128,8 @@ fn detached(table: &str, partition: &RelationName, concurrently: bool, state: &S
     let mut statements = vec![format!("{table} ATTACH PARTITION {partition} {bound}")];
     if concurrently {
         // The server leaves a check behind that says what the bound said.
-        let column = before.shape.as_deref().filter(|column| !column.is_empty());
-        let name = state.choose(partition, column, "check")?;
+        let name = before.shape.or_else(|| state.only_asks().then(String::new));
+        let name = name.ok_or("the server chooses the name of the check that stands for the bound")?;
         statements.push(format!("ALTER TABLE {partition} DROP CONSTRAINT IF EXISTS {}", quote_ident(&name)));
     }
     Ok(Undo { statements, ..Undo::default() })

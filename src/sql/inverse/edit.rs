@@ -37,14 +37,21 @@ fn set_back(part: Part, of: &Target, prefix: &str, new: Option<&str>, state: &St
     match state.known.value(part, of) {
         Some(Some(value)) if part != Part::Type => return Ok(Undo::by(format!("{prefix}{value}"))),
         None => {}
-        Some(_) => return Err(format!("the plan changes {} twice, and what it is between is not kept", of.sql())),
+        Some(_) => {
+            return Err(format!("the plan changes {} twice, and what it is between is not kept", of.sql()));
+        }
     }
     let before = state.before_of(part, of, None)?;
+    let privileges = match part {
+        Part::Owner => merged_privileges(of, new, state)?,
+        _ => Vec::new(),
+    };
     if state.only_asks() {
         return Ok(Undo::nothing());
     }
     if !before.exists {
-        let replaced = state.known.redefined(of);
+        let view = Target::new("VIEW", of.name.clone());
+        let replaced = state.known.redefined(of) || state.known.redefined(&view);
         let gone = || format!("{} was not there before", of.sql());
         return if replaced { Ok(Undo::nothing()) } else { Err(gone()) };
     }
@@ -59,10 +66,23 @@ fn set_back(part: Part, of: &Target, prefix: &str, new: Option<&str>, state: &St
     for (index, value) in before.values.iter().enumerate() {
         unmoved(value, state)?;
         // The first is a value, or one of several; whole statements begin with a word of their own.
-        let whole = part == Part::AddIdentity && index > 0;
+        let whole = [Part::AddIdentity, Part::Type].contains(&part) && index > 0;
         undo.statements.push(if whole { value.clone() } else { format!("{prefix}{value}") });
     }
+    if part == Part::Owner {
+        undo.statements.extend(privileges);
+    }
     Ok(undo)
+}
+
+/// What was granted to the role that becomes the owner, which is then no longer told apart from what an owner may.
+fn merged_privileges(of: &Target, new: Option<&str>, state: &State<'_>) -> Result<Vec<String>, String> {
+    let before = state.before_of(Part::Privileges, of, None)?;
+    let to_new = |sql: &String| {
+        let role = new.map(|new| format!(" TO {new}"));
+        role.is_some_and(|role| sql.ends_with(&role) || sql.contains(&format!("{role} WITH")))
+    };
+    Ok(if before.values.iter().any(to_new) { before.values } else { Vec::new() })
 }
 
 fn moved_back(of: &Target, prefix: &str, state: &State<'_>) -> Derived {

@@ -1,16 +1,16 @@
 //! The way back from one statement.
 
 mod alter;
-mod edit;
 mod create;
+mod edit;
 mod privilege;
 mod widen;
 
 use serde::{Deserialize, Serialize};
 
 use alter::undo_alter;
-use edit::undo_edits;
 use create::{undo_create, undo_create_index, undo_create_table};
+use edit::undo_edits;
 
 use super::aside::{Aside, AsideSuffix};
 use super::facts::Facts;
@@ -118,8 +118,9 @@ pub(super) fn undo(
         Kind::AlterTable(alter) => undo_alter(alter, &mut state, preserve),
         Kind::CreateIndex(index) => undo_create_index(index, &state),
         Kind::Rename(rename) => undo_rename(rename),
-        Kind::DropIndex { indexes, if_exists, .. } => undo_edits(&dropped_indexes(indexes, *if_exists), &state),
-        Kind::Comment { .. } => undo_rest(&statement.kind, &state),
+        Kind::DropIndex { indexes, if_exists, .. } => {
+            undo_edits(&dropped_indexes(indexes, *if_exists), &state)
+        }
         _ if statement.edits.iter().any(|edit| !matches!(edit, Edit::Make { .. })) => {
             undo_edits(&statement.edits, &state)
         }
@@ -229,7 +230,6 @@ fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
 
 fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
     match kind {
-        Kind::Comment { relation, object, column } => undo_comment(relation, *object, column.as_ref(), state),
         Kind::Grant { .. } => Err("the privileges before are not kept".into()),
         Kind::AddEnumValue { relation } if state.made_type(relation) => Ok(Undo::nothing()),
         Kind::AddEnumValue { .. } => Err("an enum value cannot be dropped".into()),
@@ -238,21 +238,4 @@ fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
         Kind::Other(name) => Err(format!("{} has no derived inverse", name.trim_end_matches("Stmt"))),
         kind => Err(format!("{} has no derived inverse", kind.name())),
     }
-}
-
-fn undo_comment(
-    relation: &RelationName,
-    object: RelationKind,
-    column: Option<&String>,
-    state: &State<'_>,
-) -> Derived {
-    if state.made(relation) || column.is_some_and(|column| state.added(relation, column)) {
-        return Ok(Undo::nothing());
-    }
-    let target = match column {
-        Some(column) => format!("COLUMN {relation}.{}", quote_ident(column)),
-        None => format!("{} {relation}", object.sql()),
-    };
-    let before = state.comment(relation, column)?.map_or_else(|| "NULL".into(), |text| quote_literal(&text));
-    Ok(Undo::by(format!("COMMENT ON {target} IS {before}")))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Derived, Undo};
 use crate::sql::facts::Before;
-use crate::sql::kind::{Grant, Part};
+use crate::sql::kind::{Grant, Part, Target};
 use crate::sql::name::quote_ident;
 use crate::sql::overlay::State;
 
@@ -29,7 +29,8 @@ pub fn undo_grant(grant: &Grant, state: &State<'_>) -> Derived {
         return Ok(Undo::nothing());
     }
     if !before.exists {
-        let replaced = state.known.redefined(&grant.on);
+        let view = Target::new("VIEW", grant.on.name.clone());
+        let replaced = state.known.redefined(&grant.on) || state.known.redefined(&view);
         let gone = || format!("{} was not there before", grant.on.sql());
         return if replaced { Ok(Undo::nothing()) } else { Err(gone()) };
     }
@@ -112,8 +113,14 @@ fn difference(grant: &Grant, before: &Held, after: &Held) -> Vec<String> {
     let mut given = Vec::new();
     let mut passed = Vec::new();
     let keys: BTreeSet<&Privilege> = before.keys().chain(after.keys()).collect();
+    // What is taken of a table is taken of its columns too.
+    let goes_along = |(name, column): &Privilege| {
+        let whole = (name.clone(), None);
+        column.is_some() && after.contains_key(&whole) && !before.contains_key(&whole)
+    };
     for key in keys {
-        match (before.get(key), after.get(key)) {
+        let left = after.get(key).filter(|_| !goes_along(key));
+        match (before.get(key), left) {
             (None, Some(_)) => taken.push(key),
             (Some(false), Some(true)) => not_passed.push(key),
             (Some(false), None) => given.push(key),

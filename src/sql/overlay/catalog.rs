@@ -60,15 +60,6 @@ impl<'a> Catalog<'a> {
         }
     }
 
-    pub fn comment(&self, relation: RelationName, column: Option<String>) -> Result<Option<String>, String> {
-        match self.ask(FactKey::Comment { relation, column }) {
-            Some(FactValue::Comment { exists: true, text }) => Ok(text.clone()),
-            Some(FactValue::Comment { .. }) => Err("what is commented on was not there before".into()),
-            _ if self.facts.is_none() => Ok(None),
-            _ => Err("the comment before is not known".into()),
-        }
-    }
-
     /// What something of an object is before the plan. When only asking, it is there, and nothing is told of it.
     pub fn before(&self, part: Part, of: Target, with: Option<String>) -> Result<Before, String> {
         let told = of.sql();

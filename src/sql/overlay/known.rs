@@ -114,8 +114,10 @@ impl Known {
             .collect();
         self.made = std::mem::take(&mut self.made).into_iter().map(renewed).collect();
         self.redefined = std::mem::take(&mut self.redefined).into_iter().map(renewed).collect();
-        self.before =
-            std::mem::take(&mut self.before).into_iter().map(|(target, name)| (renewed(target), name)).collect();
+        self.before = std::mem::take(&mut self.before)
+            .into_iter()
+            .map(|(target, name)| (renewed(target), name))
+            .collect();
         for grant in &mut self.grants {
             change(&mut grant.on);
         }

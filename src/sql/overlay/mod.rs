@@ -11,7 +11,7 @@ use known::Known;
 
 use super::facts::Before;
 use super::kind::{
-    AlterTable, Edit, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Kind, Part, Rename,
+    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Kind, Part, Rename,
     RenameTarget, TableAction, Target,
 };
 use super::name::{MAX_IDENTIFIER, RelationName, object_name};
@@ -99,19 +99,6 @@ impl<'a> State<'a> {
         }
         let before = self.columns_before.get(&key).cloned().unwrap_or_else(|| column.to_owned());
         self.catalog.column(self.before(relation), before)
-    }
-
-    /// The comment before, on what the plan did not make.
-    pub fn comment(
-        &self,
-        relation: &RelationName,
-        column: Option<&String>,
-    ) -> Result<Option<String>, String> {
-        let before = column.map(|column| {
-            let key = (relation.clone(), column.clone());
-            self.columns_before.get(&key).cloned().unwrap_or_else(|| column.clone())
-        });
-        self.catalog.comment(self.before(relation), before)
     }
 
     /// Whether the plan made this object, or the table that it is a part of.
