@@ -181,7 +181,7 @@ fn an_autovacuum_against_wraparound_is_told() -> Result<()> {
         let cluster = Cluster::start(Options { settings, ..Options::default() }).await?;
         cluster.admin().execute("GRANT pg_read_all_stats TO whimbrel").await?;
         let stage = Stage::on(cluster.database("old").await?, None, budget(250), &[]).await?;
-        let slow = "SET ROLE app_owner; CREATE TABLE big (id int, filler text) WITH (autovacuum_freeze_max_age = 100000, \
+        let slow = "SET ROLE app_owner; CREATE TABLE big (id int, filler text) WITH (autovacuum_enabled = off, autovacuum_freeze_max_age = 100000, \
              autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1); \
              INSERT INTO big SELECT g, repeat('x', 1000) FROM generate_series(1, 5000) g";
         stage.primary.execute(slow).await?;
