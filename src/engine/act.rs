@@ -176,11 +176,11 @@ impl Runner {
         };
         let text = run.plan.failure(unit, block, failed.statement, &error);
         let way_out = match direction {
-            Direction::Up => stall::way_out(&run.plan, unit, failed.statement),
-            Direction::Down { .. } => "it is tried again when a person asks for the rollback".to_owned(),
+            Direction::Up => Some(stall::way_out(&run.plan, unit, failed.statement)),
+            Direction::Down { .. } => None,
         };
         let before = self.failures_so_far();
-        let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
+        let attempt = failure::attempt(&failed.error, (text, way_out.as_deref()), seen.blockers, before, clock::now());
         let attempt = with_deadline(run, attempt);
         if attempt.class != Class::Transient
             && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
@@ -208,7 +208,7 @@ impl Runner {
             Err(error) => {
                 let text = format!("the copy: {error}");
                 let mut attempt =
-                    failure::attempt(&error, (text, ""), Vec::new(), self.failures_so_far(), clock::now());
+                    failure::attempt(&error, (text, Some("")), Vec::new(), self.failures_so_far(), clock::now());
                 if attempt.cause.reason == Reason::DatabaseUnreachable {
                     attempt.cause.reason = Reason::ReplicaUnreachable;
                 }

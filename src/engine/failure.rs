@@ -11,8 +11,9 @@ use crate::core::state::Cause;
 use crate::postgres::Error;
 use crate::sql::quote_literal;
 
-/// Statements that overran the stall budget so often in a row do not fit it.
+/// Statements that overran the stall budget so often in a row do not fit it; on the way back more is tried.
 const OVERRUNS: u32 = 3;
+const OVERRUNS_BACK: u32 = 20;
 
 /// Returns the word for an error of the PostgreSQL edge.
 pub fn reason(error: &Error) -> Reason {
@@ -70,10 +71,10 @@ pub fn wait(class: Class, lock: bool, count: u32) -> SignedDuration {
 }
 
 /// Turns a failure into the attempt that the next decision sees. `way_out` is what a person can do about a statement that
-/// does not fit the stall budget.
+/// does not fit the stall budget; absent on the way back.
 pub fn attempt(
     error: &Error,
-    (text, way_out): (String, &str),
+    (text, way_out): (String, Option<&str>),
     blockers: Vec<Blocker>,
     before: Option<&Attempt>,
     now: Timestamp,
@@ -86,8 +87,9 @@ pub fn attempt(
     let mut message = text;
     if overran {
         reason = Reason::StallBudgetExceeded;
-        if count >= OVERRUNS {
+        if count >= way_out.map_or(OVERRUNS_BACK, |_| OVERRUNS) {
             class = Class::Terminal;
+            let way_out = way_out.unwrap_or("undo it when fewer people wait for it");
             message = format!("{message}; it does not fit the stall budget: {way_out}");
         }
     }
