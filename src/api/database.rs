@@ -59,6 +59,9 @@ pub struct DatabaseSpec {
     #[x_kube(validation = Rule::new("!has(self.statementTimeout) || duration(self.statementTimeout) > duration('0s')")
         .message("statementTimeout must be more than 0s").field_path(".statementTimeout"))]
     pub guard: Guard,
+    /// When something committed counts as done.
+    #[serde(default)]
+    pub durability: Durability,
     /// What migrations of this database may do.
     #[serde(default)]
     pub policy: Policy,
@@ -242,6 +245,16 @@ impl Default for Guard {
     fn default() -> Self {
         Self { max_stall: "250ms".into(), lock_retry_for: "30m".into(), statement_timeout: None }
     }
+}
+
+/// When something committed counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Durability {
+    /// When the server says so, as it is configured.
+    #[default]
+    ServerDefault,
+    /// When a synchronous standby has applied it, so that a failover cannot lose it.
+    RemoteApply,
 }
 
 /// What migrations of this database may do.

@@ -33,7 +33,9 @@ pub fn reason(error: &Error) -> Reason {
         Error::LedgerTouched(_) => Reason::LedgerTouched,
         Error::LockPlanViolated(_) => Reason::LockPlanViolated,
         Error::InRecovery { .. } => Reason::ServerInRecovery,
-        Error::WrongServer { .. } | Error::IsACopy => Reason::WrongServer,
+        Error::WrongServer { .. } | Error::NotPinned(_) | Error::IsACopy => Reason::WrongServer,
+        Error::LedgerGone | Error::LedgerRewound { .. } => Reason::LedgerRewound,
+        Error::NoStandby | Error::StandbyBehind(_) => Reason::WaitingForStandby,
         Error::CopyIsPrimary => Reason::ReplicaIsPrimary,
     }
 }
@@ -48,7 +50,10 @@ pub fn session_survives(error: &Error) -> bool {
         | Error::Unprobed(_)
         | Error::LedgerMoved { .. }
         | Error::NameTaken { .. }
-        | Error::OwnerAlive(_) => true,
+        | Error::OwnerAlive(_)
+        | Error::LedgerRewound { .. }
+        | Error::NoStandby
+        | Error::StandbyBehind(_) => true,
         _ => false,
     }
 }

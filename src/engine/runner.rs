@@ -3,7 +3,7 @@
 //! Invariants: the runner is the only writer of its database's ledger in this process; it acts only while `may_act` says
 //! so and its epoch stands; it stops at a safe point when it is told to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ use crate::postgres::{Builds, Error, Session};
 
 /// A wait longer than this holds no connection.
 const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long a standby may take at a time; in between, what is waited for is told.
+const STANDBY_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a session waits for the next migration of its database.
 const LINGER: Duration = Duration::from_secs(1);
@@ -72,6 +75,10 @@ pub struct Runner {
     pub(super) refused: BTreeSet<String>,
     pub(super) postponed: Postponed,
     pub(super) failures: u32,
+    /// Runs that statuses tell of and the ledger does not have, by UID.
+    pub(super) lost: BTreeMap<String, String>,
+    /// Whether something was committed that a standby may not have.
+    pub(super) unconfirmed: bool,
     last: Option<Box<Run>>,
 }
 
@@ -87,6 +94,8 @@ impl Runner {
             refused: BTreeSet::new(),
             postponed: Postponed::default(),
             failures: 0,
+            lost: BTreeMap::new(),
+            unconfirmed: true,
             last: None,
         }
     }
@@ -171,6 +180,12 @@ impl Runner {
 
     async fn look(&mut self, desired: &Desired) -> Result<Next, Error> {
         self.heed(desired);
+        let confirm = desired.database.remote_apply && self.unconfirmed;
+        let session = self.open(&desired.database).await?;
+        if confirm && session.head().is_some() {
+            session.await_standby(STANDBY_WITHIN).await?;
+            self.unconfirmed = false;
+        }
         let session = self.open(&desired.database).await?;
         if session.head().is_some()
             && let Some(run) = Run::active(session.conn()).await?
@@ -199,6 +214,7 @@ impl Runner {
                 if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
                     return Err(Error::IsACopy);
                 }
+                database.is_behind(&session)?;
                 session
             }
         };
@@ -220,6 +236,7 @@ impl Runner {
         if !session.owned() {
             session.own(&owner, None, builds).await?;
         }
+        session.note_timeline().await?;
         self.remember_epoch();
         self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
@@ -250,6 +267,8 @@ impl Runner {
             error,
             Error::PoolerDetected { .. }
                 | Error::WrongServer { .. }
+                | Error::NotPinned(_)
+                | Error::LedgerGone
                 | Error::IsACopy
                 | Error::LedgerNewer { .. }
                 | Error::Settings(_)
@@ -266,7 +285,8 @@ impl Runner {
             };
             self.tell(subject, standing);
         }
-        let pause = if matches!(error, Error::OwnerAlive(_)) {
+        let waits = matches!(error, Error::OwnerAlive(_) | Error::NoStandby | Error::StandbyBehind(_));
+        let pause = if waits {
             Duration::from_millis(500)
         } else {
             failure::pause(Class::Transient, false, self.failures)
@@ -284,7 +304,8 @@ impl Runner {
         answered: Tokens,
         past: Vec<crate::core::view::PastRun>,
     ) {
-        let view = View { generation: subject.generation, standing, answered, past };
+        let lost_run = self.lost.get(&subject.key.uid).cloned();
+        let view = View { generation: subject.generation, standing, answered, past, lost_run };
         self.start.views.publish(&subject.key, view);
     }
 
@@ -349,7 +370,10 @@ impl Runner {
         }
         match decision {
             Decision::Run(effect) => {
-                let then = end_with(&run.plan, &run.state, &seen, effect, now);
+                self.unconfirmed = true;
+                // The end is recorded once a standby has all before it.
+                let then = end_with(&run.plan, &run.state, &seen, effect, now)
+                    .filter(|_| !desired.database.remote_apply);
                 self.act(desired, subject.as_deref(), &run, effect, (samples, then)).await
             }
             Decision::Move(state) => self.change_state(desired, subject.as_deref(), &run, state).await,
@@ -373,6 +397,7 @@ impl Runner {
         let tokens = subject.map(|subject| subject.tokens.clone());
         let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
         self.attempt = None;
+        self.unconfirmed = true;
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
         Run::change(session.conn(), epoch, run.id, &change).await?;

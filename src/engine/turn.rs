@@ -1,8 +1,10 @@
 //! Nothing is under way in a database: finds whose turn it is, and begins.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tracing::info;
+use uuid::Uuid;
 
 use super::begin::{self, NotBegun};
 use super::runner::{Next, Runner, wish};
@@ -62,8 +64,55 @@ impl Runner {
             });
             latest_runs.push((Arc::clone(subject), latest));
         }
+        self.look_back(desired, &in_force, &latest_runs).await?;
         let places = order(&candidates, &in_force);
         self.take_turns(desired, &in_force, places, latest_runs).await
+    }
+
+    /// Compares the ledger with what was recorded outside of it.
+    ///
+    /// # Errors
+    /// `LedgerRewound` where a version that was applied is lost, and its Migration is not here to apply it again.
+    async fn look_back(
+        &mut self,
+        desired: &Desired,
+        in_force: &InForce,
+        latest_runs: &[(Arc<Subject>, Option<Run>)],
+    ) -> Result<(), Error> {
+        let session = self.open(&desired.database).await?;
+        let ledger = session.head().is_some();
+        let mut lost = BTreeMap::new();
+        for (subject, latest) in latest_runs {
+            let Some(recorded) = &subject.recorded_run else { continue };
+            let there = latest.as_ref().is_some_and(|run| run.id.to_string() == *recorded);
+            if there {
+                continue;
+            }
+            let id = Uuid::parse_str(recorded).ok();
+            let found = match id.filter(|_| ledger) {
+                Some(id) => Run::by_id(session.conn(), id).await?.is_some(),
+                None => false,
+            };
+            if !found {
+                lost.insert(subject.key.uid.clone(), recorded.clone());
+            }
+        }
+        for (stream, version) in &desired.database.recorded.versions {
+            let here = |subject: &Subject| {
+                subject.spec.stream == *stream
+                    && canonical_version(&subject.spec.version) == version.canonical()
+            };
+            let known = in_force.versions.iter().any(|one| one == &(stream.clone(), version.clone()))
+                || in_force.baseline.as_ref().is_some_and(|baseline| version <= baseline)
+                || latest_runs.iter().any(|(subject, _)| here(subject));
+            let version = version.canonical();
+            if known || (ledger && Run::latest(session.conn(), stream, &version).await?.is_some()) {
+                continue;
+            }
+            return Err(Error::LedgerRewound { stream: stream.clone(), version });
+        }
+        self.lost = lost;
+        Ok(())
     }
 
     async fn take_turns(
@@ -113,6 +162,7 @@ impl Runner {
     ) -> Result<Next, Error> {
         let from = in_force.current(&subject.spec.stream).map(Version::canonical);
         let owner = self.start.owner.clone();
+        self.unconfirmed = true;
         let session = self.open(&desired.database).await?;
         let begun = begin::begin(session, &desired.database, subject, &owner, from.as_deref()).await;
         self.remember_epoch();
