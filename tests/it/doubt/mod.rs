@@ -3,4 +3,5 @@
 
 mod builds;
 mod engine;
+mod identity;
 mod takeover;
