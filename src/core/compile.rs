@@ -91,6 +91,16 @@ pub struct Refused {
     pub refusal: sql::Refusal,
 }
 
+fn own_budget(step: &crate::api::Step) -> Option<Duration> {
+    step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok())
+}
+
+/// Returns the stall budgets of a spec's steps' own.
+pub fn budgets(spec: &MigrationSpec) -> Vec<Option<Duration>> {
+    let short = spec.up.iter().map(|_| None);
+    short.chain(spec.steps.iter().flatten().map(own_budget)).collect()
+}
+
 /// The steps of a spec, whose pieces of SQL are read by `read`.
 fn steps<'a>(spec: &'a MigrationSpec, mut read: impl FnMut(&str, &str) -> Script) -> Vec<DraftStep<'a>> {
     let short = spec.up.as_ref().map(|up| DraftStep {
@@ -109,7 +119,7 @@ fn steps<'a>(spec: &'a MigrationSpec, mut read: impl FnMut(&str, &str) -> Script
             name: step.name_at(index),
             irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
             transaction: step.sql.transaction,
-            max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
+            max_stall: own_budget(step),
             up: read(&format!("{field}.up"), &step.sql.up),
             down: step.sql.down.as_ref().map(|down| read(&format!("{field}.down"), down)),
             field,
@@ -203,6 +213,7 @@ impl<'a> Draft<'a> {
                 summary: summaries.join("; "),
                 irreversible,
                 written_back: step.down.is_some(),
+                max_stall: step.max_stall,
             });
             findings.extend(step.up.notes.iter().map(|note| Finding {
                 step: step.name.clone(),

@@ -38,6 +38,7 @@ pub fn plan() -> Plan {
         summary: summary.to_owned(),
         irreversible: None,
         written_back: false,
+        max_stall: None,
     };
     Plan {
         stream: "default".to_owned(),

@@ -88,9 +88,13 @@ impl LockPlan {
         let mine = || preview.statements.iter().filter(|statement| statement.unit == unit);
         let sure = preview.server.basis == ServerBasis::Catalog
             && mine().all(|statement| statement.assumptions.is_empty() && !statement.opaque);
-        let locks = mine().flat_map(|statement| &statement.locks);
-        let locks = locks.filter_map(|lock| Some((split(&lock.relation)?, lock.mode)));
-        sure.then(|| Self::from_locks(locks))
+        sure.then(|| Self::guessed(preview, unit))
+    }
+
+    fn guessed(preview: &Preview, unit: usize) -> Self {
+        let mine = preview.statements.iter().filter(|statement| statement.unit == unit);
+        let locks = mine.flat_map(|statement| &statement.locks);
+        Self::from_locks(locks.filter_map(|lock| Some((split(&lock.relation)?, lock.mode))))
     }
 
     fn from_locks(locks: impl Iterator<Item = (RelationName, LockMode)>) -> Self {
@@ -120,9 +124,16 @@ impl LockPlan {
         if order_matters { tables } else { Vec::new() }
     }
 
-    /// Whether readers of a relation wait for the unit.
-    pub fn blocks_reads(&self) -> impl Iterator<Item = &Planned> {
-        self.relations.iter().filter(|planned| planned.mode.blocks_reads())
+    /// The relations whose readers wait for a unit, schema and name, as measured on the copy or as foreseen.
+    pub fn closed_to_readers(
+        plan: &Plan,
+        rehearsal: Option<&Rehearsal>,
+        unit: usize,
+    ) -> Vec<(String, String)> {
+        let sure = Self::of(plan, rehearsal, unit);
+        let locks = sure.or_else(|| Some(Self::guessed(plan.preview.as_deref()?, unit))).unwrap_or_default();
+        let closed = locks.relations.into_iter().filter(|planned| planned.mode.blocks_reads());
+        closed.map(|planned| (planned.schema, planned.name)).collect()
     }
 
     /// Returns what is held beyond the plan, in words. What the unit made is its own, and a partition may be locked as its

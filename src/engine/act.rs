@@ -9,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::oversee::{Seen, overseen, stop_asked};
 use super::runner::{Next, Runner};
 use super::subject::{Desired, Subject};
-use super::{clock, failure, watch};
+use super::{clock, failure, standbys, watch};
 use crate::api::Reason;
 use crate::core::analysis::{Baseline, Sample};
 use crate::core::decide::{Effect, lock_deadline};
@@ -127,6 +127,12 @@ impl Runner {
             witness: None,
             rehearse_only: false,
         };
+        // The way back must not be held up by anybody who only reads.
+        if back.is_none()
+            && let Some(cause) = self.held_up(desired, run, unit).await?
+        {
+            return Ok(self.not_begun(run, cause));
+        }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
         let session = self.own(&desired.database).await?;
@@ -138,6 +144,7 @@ impl Runner {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
                 self.attempt = None;
+                self.await_replay(desired, run, unit).await?;
                 Ok(Next::Again)
             }
             Err(failed) => self.block_failed(run, unit, (direction, block), failed, seen).await,
@@ -173,21 +180,32 @@ impl Runner {
             Direction::Down { .. } => "it is tried again when a person asks for the rollback".to_owned(),
         };
         let before = self.failures_so_far();
-        let mut attempt =
-            failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
-        if let Some(until) = lock_deadline(&run.plan, &run.state, &run.units, &attempt) {
-            let message = format!("{}; attempts go on until {until:.0}", attempt.cause.message);
-            attempt.cause.message = message;
-        }
+        let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
+        let attempt = match direction {
+            Direction::Up => with_deadline(run, attempt),
+            Direction::Down { .. } => failure::on_the_way_back(&failed.error, with_deadline(run, attempt)),
+        };
         if attempt.class != Class::Transient
             && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
             && let Some(session) = self.session.as_mut()
         {
             let (epoch, place) = (session.epoch(), (unit, direction.word(), direction.block()));
-            note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await?;
+            // A note for the history: where it cannot be written, the failure counts all the same.
+            match note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await {
+                Err(error @ Error::Fenced) => return Err(error),
+                Err(error) if !failure::session_survives(&error) => self.session = None,
+                Ok(()) | Err(_) => {}
+            }
         }
         self.note(run, attempt);
         Ok(Next::Again)
+    }
+
+    /// Notes a unit that could not begin because of a standby.
+    fn not_begun(&mut self, run: &Run, cause: Cause) -> Next {
+        let attempt = standbys::attempt(cause, self.failures_so_far(), clock::now());
+        self.note(run, with_deadline(run, attempt));
+        Next::Again
     }
 
     async fn rehearse(&mut self, desired: &Desired, run: &Run) -> Result<Next, Error> {
@@ -352,6 +370,14 @@ fn site(effect: Effect) -> Site {
         Effect::Sample => Site::Sample,
         Effect::Follow { .. } => Site::Follow,
     }
+}
+
+/// Says of an attempt at a lock until when it is repeated.
+fn with_deadline(run: &Run, mut attempt: Attempt) -> Attempt {
+    if let Some(until) = lock_deadline(&run.plan, &run.state, &run.units, &attempt) {
+        attempt.cause.message = format!("{}; attempts go on until {until:.0}", attempt.cause.message);
+    }
+    attempt
 }
 
 /// A failure outside the database that may pass.

@@ -26,6 +26,8 @@ pub enum NotBegun {
     Refused(Cause),
     /// It may pass by itself.
     Later(Cause),
+    /// Another owner began a run meanwhile: what was decided is past.
+    Overtaken,
     /// The database.
     Failed(Error),
 }
@@ -161,7 +163,7 @@ pub async fn begin(
     database: &Database,
     subject: &Subject,
     owner: &str,
-    from_version: Option<&str>,
+    (from_version, latest): (Option<&str>, Option<Uuid>),
 ) -> Result<(), NotBegun> {
     let id = Uuid::new_v4();
     let plan = plan(session, database, subject, id).await?;
@@ -186,8 +188,8 @@ pub async fn begin(
         from_version,
         tokens: &subject.tokens,
         state: &state,
+        after: Some(latest),
     };
     let epoch = session.epoch();
-    Run::insert(session.conn(), epoch, &new).await?;
-    Ok(())
+    if Run::insert(session.conn(), epoch, &new).await? { Ok(()) } else { Err(NotBegun::Overtaken) }
 }

@@ -14,6 +14,21 @@ use crate::sql::quote_literal;
 /// Statements that overran the stall budget so often in a row do not fit it.
 const OVERRUNS: u32 = 3;
 
+/// What stops a way forward and may pass by itself or by a person: the way back is not given up for it, but tried again so
+/// seldom. Cancelled by somebody (57014), no space (53100), another limit (53400), an I/O error (58030), read-only (25006).
+const NOT_THE_WAY_BACK: [&str; 5] = ["57014", "53100", "53400", "58030", "25006"];
+const SELDOM: SignedDuration = SignedDuration::from_secs(20);
+
+/// Keeps a way back going where its failure says nothing about the way back itself.
+pub fn on_the_way_back(error: &Error, attempt: Attempt) -> Attempt {
+    let passes =
+        matches!(error, Error::Server(server) if NOT_THE_WAY_BACK.contains(&server.sqlstate.as_str()));
+    if !passes || attempt.class != Class::Terminal || attempt.cause.reason == Reason::StallBudgetExceeded {
+        return attempt;
+    }
+    Attempt { class: Class::Transient, retry_at: attempt.at + SELDOM, ..attempt }
+}
+
 /// Returns the word for an error of the PostgreSQL edge.
 pub fn reason(error: &Error) -> Reason {
     match error {
@@ -25,6 +40,7 @@ pub fn reason(error: &Error) -> Reason {
         Error::DatabaseMissing { .. } => Reason::DatabaseNotFound,
         Error::PoolerDetected { .. } => Reason::PoolerDetected,
         Error::Server(server) if server.is_lock_timeout() => Reason::WaitingForLock,
+        Error::Server(server) if server.is_disk_full() => Reason::DiskFull,
         Error::Server(server) if server.is_denied() => Reason::InsufficientPrivilege,
         Error::Server(_) | Error::TransactionEscaped | Error::NameTaken { .. } => Reason::ApplyFailed,
         Error::Unexpected(_) | Error::Unprobed(_) | Error::PostconditionMissing(_) => Reason::Internal,
@@ -69,6 +85,11 @@ pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
     Duration::from_millis(rand::rng().random_range(least..=bound.max(least)))
 }
 
+/// Draws the same as a span of time.
+pub fn wait(class: Class, lock: bool, count: u32) -> SignedDuration {
+    SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1))
+}
+
 /// Turns a failure into the attempt that the next decision sees. `way_out` is what a person can do about a statement that
 /// does not fit the stall budget.
 pub fn attempt(
@@ -95,7 +116,7 @@ pub fn attempt(
     if lock && !blockers.is_empty() {
         message = format!("{message}; blocked by {}", named(&blockers, now));
     }
-    let wait = SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1));
+    let wait = wait(class, lock, count);
     let first = before.map_or(now, |attempt| attempt.first);
     Attempt {
         first,

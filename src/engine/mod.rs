@@ -8,6 +8,7 @@ mod oversee;
 mod postponed;
 pub mod project;
 pub mod runner;
+mod standbys;
 pub mod subject;
 pub mod survey;
 mod turn;

@@ -7,6 +7,7 @@ use super::subject::Desired;
 use crate::core::observation::Blocker;
 use crate::core::waiting::{self, Waiter};
 use crate::postgres::block::{self, Failed, Job, Ran};
+use crate::postgres::build::{self, Build};
 use crate::postgres::guard::Witness;
 use crate::postgres::{Connection, Error, Session, locks};
 
@@ -46,6 +47,7 @@ pub(super) async fn overseen(
     session: &mut Session,
     job: &Job<'_>,
     stop: impl Future<Output = ()>,
+    tell: impl Fn(&Build),
 ) -> (Result<Ran, Failed>, Seen) {
     let witness = Witness::new(session.take_observer());
     let pid = session.pid();
@@ -53,7 +55,7 @@ pub(super) async fn overseen(
     let job = Job { witness: Some(&witness), ..*job };
     let result = tokio::select! {
         result = block::run(session, &job) => result,
-        () = oversee(&witness, pid, &job, stop, &mut seen) => {
+        () = oversee(&witness, pid, &job, (stop, tell), &mut seen) => {
             Err(Failed::from(Error::Unexpected("the observer ended".to_owned())))
         }
     };
@@ -70,7 +72,7 @@ async fn oversee(
     witness: &Witness,
     pid: i32,
     job: &Job<'_>,
-    stop: impl Future<Output = ()>,
+    (stop, tell): (impl Future<Output = ()>, impl Fn(&Build)),
     seen: &mut Seen,
 ) {
     let began = Instant::now();
@@ -87,6 +89,11 @@ async fn oversee(
         let Some(observer) = guard.as_mut() else {
             return std::future::pending().await;
         };
+        if !job.block.transactional
+            && let Ok(Some(build)) = build::progress(observer, pid).await
+        {
+            tell(&build);
+        }
         let waited = if asked { None } else { look(observer, pid, (job, began), seen).await };
         if asked || (waited.is_some() && !cancelled) {
             cancelled = true;

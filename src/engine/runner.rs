@@ -207,16 +207,15 @@ impl Runner {
 
     /// Returns the session, opened if need be, and owned if this runner owned it before.
     pub(super) async fn open(&mut self, database: &Database) -> Result<&mut Session, Error> {
-        let session = match self.session.take() {
-            Some(session) => session,
-            None => {
-                let session = Session::open(&database.primary, &self.start.application()).await?;
-                if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
-                    return Err(Error::IsACopy);
-                }
-                database.is_behind(&session)?;
-                session
+        let session = if let Some(session) = self.session.take() {
+            session
+        } else {
+            let session = Session::open(&database.primary, &self.start.application()).await?;
+            if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
+                return Err(Error::IsACopy);
             }
+            database.is_behind(&session)?;
+            session
         };
         let session = self.session.insert(session);
         // After a failover the epoch may have gone back, and its number may be somebody else's: it is taken anew.
@@ -396,11 +395,15 @@ impl Runner {
         info!(migration = run.key.name, run = %run.id, from = run.state.phase(), to = state.phase(), "run moves on");
         let tokens = subject.map(|subject| subject.tokens.clone());
         let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
-        self.attempt = None;
         self.unconfirmed = true;
+        // It is about what was due in the old state, which may be over although the answer to this is lost.
+        let attempt = self.attempt.take();
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
-        Run::change(session.conn(), epoch, run.id, &change).await?;
+        if let Err(error) = Run::change(session.conn(), epoch, run.id, &change).await {
+            self.attempt = attempt.filter(|_| error.class() != Class::Ambiguous);
+            return Err(error);
+        }
         Ok(Next::Again)
     }
 

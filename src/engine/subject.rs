@@ -25,6 +25,8 @@ pub struct Database {
     pub primary: Target,
     /// Where the writable copy is, if there is one.
     pub copy: Option<Target>,
+    /// The physical standbys that serve readers.
+    pub standbys: Vec<Standby>,
     /// The role that owns what a migration creates.
     pub owner_role: Option<String>,
     /// Limits on the primary.
@@ -66,6 +68,15 @@ impl Database {
         }
         Ok(())
     }
+}
+
+/// A physical standby, its Secret resolved.
+#[derive(Clone, Debug)]
+pub struct Standby {
+    /// Name for messages.
+    pub name: String,
+    /// Where it is.
+    pub target: Target,
 }
 
 /// The metric providers that an analysis names, their Secrets resolved.

@@ -347,9 +347,29 @@ impl ServerError {
         self.sqlstate == "42501"
     }
 
+    /// Tells whether the server has no space left (53100).
+    pub fn is_disk_full(&self) -> bool {
+        self.sqlstate == "53100"
+    }
+
+    /// Adds advice to that of the server.
+    pub fn advise(&mut self, advice: String) {
+        self.hint = Some(match self.hint.take() {
+            Some(hint) => format!("{hint}; {advice}"),
+            None => advice,
+        });
+    }
+
     fn while_connecting(self: Box<Self>, target: String) -> Error {
         let cause = self.to_string();
         match self.sqlstate.as_str() {
+            "53300" => Error::Unreachable {
+                target,
+                cause: format!(
+                    "no connection is free: {cause}; waiting for one: end idle sessions, or raise max_connections or the CONNECTION \
+                     LIMIT of the role or the database"
+                ),
+            },
             "3D000" => Error::DatabaseMissing { target, cause },
             code if code.starts_with("28") => Error::Authentication { target, cause },
             _ if self.message.contains("unsupported startup parameter") => {

@@ -121,7 +121,8 @@ async fn prepared(conn: &mut PgConnection, pid: i32) -> Result<Vec<Blocker>, Err
         "SELECT DISTINCT p.gid, p.owner::text, extract(epoch FROM clock_timestamp() - p.prepared)::float8 \
          FROM pg_catalog.pg_locks w JOIN pg_catalog.pg_locks h ON h.granted AND h.pid IS NULL AND h.locktype = w.locktype \
              AND (h.database, h.relation, h.transactionid) IS NOT DISTINCT FROM (w.database, w.relation, w.transactionid) \
-         JOIN pg_catalog.pg_prepared_xacts p ON h.virtualtransaction = '-1/' || p.transaction::text \
+         JOIN pg_catalog.pg_locks x ON x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = h.virtualtransaction \
+         JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = x.transactionid \
          WHERE NOT w.granted AND w.pid = $1 LIMIT 10",
     )
     .bind(pid)

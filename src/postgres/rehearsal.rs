@@ -3,10 +3,10 @@
 //! Invariants: the copy is never the primary; a rehearsal begins and ends where the primary stands, as far as the plan can
 //! come back; what an interrupted rehearsal left is undone by the next one, from the copy's own ledger.
 
+mod align;
 mod trial;
 mod verdict;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,13 +14,14 @@ use sqlx::PgConnection;
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub use self::align::align;
 use self::verdict::{Stop, cannot_align, compare_back, judge, left_behind, told, verdict, way_back_failed};
 use super::block::{self, Direction, Failed, Job, Limits, Ran};
 use super::catalog::path;
 use super::copy::{self, Overlap};
 use super::error::Error;
 use super::fingerprint::{self, Fingerprint};
-use super::ledger::{self, NewRun, Run, RunChange, Side, units};
+use super::ledger::{self, NewRun, Run, RunChange, Side, trash, units};
 use super::session::Session;
 use super::statement::send_ours;
 use super::takeover::Builds;
@@ -30,7 +31,7 @@ use crate::core::plan::{Block, Plan, Unit};
 use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use crate::core::state::Cause;
 use crate::crash::Site;
-use crate::sql::{self, Aside, quote_ident};
+use crate::sql::{self, quote_ident};
 
 /// Time limits on the copy, where nobody waits behind us.
 const ON_COPY: Limits = Limits {
@@ -252,8 +253,9 @@ async fn register(copy: &mut Session, run: &Run) -> Result<(), Error> {
         from_version: run.from_version.as_deref(),
         tokens: &run.tokens,
         state: &run.state,
+        after: None,
     };
-    Run::insert(copy.conn(), epoch, &new).await
+    Run::insert(copy.conn(), epoch, &new).await.map(drop)
 }
 
 /// Undoes one unit on the copy from a block on, and destroys what that put aside: nothing on a copy is worth keeping.
@@ -277,8 +279,7 @@ async fn undo(
             .await
             .map_err(|failed| (index, failed))?;
     }
-    let asides: Vec<Aside> = blocks.iter().flat_map(|block| block.aside.iter().cloned()).collect();
-    purge(copy, plan, &asides).await.map_err(|error| (0, error.into()))
+    purge(copy, run, plan).await.map_err(|error| (0, error.into()))
 }
 
 async fn one_back(
@@ -293,9 +294,10 @@ async fn one_back(
     block::run(copy, &job(run, plan, unit, Direction::Down { block: index, of }, block)).await
 }
 
-async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), Error> {
-    let statements = sql::purge(asides);
-    if statements.is_empty() {
+/// Destroys what a run put aside: its names are needed the next time.
+async fn purge(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
+    let asides = trash::of(copy.conn(), run).await?;
+    if asides.is_empty() {
         return Ok(());
     }
     let epoch = copy.epoch();
@@ -305,9 +307,11 @@ async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), 
         .as_deref()
         .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
     send_ours(&mut tx, format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path))).await?;
-    for statement in statements {
+    for statement in sql::purge(&asides) {
         send_ours(&mut tx, statement).await?;
     }
+    send_ours(&mut tx, "RESET ROLE; SET LOCAL search_path TO ''".to_owned()).await?;
+    trash::forget(&mut tx, run).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -322,65 +326,6 @@ async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
         };
         if status.in_force() {
             undo(copy, run, plan, index, from).await.map_err(|(_, failed)| failed.error)?;
-        }
-    }
-    Ok(())
-}
-
-/// Brings the copy to where the primary is: replays what is in force there and not here, undoes what is here and not there.
-///
-/// # Errors
-/// The first error; the copy is then somewhere between, which the next call goes on from.
-pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Error> {
-    let there = units::all(primary.conn()).await?;
-    let here = units::all(copy.conn()).await?;
-    let in_force = |all: &std::collections::BTreeMap<Uuid, std::collections::BTreeMap<usize, UnitStatus>>,
-                    id: &Uuid| {
-        all.get(id)
-            .map(|units| {
-                units
-                    .iter()
-                    .filter(|(_, status)| status.in_force())
-                    .map(|(unit, _)| *unit)
-                    .collect::<BTreeSet<_>>()
-            })
-            .unwrap_or_default()
-    };
-    let mut differing = Vec::new();
-    for id in there.keys().chain(here.keys()).collect::<BTreeSet<_>>() {
-        if in_force(&there, id) != in_force(&here, id) {
-            differing.push(*id);
-        }
-    }
-    let mut runs = Vec::new();
-    for id in differing {
-        let found = match Run::by_id(primary.conn(), id).await? {
-            Some(run) => Some(run),
-            None => Run::by_id(copy.conn(), id).await?,
-        };
-        runs.extend(found);
-    }
-    runs.sort_by_key(|run| run.started_at);
-    // First back, newest first; then forward, oldest first.
-    for run in runs.iter().rev() {
-        let target = in_force(&there, &run.id);
-        let surplus: Vec<usize> = in_force(&here, &run.id).difference(&target).copied().collect();
-        for unit in surplus.into_iter().rev() {
-            let from = match here.get(&run.id).and_then(|units| units.get(&unit)) {
-                Some(UnitStatus::Reverting { blocks }) => *blocks,
-                _ => 0,
-            };
-            undo(copy, run.id, &run.plan, unit, from).await.map_err(|(_, failed)| failed.error)?;
-        }
-    }
-    for run in &runs {
-        register(copy, run).await?;
-        for index in in_force(&there, &run.id).difference(&in_force(&here, &run.id)) {
-            let Some(unit) = run.plan.units.get(*index) else {
-                continue;
-            };
-            let job = job(run.id, &run.plan, *index, Direction::Up, &unit.up);
-            block::run(copy, &job).await.map_err(|failed| failed.error)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ mod cli_plan;
 mod crds;
 mod doubt;
 mod election;
+mod guard;
 mod licences;
 mod postgres_connect;
 mod postgres_edge;

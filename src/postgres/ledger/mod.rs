@@ -6,6 +6,7 @@
 
 mod runs;
 pub mod samples;
+pub mod trash;
 pub mod units;
 
 use sqlx::{Connection, PgConnection, Row};

@@ -45,6 +45,8 @@ pub struct NewRun<'a> {
     pub tokens: &'a Tokens,
     /// The first state.
     pub state: &'a State,
+    /// The latest run of this version when this one was decided on; absent where it is stored whatever there is.
+    pub after: Option<Option<Uuid>>,
 }
 
 /// A run as the ledger has it.
@@ -198,13 +200,17 @@ impl Run {
         row.as_ref().map(read).transpose()
     }
 
-    /// Stores a run, its plan included. The one effect of this transaction is the row.
-    pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<(), Error> {
+    /// Stores a run, its plan included. The one effect of this transaction is the row. Returns false, and stores nothing,
+    /// when another owner began a run since this one was decided on: what was decided before the epoch was taken may be
+    /// long past.
+    pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<bool, Error> {
         let mut tx = begin_fenced(conn, epoch, Site::RunStored).await?;
         let copy = if new.plan.rehearse { CopyLevel::Before } else { CopyLevel::None };
-        sqlx::query(
+        let stored = sqlx::query(
             "INSERT INTO whimbrel.runs (id, stream, version, plan_hash, analysis_hash, from_version, namespace, name, uid, plan, \
-             phase, state, tokens, copy_level) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             phase, state, tokens, copy_level) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
+             WHERE $15 OR (NOT EXISTS (SELECT FROM whimbrel.runs WHERE finished_at IS NULL) AND $16 IS NOT DISTINCT FROM \
+               (SELECT r.id FROM whimbrel.runs r WHERE r.stream = $2 AND r.version = $3 ORDER BY r.seq DESC LIMIT 1))",
         )
         .bind(new.id)
         .bind(&new.plan.stream)
@@ -220,10 +226,12 @@ impl Run {
         .bind(Json(new.state))
         .bind(Json(new.tokens))
         .bind(Json(copy))
+        .bind(new.after.is_none())
+        .bind(new.after.flatten())
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(())
+        Ok(stored.rows_affected() > 0)
     }
 
     /// Changes a run in one fenced transaction.

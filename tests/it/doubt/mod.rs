@@ -4,4 +4,5 @@
 mod builds;
 mod engine;
 mod identity;
+mod inputs;
 mod takeover;
