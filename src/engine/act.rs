@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::oversee::{Seen, overseen, stop_asked};
+use super::oversee::{Seen, overseen, stop_asked, teller};
 use super::runner::{Next, Runner};
 use super::subject::{Desired, Subject};
 use super::{clock, failure, standbys, watch};
@@ -135,11 +135,10 @@ impl Runner {
         }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
+        let tell = teller(&self.start.views, desired.subject(&run.key.uid), run, unit);
         let session = self.own(&desired.database).await?;
-        let (ran, seen) = overseen(session, &job, async move {
-            stop_asked(&mut news, &uid, back.is_some()).await;
-        })
-        .await;
+        let stop = async move { stop_asked(&mut news, &uid, back.is_some()).await };
+        let (ran, seen) = overseen(session, &job, stop, tell).await;
         match ran {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
