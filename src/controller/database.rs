@@ -12,7 +12,9 @@ use tracing::warn;
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
-use crate::api::{Database, FIELD_MANAGER, Migration, RECONCILE_REQUESTED_AT, Reason, condition};
+use crate::api::{
+    Database, DatabaseStatus, FIELD_MANAGER, Migration, RECONCILE_REQUESTED_AT, Reason, condition,
+};
 use crate::core::report;
 use crate::core::state::Cause;
 use crate::core::view::{Standing, Tokens, View};
@@ -74,22 +76,26 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     let status = report::database(&object, &surveyed, active.as_deref(), clock::now());
     let well = report::is_ready(&status.conditions);
     if object.status.as_ref() != Some(&status) {
-        let patch = json!({
-            "apiVersion": Database::api_version(&()),
-            "kind": Database::kind(&()),
-            "metadata": {"name": name, "uid": object.uid()},
-            "status": status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        client::within(
-            CALL_LIMIT,
-            "write the status of a Database",
-            api.patch_status(&name, &params, &Patch::Apply(&patch)),
-        )
-        .await?;
+        write(&api, &object, &status).await?;
         context.counters.status_write();
     }
     Ok(if well { Action::await_change() } else { Action::requeue(LOOK_AGAIN) })
+}
+
+/// Writes a status by server-side apply; the UID keeps it off an object of the same name.
+async fn write(api: &Api<Database>, object: &Database, status: &DatabaseStatus) -> Result<(), Error> {
+    let patch = json!({
+        "apiVersion": Database::api_version(&()),
+        "kind": Database::kind(&()),
+        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let name = object.name_any();
+    let patch = Patch::Apply(&patch);
+    let written = api.patch_status(&name, &params, &patch);
+    client::within(CALL_LIMIT, "write the status of a Database", written).await?;
+    Ok(())
 }
 
 /// Returns the run by which a Migration is applied, as its status says.

@@ -55,7 +55,7 @@ impl Runner {
         }
         self.look_back(desired, &in_force, &subjects).await?;
         let places = order(&candidates, &in_force);
-        self.take_turns(desired, &in_force, places, subjects).await
+        Box::pin(self.take_turns(desired, &in_force, places, subjects)).await
     }
 
     async fn take_turns(
