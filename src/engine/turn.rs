@@ -53,8 +53,9 @@ impl Runner {
             candidates.push(candidate(subject, version, hash, latest.as_ref()));
             subjects.push((Arc::clone(subject), latest));
         }
+        self.look_back(desired, &in_force, &subjects).await?;
         let places = order(&candidates, &in_force);
-        self.take_turns(desired, &in_force, places, subjects).await
+        Box::pin(self.take_turns(desired, &in_force, places, subjects)).await
     }
 
     async fn take_turns(
@@ -110,6 +111,7 @@ impl Runner {
     ) -> Result<Next, Error> {
         let from = in_force.current(&subject.spec.stream).map(Version::canonical);
         let owner = self.start.owner.clone();
+        self.unconfirmed = true;
         let session = self.open(&desired.database).await?;
         let begun =
             begin::begin(session, &desired.database, subject, &owner, (from.as_deref(), latest)).await;
