@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::alone;
 use super::catalog::path;
 use super::error::Error;
+use super::explain;
 use super::guard::{self, Opened, Witness};
 use super::ledger::{self, Back, StatementRecord, UnitRecord, units};
 use super::locks;
@@ -164,6 +165,13 @@ impl From<Error> for Failed {
 
 /// Runs one block. After an error of class ambiguous the session is not used again.
 pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    match run_unexplained(session, job).await {
+        Err(failed) => Err(explain::explain(session, job, failed).await),
+        ran => ran,
+    }
+}
+
+async fn run_unexplained(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     if alone::nothing_to_undo(session, job).await? {
         return alone::forget(session, job).await;
     }

@@ -17,7 +17,7 @@ use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::State;
 use whimbrel::core::view::{Standing, Tokens, View};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Subject};
+use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::metrics::{PrometheusConfig, PrometheusProvider, Provider};
 use whimbrel::postgres::ledger::RunKey;
@@ -53,11 +53,14 @@ fn database(place: &Place) -> Result<Database> {
         name: place.name.clone(),
         primary: target(place.port, &place.name)?,
         copy: place.copy.as_ref().map(|(port, name)| target(*port, name)).transpose()?,
+        standbys: Vec::new(),
         owner_role: Some(OWNER.to_owned()),
         guard: Guard::default(),
         min_reversibility: Reversibility::default(),
         out_of_order: false,
         baseline: None,
+        remote_apply: false,
+        recorded: Recorded::default(),
     })
 }
 
@@ -114,6 +117,7 @@ impl Driver {
             gone: wanted.gone,
             tokens,
             providers: self.providers.clone(),
+            recorded_run: None,
         })
     }
 

@@ -31,7 +31,11 @@ pub(super) fn judge(preview: &Preview, usual: Duration) -> (Risk, Vec<String>) {
     let usual = u64::try_from(usual.as_millis()).unwrap_or(u64::MAX);
     for unit in preview.units.iter().filter(|unit| unit.blocked.is_some() && unit.max_stall_ms > usual) {
         let most = u32::try_from(unit.max_stall_ms).map_or(f64::MAX, f64::from);
-        let why = format!("step {} may keep the application waiting for {}: its own maxStall", unit.step, duration(most));
+        let why = format!(
+            "step {} may keep the application waiting for {}: its own maxStall",
+            unit.step,
+            duration(most)
+        );
         reasons.push((Risk::High, why));
     }
     let broken = preview.queries.iter().flatten().filter(|query| query.breaks.is_some()).count();
