@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::compile::{Draft, Problem, Surroundings};
 use super::plan::{Block, DatabaseIdentity, Guard, Plan, Reversibility};
 use crate::api::{MigrationSpec, Reason};
-use crate::sql::{AsideSuffix, FactKey, FactValue, Facts};
+use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts};
 
 fn spec(rest: &Value) -> MigrationSpec {
     let mut spec = json!({"databaseRef": {"name": "shop"}, "version": "1"});
@@ -27,7 +27,9 @@ fn facts(draft: &Draft<'_>) -> Facts {
                 generated: false,
             },
             FactKey::Name { .. } => FactValue::Name { taken: false },
-            FactKey::Comment { .. } => FactValue::Comment { exists: true, text: None },
+            FactKey::Before { .. } => {
+                FactValue::Before(Before { exists: true, values: vec!["x".into()], ..Before::default() })
+            }
         };
         (key, value)
     };

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{Connection, PgConnection};
 
+use super::before;
 use super::error::Error;
 use super::facts::{ColumnKey, columns};
 use crate::sql::{FactKey, FactValue, Facts, RelationName, quote_ident};
@@ -44,7 +45,7 @@ pub async fn answer(
                     ColumnKey { schema, relation: relation.name.clone(), column: column.clone() },
                 ))
             }
-            FactKey::Name { .. } | FactKey::Comment { .. } => None,
+            FactKey::Name { .. } | FactKey::Before { .. } => None,
         })
         .collect();
     let asked: Vec<ColumnKey> = keys.iter().map(|(_, column)| column.clone()).collect();
@@ -69,15 +70,13 @@ pub async fn answer(
         .await?;
     for key in wanted {
         match key {
-            FactKey::Column { .. } => {}
+            FactKey::Column { .. } | FactKey::Before { .. } => {}
             FactKey::Name { relation, name } => {
                 facts.insert(key.clone(), FactValue::Name { taken: taken(&mut tx, relation, name).await? });
             }
-            FactKey::Comment { relation, column } => {
-                facts.insert(key.clone(), comment(&mut tx, relation, column.as_deref()).await?);
-            }
         }
     }
+    before::answer(&mut tx, search_path, wanted.iter(), &mut facts).await?;
     tx.rollback().await?;
     Ok(facts)
 }
@@ -95,22 +94,4 @@ async fn taken(conn: &mut PgConnection, relation: &RelationName, name: &str) -> 
     .fetch_one(conn)
     .await?;
     Ok(taken)
-}
-
-async fn comment(
-    conn: &mut PgConnection,
-    relation: &RelationName,
-    column: Option<&str>,
-) -> Result<FactValue, Error> {
-    let row = sqlx::query(
-        "SELECT CASE WHEN $2::text IS NULL THEN c.oid IS NOT NULL ELSE a.attnum IS NOT NULL END, \
-                CASE WHEN $2::text IS NULL THEN obj_description(c.oid, 'pg_class') ELSE col_description(c.oid, a.attnum) END \
-         FROM (SELECT to_regclass($1)::oid AS oid) c \
-         LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $2 AND NOT a.attisdropped",
-    )
-    .bind(spelled(relation))
-    .bind(column)
-    .fetch_one(conn)
-    .await?;
-    Ok(FactValue::Comment { exists: row.try_get(0)?, text: row.try_get(1)? })
 }

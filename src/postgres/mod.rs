@@ -1,6 +1,7 @@
 //! Edge: the only user of sqlx.
 
 mod alone;
+mod before;
 pub mod block;
 pub mod build;
 pub mod catalog;

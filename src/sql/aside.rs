@@ -116,7 +116,11 @@ pub(super) fn named(kind: AsideKind, sql: &str, relation: &RelationName, suffix:
     let aside_name = suffix.aside_name(&relation.name);
     let rename = format!("ALTER {sql} {relation} RENAME TO {}", quote_ident(&aside_name));
     let (relation, name) = (relation.clone(), relation.name.clone());
-    Undo { statements: vec![rename], aside: vec![Aside { kind, relation, name, aside_name }], lossless: true }
+    Undo {
+        statements: vec![rename],
+        aside: vec![Aside { kind, relation, name, aside_name }],
+        ..Undo::nothing()
+    }
 }
 
 /// Puts a column aside that `ADD COLUMN` added; `state` is that before.
@@ -153,7 +157,7 @@ pub(super) fn column(
     statements.push(format!("{table} RENAME COLUMN {name} TO {}", quote_ident(&aside_name)));
     let aside =
         Aside { kind: AsideKind::Column, relation: relation.clone(), name: column.name.clone(), aside_name };
-    Ok(Undo { statements, aside: vec![aside], lossless: true })
+    Ok(Undo { statements, aside: vec![aside], ..Undo::nothing() })
 }
 
 /// Puts a table aside that `CREATE TABLE` made; `state` is that before.
@@ -195,7 +199,7 @@ pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix
         .collect();
     let aside =
         Aside { kind: AsideKind::Table, relation: relation.clone(), name: relation.name.clone(), aside_name };
-    Ok(Undo { statements, aside: vec![aside], lossless: true })
+    Ok(Undo { statements, aside: vec![aside], ..Undo::nothing() })
 }
 
 /// Renames a key of a table that is put aside, drops any other constraint.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aside::AsideSuffix;
 use super::inverse;
+use super::kind::{Part, Target};
 use super::name::RelationName;
 use super::overlay::Catalog;
 use super::statement::Statement;
@@ -29,12 +30,15 @@ pub enum FactKey {
         /// The name.
         name: String,
     },
-    /// The comment on a relation, or on a column of it.
-    Comment {
-        /// The relation, for `to_regclass`.
-        relation: RelationName,
-        /// The column; `None` asks for the comment of the relation itself.
-        column: Option<String>,
+    /// What something of an object is, in the words that set it so again.
+    Before {
+        /// What.
+        part: Part,
+        /// Of which object.
+        of: Target,
+        /// A second name, where one is needed: the role of [`Part::Held`], the parent of [`Part::Attach`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        with: Option<String>,
     },
 }
 
@@ -60,13 +64,24 @@ pub enum FactValue {
         /// It is taken.
         taken: bool,
     },
-    /// Answers [`FactKey::Comment`].
-    Comment {
-        /// The relation, or the column, is there.
-        exists: bool,
-        /// Its comment.
-        text: Option<String>,
-    },
+    /// Answers [`FactKey::Before`].
+    Before(Before),
+}
+
+/// What something of an object is before the plan.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Before {
+    /// The object is there.
+    pub exists: bool,
+    /// A value, or statements, as the part says; names are qualified.
+    pub values: Vec<String>,
+    /// What the values alone do not tell, as the part says.
+    pub shape: Option<String>,
+    /// Why it cannot be brought back as it is, in words that can stand after "because".
+    pub lost: Option<String>,
+    /// An object that would be dropped with it by `CASCADE`.
+    pub dependent: Option<String>,
 }
 
 /// Answers of the catalog, stored with the plan (as a list of pairs, since JSON knows only strings as keys).

@@ -32,12 +32,12 @@ mod written;
 
 pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
 pub use definition::index_on_temporary;
-pub use facts::{FactKey, FactValue, Facts, facts_wanted};
+pub use facts::{Before, FactKey, FactValue, Facts, facts_wanted};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
 pub use inverse::{Inverse, derive};
 pub use kind::{
-    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Generated, Kind, RelationKind,
-    Rename, RenameTarget, TableAction,
+    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Generated, Grant, Kind,
+    Part, RelationKind, Rename, RenameTarget, TableAction, Target,
 };
 pub use lint::{
     Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_script, refused, rule,

@@ -122,7 +122,8 @@ fn statement(lines: &Lines<'_>, parsed: &Parsed, created: &BTreeSet<RelationName
     let kind = classify::kind(&parsed.node, &parsed.sql, &parsed.tokens);
     let transactional = classify::transactional(&kind);
     let blocking = classify::blocking(&kind, &parsed.node, created);
-    Statement { sql: parsed.sql.clone(), line, column, kind, transactional, blocking }
+    let edits = classify::edits(&parsed.node);
+    Statement { sql: parsed.sql.clone(), line, column, kind, transactional, blocking, edits }
 }
 
 /// Keeps track of the relations that this script made: nobody else waits for them.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::kind::{Kind, TableAction};
+use super::kind::{Edit, Kind, TableAction};
 use super::name::{RelationName, clip};
 
 /// Longest summary, in bytes.
@@ -24,6 +24,9 @@ pub struct Statement {
     pub transactional: bool,
     /// It may hold a lock on a relation that was there before, which makes readers or writers of it wait.
     pub blocking: bool,
+    /// What it changes of objects that are there, apart from what the kind tells: for its way back.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edits: Vec<Edit>,
 }
 
 /// What the catalog shows once a statement that cannot run in a transaction has taken effect.

@@ -221,7 +221,7 @@ fn reshape(table: &mut CreateTable, alter: &AlterTable) {
             TableAction::AddColumn { column, .. } => table.columns.push(column.clone()),
             TableAction::DropColumn { column, .. } => table.columns.retain(|one| one.name != *column),
             TableAction::AddConstraint(constraint) => table.constraints.push(constraint.clone()),
-            TableAction::DropConstraint { constraint } => {
+            TableAction::DropConstraint { constraint, .. } => {
                 table.constraints.retain(|one| one.name.as_ref() != Some(constraint));
             }
             TableAction::SetDefault { column, default } => {

@@ -24,5 +24,6 @@ mod scenarios;
 mod smoke;
 mod snapshot;
 mod snapshot_queries;
+mod sql_before;
 mod sql_inverse;
 mod truth;

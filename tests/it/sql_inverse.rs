@@ -1,8 +1,11 @@
 //! Derived inverses on a real server: up, down, up and down again leave the catalog as it was, apart from what was put
 //! aside, and purging leaves nothing.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result, ensure};
 use sqlx::PgConnection;
+use whimbrel::postgres::catalog;
 use whimbrel::sql::{
     Aside, AsideSuffix, FactKey, FactValue, Facts, Inverse, Statement, aside_written, derive, facts_wanted,
     parse, purge,
@@ -167,7 +170,7 @@ async fn round_trips(database: &str, preserve: bool) -> Result<()> {
 }
 
 /// A database without the observer, whose triggers would slow down thousands of statements.
-async fn plain_database(name: &str) -> Result<PgConnection> {
+pub(crate) async fn plain_database(name: &str) -> Result<PgConnection> {
     let cluster = postgres::shared().await?;
     cluster.admin().execute(&format!("CREATE DATABASE {name} TEMPLATE template0")).await?;
     cluster.named(name).connect().await
@@ -176,14 +179,14 @@ async fn plain_database(name: &str) -> Result<PgConnection> {
 async fn round_trip(session: &mut PgConnection, case: &str, preserve: bool) -> Result<()> {
     let statements = parse(case).map_err(|refusals| anyhow::anyhow!("{refusals:?}"))?.statements;
     let facts = read_facts(session, &statements).await?;
-    let before = catalog(session).await?;
+    let before = everything(session).await?;
     let mut first_after = None;
     let mut all_asides = Vec::new();
     for suffix in ["one", "two"] {
         for statement in &statements {
             execute(session, &statement.sql).await.context("up")?;
         }
-        let after = catalog(session).await?;
+        let after = everything(session).await?;
         ensure!(
             first_after.get_or_insert_with(|| after.clone()) == &after,
             "up differs: {}",
@@ -195,7 +198,7 @@ async fn round_trip(session: &mut PgConnection, case: &str, preserve: bool) -> R
         for sql in &down {
             execute(session, sql).await.with_context(|| format!("down: {sql}"))?;
         }
-        let now = catalog(session).await?;
+        let now = everything(session).await?;
         ensure!(now == before, "down differs after {down:#?}: {}", difference(&before, &now));
         execute(session, WRITES).await.with_context(|| format!("an application writes after {down:#?}"))?;
         all_asides.push(asides);
@@ -209,7 +212,7 @@ async fn round_trip(session: &mut PgConnection, case: &str, preserve: bool) -> R
     Ok(())
 }
 
-fn inverses(
+pub(crate) fn inverses(
     statements: &[Statement],
     facts: &Facts,
     suffix: Option<&AsideSuffix>,
@@ -217,7 +220,7 @@ fn inverses(
     let mut whole = (Vec::new(), Vec::new(), true);
     for index in (0..statements.len()).rev() {
         match derive(statements, index, facts, suffix) {
-            Inverse::Exact { statements, aside, lossless } => {
+            Inverse::Exact { statements, aside, lossless, .. } => {
                 whole.0.extend(statements);
                 whole.1.extend(aside);
                 whole.2 &= lossless;
@@ -275,7 +278,7 @@ async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()>
     };
     let (up, down) = (read(up)?, read(down)?);
     let facts = read_facts(session, &up).await?;
-    let before = catalog(session).await?;
+    let before = everything(session).await?;
     let mut asides = Vec::new();
     for suffix in ["one", "two"] {
         for statement in &up {
@@ -287,7 +290,7 @@ async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()>
         for sql in &statements {
             execute(session, sql).await.with_context(|| format!("down: {sql}"))?;
         }
-        let now = catalog(session).await?;
+        let now = everything(session).await?;
         ensure!(now == before, "down differs after {statements:#?}: {}", difference(&before, &now));
         execute(session, WRITES)
             .await
@@ -301,25 +304,28 @@ async fn written(session: &mut PgConnection, up: &str, down: &str) -> Result<()>
     Ok(())
 }
 
-async fn value(session: &mut PgConnection, sql: &str) -> Result<String> {
+pub(crate) async fn value(session: &mut PgConnection, sql: &str) -> Result<String> {
     let rows = text(session, sql).await?;
     rows.into_iter().flatten().flatten().next().with_context(|| format!("no value of {sql}"))
 }
 
-async fn catalog(session: &mut PgConnection) -> Result<Vec<String>> {
+pub(crate) async fn everything(session: &mut PgConnection) -> Result<Vec<String>> {
     Ok(text(session, CATALOG).await?.into_iter().flatten().flatten().collect())
 }
 
-fn difference(before: &[String], after: &[String]) -> String {
+pub(crate) fn difference(before: &[String], after: &[String]) -> String {
     let only = |some: &[String], others: &[String]| {
         some.iter().filter(|line| !others.contains(line)).cloned().collect::<Vec<_>>().join("\n  ")
     };
     format!("\n- {}\n+ {}", only(before, after), only(after, before))
 }
 
-async fn read_facts(session: &mut PgConnection, statements: &[Statement]) -> Result<Facts> {
-    let mut facts = Facts::default();
-    for key in facts_wanted(statements) {
+pub(crate) async fn read_facts(session: &mut PgConnection, statements: &[Statement]) -> Result<Facts> {
+    // What the product alone knows how to say is proven by the way back; the rest is read here by other means.
+    let (before, plain): (BTreeSet<_>, BTreeSet<_>) =
+        facts_wanted(statements).into_iter().partition(|key| matches!(key, FactKey::Before { .. }));
+    let mut facts = catalog::answer(session, &["public".to_owned()], &before).await?;
+    for key in plain {
         let value = read_fact(session, &key).await?;
         facts.insert(key, value);
     }
@@ -359,20 +365,6 @@ async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValu
             );
             FactValue::Name { taken: value(session, &sql).await? == "true" }
         }
-        FactKey::Comment { relation, column } => {
-            let relation = quoted(&relation.sql());
-            let sql = match column {
-                Some(column) => format!(
-                    "SELECT col_description(attrelid, attnum) FROM pg_attribute WHERE attrelid = to_regclass({relation}) AND attname = {}",
-                    quoted(column)
-                ),
-                None => format!(
-                    "SELECT obj_description(oid, 'pg_class') FROM pg_class WHERE oid = to_regclass({relation})"
-                ),
-            };
-            let rows = text(session, &sql).await?;
-            let comment = rows.first().and_then(|row| row.first().cloned().flatten());
-            FactValue::Comment { exists: !rows.is_empty(), text: comment }
-        }
+        FactKey::Before { .. } => anyhow::bail!("{key:?} is not a plain question"),
     })
 }

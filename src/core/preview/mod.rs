@@ -5,6 +5,7 @@
 //! none renamed or taken away without another [`FORMAT`].
 
 mod assemble;
+mod before;
 mod risk;
 mod statement;
 #[cfg(test)]

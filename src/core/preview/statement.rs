@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::before;
 use crate::core::plan::{Plan, Reversibility, Unit};
 use crate::sql::{
     self, FactKey, FactValue, Facts, Inverse, Kind, RelationName, Snapshot, Statement, TableAction,
@@ -29,7 +30,7 @@ pub(super) fn way_back(
             Inverse::Exact { statements, .. } if statements.is_empty() => {
                 (Reversibility::Reversible, "there is nothing to undo".to_owned(), Some(String::new()))
             }
-            Inverse::Exact { statements, lossless, .. } => {
+            Inverse::Exact { statements, lossless, condition, .. } => {
                 let (grade, reason) = match (lossless, preserves) {
                     (true, _) => (Reversibility::Reversible, "its inverse is exact"),
                     (false, true) => (
@@ -45,7 +46,11 @@ pub(super) fn way_back(
                         "its inverse is exact; data that was written to it since is lost",
                     ),
                 };
-                (grade, reason.to_owned(), Some(statements.join(";\n")))
+                let reason = match condition {
+                    Some(condition) => format!("{reason}, if {condition}"),
+                    None => reason.to_owned(),
+                };
+                (grade, reason, Some(statements.join(";\n")))
             }
             Inverse::None { .. } if unit.way_back.is_some() => {
                 let reason = "its step has a way back that was written by hand";
@@ -125,7 +130,6 @@ fn answer(key: &FactKey, statements: &[Statement], catalog: &Snapshot) -> Option
             });
             Some(FactValue::Name { taken: names.any(|one| one == name) })
         }
-        // Comments are not in the catalog that is kept.
-        FactKey::Comment { .. } => None,
+        FactKey::Before { part, of, .. } => before::answer(*part, of, catalog).map(FactValue::Before),
     }
 }

@@ -88,7 +88,7 @@ fn alters_blocking(alter: &AlterTable, created: &BTreeSet<RelationName>) -> bool
         TableAction::ValidateConstraint { .. } | TableAction::DetachPartition { concurrently: true, .. } => {
             false
         }
-        TableAction::Setting { action } if alter.object == RelationKind::Table => {
+        TableAction::Setting { action, .. } if alter.object == RelationKind::Table => {
             !new && ![
                 "SetStatistics",
                 "SetOptions",

@@ -1,6 +1,10 @@
 //! From the tree of a statement to its [`Kind`].
 
+mod edit;
 mod lock;
+mod named;
+mod privilege;
+mod setting;
 pub(super) mod table;
 pub(super) mod tree;
 
@@ -10,6 +14,7 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum};
 
+pub(super) use edit::edits;
 pub(super) use lock::{blocking, transactional};
 pub(super) use tree::has_option;
 

@@ -6,6 +6,7 @@ use pg_query::protobuf::{
 };
 use pg_query::{Node, NodeEnum};
 
+use super::setting::{self, Altered, partition};
 use super::tree::{self, names, optional, range, relation, relation_kind};
 use crate::sql::grammar;
 use crate::sql::kind::{
@@ -138,23 +139,22 @@ pub fn expression(node: &Node) -> Option<String> {
 
 pub fn alter(alter: &AlterTableStmt) -> Option<AlterTable> {
     let target = alter.relation.as_ref()?;
-    Some(AlterTable {
-        relation: range(target),
-        object: relation_kind(alter.objtype()).unwrap_or(RelationKind::Table),
-        if_exists: alter.missing_ok,
-        only: !target.inh && alter.objtype() != ObjectType::ObjectType,
-        actions: alter
-            .cmds
-            .iter()
-            .filter_map(|node| match &node.node {
-                Some(NodeEnum::AlterTableCmd(command)) => Some(action(command)),
-                _ => None,
-            })
-            .collect(),
-    })
+    let relation = range(target);
+    let object = relation_kind(alter.objtype()).unwrap_or(RelationKind::Table);
+    let only = !target.inh && alter.objtype() != ObjectType::ObjectType;
+    let of = Altered { object: object.sql(), only: if only { "ONLY " } else { "" }, relation: &relation };
+    let actions = alter
+        .cmds
+        .iter()
+        .filter_map(|node| match &node.node {
+            Some(NodeEnum::AlterTableCmd(command)) => Some(action(&of, command)),
+            _ => None,
+        })
+        .collect();
+    Some(AlterTable { relation, object, if_exists: alter.missing_ok, only, actions })
 }
 
-fn action(command: &AlterTableCmd) -> TableAction {
+fn action(of: &Altered<'_>, command: &AlterTableCmd) -> TableAction {
     let definition = command.def.as_deref();
     let node = definition.and_then(|definition| definition.node.as_ref());
     let name = command.name.clone();
@@ -174,7 +174,11 @@ fn action(command: &AlterTableCmd) -> TableAction {
                 None => TableAction::Other(label()),
             }
         }
-        (AlterTableType::AtDropConstraint, _) => TableAction::DropConstraint { constraint: name },
+        (AlterTableType::AtDropConstraint, _) => TableAction::DropConstraint {
+            constraint: name,
+            if_exists: command.missing_ok,
+            cascade: command.behavior() == DropBehavior::DropCascade,
+        },
         (AlterTableType::AtValidateConstraint, _) => TableAction::ValidateConstraint { constraint: name },
         (AlterTableType::AtColumnDefault, None) => TableAction::DropDefault { column: name },
         (AlterTableType::AtColumnDefault, Some(_)) => match definition.and_then(expression) {
@@ -189,8 +193,18 @@ fn action(command: &AlterTableCmd) -> TableAction {
                 concurrently: partition.concurrent,
             }
         }
-        (kind, _) if is_setting(kind) => TableAction::Setting { action: label() },
-        _ => TableAction::Other(label()),
+        (AlterTableType::AtAttachPartition, _) => match partition(definition) {
+            Some(partition) => TableAction::AttachPartition { partition },
+            None => TableAction::Other(label()),
+        },
+        (kind, _) => {
+            let edits = setting::edits(of, command);
+            if is_setting(kind) || !edits.is_empty() {
+                TableAction::Setting { action: label(), edits }
+            } else {
+                TableAction::Other(label())
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ mod objects;
 mod reads;
 mod rename;
 mod route;
-mod types;
+pub(in crate::sql) mod types;
 mod volatility;
 mod world;
 

@@ -2,15 +2,19 @@
 
 mod alter;
 mod create;
+mod edit;
+mod privilege;
+mod widen;
 
 use serde::{Deserialize, Serialize};
 
 use alter::undo_alter;
 use create::{undo_create, undo_create_index, undo_create_table};
+use edit::undo_edits;
 
 use super::aside::{Aside, AsideSuffix};
 use super::facts::Facts;
-use super::kind::{Kind, RelationKind, Rename, RenameTarget};
+use super::kind::{Edit, Kind, RelationKind, Rename, RenameTarget, Target};
 use super::name::{RelationName, quote_ident, quote_literal};
 use super::overlay::{Catalog, State};
 use super::statement::Statement;
@@ -27,6 +31,9 @@ pub enum Inverse {
         aside: Vec<Aside>,
         /// No data that was written since is lost.
         lossless: bool,
+        /// What has to be so for them to succeed, in words that can stand after "if".
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        condition: Option<String>,
     },
     /// None can be derived: `down` has to be written, or `irreversible` said.
     None {
@@ -46,7 +53,9 @@ pub fn derive(
     preserve: Option<&AsideSuffix>,
 ) -> Inverse {
     match undo(statements, index, &Catalog::new(facts), preserve) {
-        Ok(Undo { statements, aside, lossless }) => Inverse::Exact { statements, aside, lossless },
+        Ok(Undo { statements, aside, lossless, condition }) => {
+            Inverse::Exact { statements, aside, lossless, condition }
+        }
         Err(reason) => Inverse::None { reason },
     }
 }
@@ -57,16 +66,18 @@ pub(super) struct Undo {
     pub statements: Vec<String>,
     pub aside: Vec<Aside>,
     pub lossless: bool,
+    /// What has to be so for it to succeed, in words that can stand after "if".
+    pub condition: Option<String>,
 }
 
 impl Default for Undo {
     fn default() -> Self {
-        Self { statements: Vec::new(), aside: Vec::new(), lossless: true }
+        Self { statements: Vec::new(), aside: Vec::new(), lossless: true, condition: None }
     }
 }
 
 impl Undo {
-    fn nothing() -> Self {
+    pub fn nothing() -> Self {
         Self::default()
     }
 
@@ -82,6 +93,10 @@ impl Undo {
         self.statements.extend(other.statements);
         self.aside.extend(other.aside);
         self.lossless &= other.lossless;
+        self.condition = match (self.condition, other.condition) {
+            (Some(one), Some(other)) if one != other => Some(format!("{one}, and {other}")),
+            (one, other) => one.or(other),
+        };
         self
     }
 }
@@ -103,10 +118,24 @@ pub(super) fn undo(
         Kind::AlterTable(alter) => undo_alter(alter, &mut state, preserve),
         Kind::CreateIndex(index) => undo_create_index(index, &state),
         Kind::Rename(rename) => undo_rename(rename),
+        Kind::DropIndex { indexes, if_exists, .. } => {
+            undo_edits(&dropped_indexes(indexes, *if_exists), &state)
+        }
+        _ if statement.edits.iter().any(|edit| !matches!(edit, Edit::Make { .. })) => {
+            undo_edits(&statement.edits, &state)
+        }
         kind => undo_create(kind, preserve)
             .or_else(|| undo_rows(kind, &state))
             .unwrap_or_else(|| undo_rest(kind, &state)),
     }
+}
+
+fn dropped_indexes(indexes: &[RelationName], if_exists: bool) -> Vec<Edit> {
+    let dropped = |index: &RelationName| {
+        let what = Target::new("INDEX", index.clone());
+        Edit::Drop { what, if_exists, cascade: false }
+    };
+    indexes.iter().map(dropped).collect()
 }
 
 fn may_exist(if_not_exists: bool) -> Result<(), String> {
@@ -201,36 +230,12 @@ fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
 
 fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
     match kind {
-        Kind::Comment { relation, object, column } => undo_comment(relation, *object, column.as_ref(), state),
-        Kind::Grant { relations, schemas } => {
-            let named = !relations.is_empty() || !schemas.is_empty();
-            let made = relations.iter().all(|relation| state.made(relation))
-                && schemas.iter().all(|schema| state.made_schema(schema));
-            if named && made { Ok(Undo::nothing()) } else { Err("the privileges before are not kept".into()) }
-        }
+        Kind::Grant { .. } => Err("the privileges before are not kept".into()),
         Kind::AddEnumValue { relation } if state.made_type(relation) => Ok(Undo::nothing()),
         Kind::AddEnumValue { .. } => Err("an enum value cannot be dropped".into()),
-        Kind::DropIndex { .. } => Err("an index that was dropped has to be built again".into()),
         Kind::DropTable { .. } => Err("the data of the table is gone with it".into()),
         Kind::Drop { object } => Err(format!("the definition of the {object} that was dropped is not kept")),
         Kind::Other(name) => Err(format!("{} has no derived inverse", name.trim_end_matches("Stmt"))),
         kind => Err(format!("{} has no derived inverse", kind.name())),
     }
-}
-
-fn undo_comment(
-    relation: &RelationName,
-    object: RelationKind,
-    column: Option<&String>,
-    state: &State<'_>,
-) -> Derived {
-    if state.made(relation) || column.is_some_and(|column| state.added(relation, column)) {
-        return Ok(Undo::nothing());
-    }
-    let target = match column {
-        Some(column) => format!("COLUMN {relation}.{}", quote_ident(column)),
-        None => format!("{} {relation}", object.sql()),
-    };
-    let before = state.comment(relation, column)?.map_or_else(|| "NULL".into(), |text| quote_literal(&text));
-    Ok(Undo::by(format!("COMMENT ON {target} IS {before}")))
 }

@@ -2,11 +2,13 @@
 //!
 //! These types are stored in the ledger as part of a plan: fields may be added (with a default), none renamed.
 
+mod edit;
 mod table;
 
 use serde::{Deserialize, Serialize};
 
 use super::name::RelationName;
+pub use edit::{Edit, Grant, Part, Target};
 pub use table::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Generated, RelationKind,
     TableAction,

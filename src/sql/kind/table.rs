@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::edit::Edit;
 use crate::sql::name::RelationName;
 
 /// A new table.
@@ -190,6 +191,12 @@ pub enum TableAction {
     DropConstraint {
         /// The constraint.
         constraint: String,
+        /// It is no error if there is none.
+        #[serde(default)]
+        if_exists: bool,
+        /// What depends on it is dropped too.
+        #[serde(default)]
+        cascade: bool,
     },
     /// `VALIDATE CONSTRAINT`.
     ValidateConstraint {
@@ -225,10 +232,18 @@ pub enum TableAction {
         /// Outside of a transaction, without blocking.
         concurrently: bool,
     },
+    /// `ATTACH PARTITION`.
+    AttachPartition {
+        /// The partition.
+        partition: RelationName,
+    },
     /// Owner, storage parameters, statistics, row security: settings that go away with the relation.
     Setting {
         /// The name in the grammar.
         action: String,
+        /// What it changes; nothing if its way back is not known.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        edits: Vec<Edit>,
     },
     /// Anything else, by its name in the grammar.
     Other(String),

@@ -14,11 +14,25 @@ fn answers(statements: &[Statement]) -> Facts {
                 generated: false,
             },
             FactKey::Name { name, .. } => FactValue::Name { taken: name == "t_taken_check" },
-            FactKey::Comment { .. } => FactValue::Comment { exists: true, text: Some("it's".into()) },
+            FactKey::Before { part, of, .. } => FactValue::Before(before(*part, of)),
         };
         (key, value)
     };
     facts_wanted(statements).into_iter().map(answer).collect()
+}
+
+/// Everything is there; of what can be set, the value before is told by its name.
+fn before(part: Part, of: &Target) -> Before {
+    let absent = of.name.name == "absent" || of.detail.as_deref() == Some("absent");
+    let (values, shape) = match part {
+        Part::Comment => (vec!["'it''s'".to_owned()], None),
+        Part::Type => (vec!["integer".to_owned()], Some("integer".to_owned())),
+        Part::Held => (vec!["SELECT".into(), "UPDATE(b)*".into()], Some("INSERT,SELECT,UPDATE".to_owned())),
+        Part::Definition => (vec![format!("CREATE {} x AS 1", of.object)], Some("1".to_owned())),
+        Part::NotNullName | Part::Privileges | Part::Attach => (Vec::new(), None),
+        part => (vec![format!("<{}>", part.name())], None),
+    };
+    Before { exists: !absent, values, shape, ..Before::default() }
 }
 
 /// The inverse of the last statement: its SQL, or the reason why there is none.
@@ -35,6 +49,15 @@ fn inverse(sql: &str, suffix: Option<&str>) -> Vec<String> {
             }
             statements
         }
+        Inverse::None { reason } => vec![format!("none: {reason}")],
+    }
+}
+
+/// The same of one whose values are placeholders, which is no SQL.
+fn inverse_text(sql: &str) -> Vec<String> {
+    let statements = script(sql).statements;
+    match derive(&statements, statements.len() - 1, &answers(&statements), None) {
+        Inverse::Exact { statements, .. } => statements,
         Inverse::None { reason } => vec![format!("none: {reason}")],
     }
 }
@@ -113,6 +136,36 @@ fn brings_settings_back() {
 }
 
 #[test]
+fn sets_back_to_what_was_before() {
+    let check = |sql: &str, expected: &[&str]| assert_eq!(inverse_text(sql), expected, "{sql}");
+    check("ALTER TABLE t OWNER TO x", &["ALTER TABLE t OWNER TO <owner>"]);
+    check("ALTER TABLE t OWNER TO x; ALTER TABLE t OWNER TO y", &["ALTER TABLE t OWNER TO x"]);
+    check("ALTER TABLE t RENAME TO u; ALTER TABLE u OWNER TO y", &["ALTER TABLE u OWNER TO <owner>"]);
+    check("ALTER TABLE s.t SET SCHEMA \"S\"", &["ALTER TABLE \"S\".t SET SCHEMA s"]);
+    check("ALTER TABLE t SET SCHEMA z", &["ALTER TABLE z.t SET SCHEMA <schema>"]);
+    check(
+        "ALTER TABLE t ALTER a SET STATISTICS 5",
+        &["ALTER TABLE t ALTER COLUMN a SET STATISTICS <statistics>"],
+    );
+    check("ALTER TABLE t ALTER a TYPE bigint", &["ALTER TABLE t ALTER COLUMN a TYPE integer"]);
+    check(
+        "COMMENT ON FUNCTION f(int, char(3)[]) IS 'x'",
+        &["COMMENT ON FUNCTION f(int, char(3)[]) IS 'it''s'"],
+    );
+    check("CREATE OR REPLACE VIEW v AS SELECT 1", &["CREATE OR REPLACE VIEW x AS 1"]);
+    check("CREATE OR REPLACE VIEW absent AS SELECT 1", &["DROP VIEW absent"]);
+    check(
+        "GRANT SELECT, INSERT, UPDATE ON t TO x",
+        &["REVOKE INSERT, UPDATE ON TABLE t FROM x", "GRANT UPDATE (b) ON TABLE t TO x WITH GRANT OPTION"],
+    );
+    check("GRANT INSERT ON t TO x; GRANT INSERT ON t TO x", &[]);
+    check(
+        "REVOKE ALL ON t FROM x",
+        &["GRANT SELECT ON TABLE t TO x", "GRANT UPDATE (b) ON TABLE t TO x WITH GRANT OPTION"],
+    );
+}
+
+#[test]
 fn what_goes_with_the_plan_needs_nothing() {
     let check = |sql: &str| assert_eq!(inverse(sql, Some("r1")), Vec::<String>::new(), "{sql}");
     check("CREATE TABLE t (a int); INSERT INTO t VALUES (1)");
@@ -145,11 +198,11 @@ fn says_why_there_is_none() {
     check("CREATE INDEX IF NOT EXISTS i ON t (a)", "IF NOT EXISTS");
     check("CREATE INDEX ON t ((a + 1))", "write a name");
     check("ALTER TABLE t ADD CHECK (taken > 0)", "t_taken_check is taken");
-    check("CREATE OR REPLACE VIEW v AS SELECT 1", "OR REPLACE");
     check("ALTER TABLE t DROP COLUMN a", "column a");
     check("ALTER TABLE t ADD a int, DROP COLUMN b", "column b");
-    check("ALTER TABLE t ALTER a TYPE bigint", "ALTER COLUMN TYPE");
-    check("ALTER TABLE t ALTER old DROP NOT NULL", "NULL may have been written");
+    check("ALTER TABLE t ALTER a TYPE numeric", "may not come back whole");
+    check("ALTER TABLE t ALTER a TYPE bigint USING a * 2", "computed anew");
+    check("ALTER TABLE t ALTER absent TYPE bigint", "was not there");
     check("ALTER TABLE t ALTER absent SET DEFAULT 1", "was not there");
     check("ALTER TABLE t ALTER identity SET DEFAULT 1", "identity");
     check("ALTER TABLE t ADD PRIMARY KEY USING INDEX i", "would drop its index");
@@ -162,10 +215,10 @@ fn says_why_there_is_none() {
     );
     check("SELECT f()", "a function");
     check("DROP TABLE t", "gone");
-    check("DROP VIEW v", "view");
+    check("DROP SEQUENCE s", "current value");
+    check("COMMENT ON FUNCTION absent() IS 'x'", "was not there");
     check("DO $$ BEGIN END $$", "Do has no derived inverse");
-    check("GRANT ALL ON t TO public", "privileges");
-    check("CREATE EXTENSION x", "CreateExtension");
+    check("GRANT ALL ON ALL TABLES IN SCHEMA s TO public", "does not name");
 }
 
 #[test]

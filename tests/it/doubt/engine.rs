@@ -46,6 +46,7 @@ impl Wish {
             name: format!("it/{}", database.name()),
             primary: target(database, login)?,
             copy: None,
+            standbys: Vec::new(),
             owner_role: Some(OWNER.to_owned()),
             guard: Guard::default(),
             min_reversibility: Reversibility::ForwardOnly,

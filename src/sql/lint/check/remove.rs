@@ -225,7 +225,7 @@ fn altered(subject: &Subject<'_>, table: &RelationName, action: &TableAction, fo
                 found.extend(identity(subject, table));
             }
         }
-        TableAction::DropConstraint { constraint } => {
+        TableAction::DropConstraint { constraint, .. } => {
             let key = subject
                 .relation(table)
                 .is_some_and(|table| keys(table).iter().any(|key| key.name == *constraint));

@@ -1,100 +1,21 @@
 //! The state of the catalog between the statements of a plan: what the catalog said, and what the plan changed since.
 
-use std::cell::RefCell;
+mod catalog;
+mod known;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::facts::{FactKey, FactValue, Facts};
+pub(super) use catalog::Catalog;
+use catalog::ColumnState;
+use known::Known;
+
+use super::facts::Before;
 use super::kind::{
-    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Kind, Rename, RenameTarget,
-    TableAction,
+    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Kind, Part, Rename,
+    RenameTarget, TableAction, Target,
 };
 use super::name::{MAX_IDENTIFIER, RelationName, object_name};
 use super::statement::Statement;
-
-/// The catalog before the plan. Without facts it only notes what it is asked, and gives the answers that lead on.
-pub(super) struct Catalog<'a> {
-    facts: Option<&'a Facts>,
-    asked: RefCell<BTreeSet<FactKey>>,
-}
-
-impl<'a> Catalog<'a> {
-    pub fn new(facts: &'a Facts) -> Self {
-        Self { facts: Some(facts), asked: RefCell::default() }
-    }
-
-    pub fn collecting() -> Self {
-        Self { facts: None, asked: RefCell::default() }
-    }
-
-    pub fn into_asked(self) -> BTreeSet<FactKey> {
-        self.asked.into_inner()
-    }
-
-    fn ask(&self, key: FactKey) -> Option<&'a FactValue> {
-        let answer = self.facts.and_then(|facts| facts.get(&key));
-        self.asked.borrow_mut().insert(key);
-        answer
-    }
-
-    fn column(&self, relation: RelationName, column: String) -> Result<ColumnState, String> {
-        let what = format!("column {column} of {relation}");
-        match self.ask(FactKey::Column { relation, column }) {
-            Some(FactValue::Column { exists: true, default, not_null, identity, generated }) => {
-                Ok(ColumnState {
-                    default: default.clone(),
-                    not_null: *not_null,
-                    computed: *identity || *generated,
-                    added: false,
-                })
-            }
-            Some(FactValue::Column { .. }) => Err(format!("{what} was not there before")),
-            _ if self.facts.is_none() => Ok(ColumnState::default()),
-            _ => Err(format!("the catalog was not asked about {what}")),
-        }
-    }
-
-    fn is_taken(&self, relation: RelationName, name: &str) -> Result<bool, String> {
-        match self.ask(FactKey::Name { relation, name: name.to_owned() }) {
-            Some(FactValue::Name { taken }) => Ok(*taken),
-            _ if self.facts.is_none() => Ok(false),
-            _ => {
-                Err("the server chooses the name, and which names are taken is not known: write a name"
-                    .into())
-            }
-        }
-    }
-
-    fn comment(&self, relation: RelationName, column: Option<String>) -> Result<Option<String>, String> {
-        match self.ask(FactKey::Comment { relation, column }) {
-            Some(FactValue::Comment { exists: true, text }) => Ok(text.clone()),
-            Some(FactValue::Comment { .. }) => Err("what is commented on was not there before".into()),
-            _ if self.facts.is_none() => Ok(None),
-            _ => Err("the comment before is not known".into()),
-        }
-    }
-}
-
-/// What matters of a column.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ColumnState {
-    pub default: Option<String>,
-    pub not_null: bool,
-    /// An identity or generated column.
-    pub computed: bool,
-    /// The plan added it.
-    pub added: bool,
-}
-
-impl From<&Column> for ColumnState {
-    fn from(column: &Column) -> Self {
-        Self {
-            default: column.default.clone(),
-            not_null: column.is_not_null(),
-            computed: column.identity || column.generated.is_some(),
-            added: true,
-        }
-    }
-}
 
 /// What a plan has changed so far. Names are matched as written: `t` and `public.t` are two.
 #[derive(Clone)]
@@ -113,6 +34,8 @@ pub(super) struct State<'a> {
     taken: BTreeSet<RelationName>,
     /// Indexes that the plan made, with the columns of their keys.
     indexes: BTreeMap<RelationName, Vec<String>>,
+    /// What else it set, made, replaced and dropped.
+    pub known: Known,
 }
 
 impl<'a> State<'a> {
@@ -128,9 +51,13 @@ impl<'a> State<'a> {
             columns_before: BTreeMap::new(),
             taken: BTreeSet::new(),
             indexes: BTreeMap::new(),
+            known: Known::default(),
         };
         for statement in statements {
             state.apply(&statement.kind);
+            for change in &statement.edits {
+                state.note(change);
+            }
         }
         state
     }
@@ -174,21 +101,47 @@ impl<'a> State<'a> {
         self.catalog.column(self.before(relation), before)
     }
 
-    /// The comment before, on what the plan did not make.
-    pub fn comment(
-        &self,
-        relation: &RelationName,
-        column: Option<&String>,
-    ) -> Result<Option<String>, String> {
-        let before = column.map(|column| {
-            let key = (relation.clone(), column.clone());
-            self.columns_before.get(&key).cloned().unwrap_or_else(|| column.clone())
+    /// Whether the plan made this object, or the table that it is a part of.
+    pub fn made_target(&self, target: &Target) -> bool {
+        let name = &target.name;
+        match target.object.as_str() {
+            "TYPE" | "DOMAIN" | "DOMAIN CONSTRAINT" => self.made_type(name) || self.made(name),
+            "SCHEMA" => self.made_schema(&name.name),
+            "FUNCTION" | "PROCEDURE" | "ROUTINE" | "STATISTICS" | "EXTENSION" => self.known.made(target),
+            "INDEX" => self.indexes.contains_key(name),
+            "COLUMN" => target.detail.as_ref().is_some_and(|column| self.added(name, column)),
+            "CONSTRAINT" => {
+                self.made(name)
+                    || target.detail.as_ref().is_some_and(|one| self.taken.contains(&name.sibling(one)))
+                        && self.known.before(target).is_none()
+            }
+            _ => self.made(name) || self.known.made(target),
+        }
+    }
+
+    /// What something of an object was before the plan.
+    pub fn before_of(&self, part: Part, of: &Target, with: Option<String>) -> Result<Before, String> {
+        let name = self.before(&of.name);
+        let detail = of.detail.as_ref().map(|detail| match (of.object.as_str(), detail.split_once('\n')) {
+            ("COLUMN", _) => self.column_before(&of.name, detail),
+            (_, Some((column, option))) => format!("{}\n{option}", self.column_before(&of.name, column)),
+            _ => self.known.before(of).unwrap_or_else(|| detail.clone()),
         });
-        self.catalog.comment(self.before(relation), before)
+        self.catalog.before(part, Target { object: of.object.clone(), name, detail }, with)
+    }
+
+    fn column_before(&self, relation: &RelationName, column: &str) -> String {
+        let key = (relation.clone(), column.to_owned());
+        self.columns_before.get(&key).cloned().unwrap_or_else(|| column.to_owned())
+    }
+
+    /// Whether there is no catalog, and what is asked is only noted.
+    pub fn only_asks(&self) -> bool {
+        self.catalog.only_asks()
     }
 
     /// The name of a relation before the plan.
-    fn before(&self, relation: &RelationName) -> RelationName {
+    pub fn before(&self, relation: &RelationName) -> RelationName {
         self.relations_before.get(relation).cloned().unwrap_or_else(|| relation.clone())
     }
 
@@ -282,7 +235,7 @@ impl<'a> State<'a> {
             Kind::CreateSchema { schema, if_not_exists: false, .. } => {
                 self.schemas.insert(schema.clone());
             }
-            Kind::CreateType { relation } => {
+            Kind::CreateType { relation } | Kind::CreateDomain { relation } => {
                 self.types.insert(relation.clone());
             }
             Kind::DropTable { relations, .. } => {
@@ -353,50 +306,76 @@ impl<'a> State<'a> {
             TableAction::DropColumn { column, .. } => {
                 self.columns.remove(&(relation.clone(), column.clone()));
             }
-            TableAction::DropConstraint { constraint } => {
+            TableAction::DropConstraint { constraint, .. } => {
                 self.taken.remove(&relation.sibling(constraint.clone()));
+            }
+            TableAction::Setting { edits, .. } => {
+                for change in edits {
+                    self.note(change);
+                }
             }
             _ => {}
         }
     }
 
+    /// Goes on past a change.
+    fn note(&mut self, change: &Edit) {
+        if let Edit::Set { part: Part::Schema, of, value: Some(schema), .. } = change
+            && !of.is_function()
+        {
+            let schema = schema.trim_matches('"').replace("\"\"", "\"");
+            self.relation_moves(&of.name, &RelationName::qualified(schema, &of.name.name));
+        }
+        self.known.note(change);
+    }
+
+    /// Goes on past a relation's change of name or schema.
+    fn relation_moves(&mut self, relation: &RelationName, now: &RelationName) {
+        let before = self.relations_before.remove(relation).unwrap_or_else(|| relation.clone());
+        for set in [&mut self.created, &mut self.taken, &mut self.types] {
+            if set.remove(relation) {
+                set.insert(now.clone());
+            }
+        }
+        if let Some(key) = self.indexes.remove(relation) {
+            self.indexes.insert(now.clone(), key);
+        }
+        moved(&mut self.columns, relation, now);
+        moved(&mut self.columns_before, relation, now);
+        self.known.moves(relation, now);
+        self.relations_before.insert(now.clone(), before);
+    }
+
     fn rename(&mut self, rename: &Rename) {
+        let to = rename.to.clone();
         match &rename.target {
-            RenameTarget::Relation { relation, .. } => {
-                let now = relation.sibling(rename.to.clone());
-                let before = self.relations_before.remove(relation).unwrap_or_else(|| relation.clone());
-                if self.created.remove(relation) {
-                    self.created.insert(now.clone());
-                }
-                if let Some(key) = self.indexes.remove(relation) {
-                    self.indexes.insert(now.clone(), key);
-                }
-                if self.taken.remove(relation) {
-                    self.taken.insert(now.clone());
-                }
-                moved(&mut self.columns, relation, &now);
-                moved(&mut self.columns_before, relation, &now);
-                self.relations_before.insert(now, before);
+            RenameTarget::Relation { relation, .. } | RenameTarget::Named { relation, .. } => {
+                self.relation_moves(relation, &relation.sibling(to));
             }
             RenameTarget::Column { relation, column, .. } => {
-                let (was, now) = ((relation.clone(), column.clone()), (relation.clone(), rename.to.clone()));
+                let (was, now) = ((relation.clone(), column.clone()), (relation.clone(), to.clone()));
                 let before = self.columns_before.remove(&was).unwrap_or_else(|| column.clone());
                 if let Some(state) = self.columns.remove(&was) {
                     self.columns.insert(now.clone(), state);
                 }
                 self.columns_before.insert(now, before);
+                self.known.part_moves("COLUMN", relation, column, &to);
             }
             RenameTarget::Constraint { relation, constraint, .. } => {
                 self.taken.remove(&relation.sibling(constraint.clone()));
-                self.taken.insert(relation.sibling(rename.to.clone()));
+                self.taken.insert(relation.sibling(to.clone()));
+                self.known.part_moves("CONSTRAINT", relation, constraint, &to);
             }
-            RenameTarget::Schema { schema } if self.schemas.remove(schema) => {
-                self.schemas.insert(rename.to.clone());
+            RenameTarget::OfTable { object, relation, name } => {
+                self.known.part_moves(object, relation, name, &to);
             }
-            RenameTarget::Named { relation, .. } if self.types.remove(relation) => {
-                self.types.insert(relation.sibling(rename.to.clone()));
+            RenameTarget::Schema { schema } => {
+                if self.schemas.remove(schema) {
+                    self.schemas.insert(to);
+                }
+                self.known.forget_name(schema);
             }
-            _ => {}
+            RenameTarget::EnumValue { .. } | RenameTarget::Other { .. } => {}
         }
     }
 }
