@@ -57,6 +57,7 @@ fn database(place: &Place) -> Result<Database> {
         name: place.name.clone(),
         primary: target(place.port, &place.name)?,
         copy: place.copy.as_ref().map(|(port, name)| target(*port, name)).transpose()?,
+        standbys: Vec::new(),
         owner_role: Some(OWNER.to_owned()),
         guard: Guard::default(),
         min_reversibility: Reversibility::default(),
