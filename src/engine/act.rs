@@ -181,7 +181,13 @@ impl Runner {
         };
         let before = self.failures_so_far();
         let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
-        let attempt = with_deadline(run, attempt);
+        let mut attempt = with_deadline(run, attempt);
+        // Somebody cancelled it: on the way back that is no reason to leave half of it.
+        let by_somebody =
+            failed.error.sqlstate() == Some("57014") && attempt.cause.reason != Reason::StallBudgetExceeded;
+        if by_somebody && matches!(direction, Direction::Down { .. }) {
+            attempt.class = Class::Transient;
+        }
         if attempt.class != Class::Transient
             && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
             && let Some(session) = self.session.as_mut()

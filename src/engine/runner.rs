@@ -3,7 +3,7 @@
 //! Invariants: the runner is the only writer of its database's ledger in this process; it acts only while `may_act` says
 //! so and its epoch stands; it stops at a safe point when it is told to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::core::observation::{Attempt, Class, Wish};
 use crate::core::state::{Cause, State};
 use crate::core::view::{Standing, Tokens, View};
 use crate::crash::{Mutant, planted};
-use crate::postgres::ledger::{Run, RunChange, Side};
+use crate::postgres::ledger::{Latest, Run, RunChange, Side};
 use crate::postgres::{Builds, Error, Session};
 
 /// A wait longer than this holds no connection.
@@ -73,6 +73,8 @@ pub struct Runner {
     pub(super) refused: BTreeSet<String>,
     pub(super) postponed: Postponed,
     pub(super) failures: u32,
+    /// What was published of runs that have ended: it is not read again while nothing changed.
+    pub(super) shown: HashMap<String, (i64, Latest)>,
     last: Option<Box<Run>>,
 }
 
@@ -88,6 +90,7 @@ impl Runner {
             refused: BTreeSet::new(),
             postponed: Postponed::default(),
             failures: 0,
+            shown: HashMap::new(),
             last: None,
         }
     }
@@ -248,6 +251,7 @@ impl Runner {
             return Next::Over;
         }
         self.failures += 1;
+        self.shown.clear();
         if !failure::session_survives(error) {
             self.session = None;
         }
@@ -323,6 +327,7 @@ impl Runner {
         };
         let wish = wish(subject.as_deref(), Some(&run.tokens), gone);
         self.last = Some(Box::new(run.clone()));
+        self.shown.remove(&run.key.uid);
         self.builds = builds(&wish);
         let owned = self.session.as_ref().is_some_and(Session::owned);
         self.own(&desired.database).await?;

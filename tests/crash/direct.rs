@@ -38,7 +38,7 @@ async fn check(port: u16, name: &str) -> Result<()> {
     let open = begin_fenced(owner.conn(), epoch, Site::StateMoved).await?;
     let bumped = bump_epoch(&mut successor, "successor").await;
     ensure!(bumped.is_err(), "the epoch was bumped while an effect of the last owner was open");
-    drop(open);
+    open.commit().await?;
 
     let next = bump_epoch(&mut successor, "successor").await?;
     ensure!(next > epoch, "a new owner has the epoch of the old one");

@@ -11,7 +11,7 @@ pub mod units;
 
 use sqlx::{Connection, PgConnection, Row};
 
-pub use runs::{NewRun, Run, RunChange, RunKey};
+pub use runs::{Latest, NewRun, Run, RunChange, RunKey};
 pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;
