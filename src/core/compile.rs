@@ -12,7 +12,7 @@ use super::plan::{
     Unit,
 };
 use crate::api::{MigrationSpec, Reason, TransactionMode, Version};
-use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
+use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Kind, Script, Statement, TableAction};
 
 /// What is wrong with a spec, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -298,12 +298,43 @@ struct Compiler<'a> {
 
 type Undo = (Statement, Vec<Aside>);
 
-/// Groups statements into blocks: what can share a transaction does, unless each has to stand alone.
-fn blocks(statements: Vec<Undo>, alone: bool) -> Vec<Block> {
+/// Which statements share a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sharing {
+    /// Those that can.
+    Together,
+    /// Those that can, but rows are looked at without the locks of the statements before, which would stop everybody.
+    Derived,
+    /// None.
+    Alone,
+}
+
+impl Sharing {
+    fn shares(self, before: Option<&Statement>, statement: &Statement) -> bool {
+        let looks = |one: &Statement| match &one.kind {
+            Kind::AlterTable(alter) => {
+                alter.actions.iter().any(|action| matches!(action, TableAction::ValidateConstraint { .. }))
+            }
+            _ => false,
+        };
+        match self {
+            Self::Together => true,
+            Self::Derived => before.is_none_or(|before| looks(before) == looks(statement)),
+            Self::Alone => false,
+        }
+    }
+}
+
+/// Groups statements into blocks.
+fn blocks(statements: Vec<Undo>, sharing: Sharing) -> Vec<Block> {
     let mut blocks: Vec<Block> = Vec::new();
     for (statement, aside) in statements {
         match blocks.last_mut() {
-            Some(last) if last.transactional && statement.transactional && !alone => {
+            Some(last)
+                if last.transactional
+                    && statement.transactional
+                    && sharing.shares(last.statements.last(), &statement) =>
+            {
                 last.statements.push(statement);
                 last.aside.extend(aside);
             }
@@ -334,7 +365,8 @@ impl Compiler<'_> {
         }
         let first = self.offset;
         let alone = step.transaction == TransactionMode::PerStatement;
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), alone);
+        let sharing = if alone { Sharing::Alone } else { Sharing::Together };
+        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), sharing);
         let backs = self.ways_back(step, &ups, first);
         self.offset += step.up.statements.len();
         for (up, way_back) in ups.into_iter().zip(backs) {
@@ -373,14 +405,15 @@ impl Compiler<'_> {
 
     fn written(&mut self, down: &Script, step: &DraftStep<'_>) -> Vec<Block> {
         let Some(suffix) = &self.preserve else {
-            return blocks(down.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), false);
+            let plain = down.statements.iter().map(|one| (one.clone(), Vec::new())).collect();
+            return blocks(plain, Sharing::Together);
         };
         let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, self.facts, suffix);
         let mut undo: Vec<Undo> = Vec::new();
         for text in texts {
             undo.extend(self.composed(&text).into_iter().map(|statement| (statement, Vec::new())));
         }
-        let mut grouped = blocks(undo, false);
+        let mut grouped = blocks(undo, Sharing::Together);
         if let Some(block) = grouped.iter_mut().find(|block| block.transactional) {
             block.aside = asides;
         }
@@ -447,7 +480,7 @@ impl Compiler<'_> {
                     }
                 }
             }
-            backs.push(complete.then(|| blocks(undo, false)));
+            backs.push(complete.then(|| blocks(undo, Sharing::Derived)));
         }
         backs
     }

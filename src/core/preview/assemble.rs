@@ -1,5 +1,8 @@
 //! From a plan and a catalog to everything that is known of it.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use super::risk;
 use super::statement::{self, WayBack};
 use super::{
@@ -182,6 +185,7 @@ fn describe(
         grade: way_back.grade,
         grade_reason: way_back.reason,
         inverse: way_back.inverse,
+        condition: way_back.condition,
         consequences: foreseen.consequences.clone(),
         assumptions: foreseen.assumptions.clone(),
         estimate,
@@ -249,13 +253,18 @@ fn unit_reason(plan: &Plan, unit: &Unit, statements: &[StatementPreview]) -> Str
     if let (None, Some(declared)) = (&unit.way_back, declared) {
         return format!("its step is said to be irreversible: {declared}");
     }
-    let worst = statements.iter().min_by_key(|statement| statement.grade);
+    let worst = statements.iter().min_by_key(|statement| (statement.grade, statement.condition.is_none()));
     worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default()
 }
 
 /// Why the plan cannot be undone any better.
 fn reversibility_reason(preview: &Preview) -> String {
-    let exact = "every statement has an exact inverse".to_owned();
+    let conditions = preview.statements.iter().filter_map(|statement| statement.condition.as_deref());
+    let conditions: BTreeSet<&str> = conditions.collect();
+    let mut exact = "every statement has an exact inverse".to_owned();
+    for (index, condition) in conditions.into_iter().enumerate() {
+        let _ = write!(exact, "{} {condition}", if index == 0 { ", if" } else { " and" });
+    }
     let grade = preview.reversibility;
     let one_way = preview.units.iter().find(|unit| !unit.reversible);
     let within = |statement: &&StatementPreview| {
