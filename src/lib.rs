@@ -2,6 +2,7 @@
 //!
 //! The rooms, in the direction of their dependencies (a room uses only those before it):
 //!
+//! - [`crash`]: empty unless tests of crashes compile it in; named points at every effect.
 //! - [`api`]: wire types of the custom resources; no logic, no client.
 //! - [`sql`]: pure; parses, classifies and inverts SQL.
 //! - [`core`]: pure; plans, states, decisions, analysis, reports.
@@ -16,6 +17,7 @@ pub mod api;
 pub mod cli;
 pub mod controller;
 pub mod core;
+pub mod crash;
 pub mod engine;
 pub mod metrics;
 pub mod postgres;

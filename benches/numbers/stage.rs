@@ -45,9 +45,16 @@ impl Stage {
     /// # Errors
     /// When something does not start.
     pub async fn build(binary: &Path) -> Result<Self> {
-        let settings =
-            [("track_commit_timestamp", "on")].map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let durable = Options { durable: true, settings: settings.to_vec(), ..Options::default() };
+        let mut settings = vec![("track_commit_timestamp", "on")];
+        if std::env::var_os("DEBUG").is_some_and(|value| !value.is_empty()) {
+            settings.extend([
+                ("log_statement", "all"),
+                ("log_min_duration_statement", "0"),
+                ("log_line_prefix", "%n %p %a "),
+            ]);
+        }
+        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let durable = Options { durable: true, settings, ..Options::default() };
         let (api, primary) = tokio::join!(ApiServer::start(), Cluster::start(durable.clone()));
         let (api, primary) = (api?, primary?);
         let copy = Cluster::start(durable).await?;
@@ -56,7 +63,7 @@ impl Stage {
         let all = Api::all_with(client.clone(), &resource("Migration"));
         let sightings = Sightings::begin(all);
         let mut options = operator::Options::new(binary, api.operator_kubeconfig(operator::NAMESPACE).await?);
-        if std::env::var_os("DEBUG").is_some() {
+        if std::env::var_os("DEBUG").is_some_and(|value| !value.is_empty()) {
             let level = ("WHIMBREL_LOG_LEVEL", "info,whimbrel=debug");
             options.environment.push((level.0.to_owned(), level.1.to_owned()));
         }

@@ -52,12 +52,20 @@ pub struct DatabaseSpec {
     pub owner_role: Option<String>,
     /// Where every migration runs first. To go without a copy, say `mode: None`.
     pub replica: Replica,
+    /// Physical standbys that serve readers, by name. Before a step locks readers out of a table, it waits for those of them
+    /// that have read from it for long; afterwards it waits for the replay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "map"))]
+    #[schemars(extend("x-kubernetes-list-map-keys" = ["name"]))]
+    pub standbys: Vec<Standby>,
     /// What the application may feel of a migration.
     #[serde(default)]
     #[x_kube(validation = Rule::new("duration(self.maxStall) > duration('0s')")
         .message("maxStall must be more than 0s").field_path(".maxStall"))]
     #[x_kube(validation = Rule::new("!has(self.statementTimeout) || duration(self.statementTimeout) > duration('0s')")
         .message("statementTimeout must be more than 0s").field_path(".statementTimeout"))]
+    #[x_kube(validation = Rule::new("duration(self.maxReplicationLag) > duration('0s')")
+        .message("maxReplicationLag must be more than 0s").field_path(".maxReplicationLag"))]
     pub guard: Guard,
     /// What migrations of this database may do.
     #[serde(default)]
@@ -225,6 +233,17 @@ pub enum Isolation {
     InPlace,
 }
 
+/// A physical standby of the primary. It is looked at, and nothing is ever changed there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Standby {
+    /// Name, for messages.
+    #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63))]
+    pub name: String,
+    /// Where the connection URL (`postgres://...`) comes from. It is encrypted as the primary's is.
+    pub url_from: SecretSource,
+}
+
 /// What the application may feel of a migration.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -236,11 +255,18 @@ pub struct Guard {
     /// Longest time of a statement that blocks nobody; absent: three times the rehearsed time, at least 5 s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub statement_timeout: Option<DurationText>,
+    /// Longest time that a standby may lag before a step that locks readers out, and that is waited for its replay afterwards.
+    pub max_replication_lag: DurationText,
 }
 
 impl Default for Guard {
     fn default() -> Self {
-        Self { max_stall: "250ms".into(), lock_retry_for: "30m".into(), statement_timeout: None }
+        Self {
+            max_stall: "250ms".into(),
+            lock_retry_for: "30m".into(),
+            statement_timeout: None,
+            max_replication_lag: "10s".into(),
+        }
     }
 }
 

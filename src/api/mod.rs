@@ -33,7 +33,7 @@ pub use common::{CaSource, ConfigMapKeyRef, LocalRef, SecretKeyRef, SecretSource
 pub use crd::{crds, print};
 pub use database::{
     Baseline, Connection, Database, DatabaseSpec, DatabaseStatus, Engine, Existing, Guard, Isolation,
-    OutOfOrder, Policy, Primary, Replica, ReplicaMode, Reversibility, ServerStatus, Tls, TlsMode,
+    OutOfOrder, Policy, Primary, Replica, ReplicaMode, Reversibility, ServerStatus, Standby, Tls, TlsMode,
 };
 pub use decimal::DecimalText;
 pub use duration::DurationText;

@@ -114,6 +114,8 @@ reasons! {
     WaitingForLock: "A statement waits for a lock; the message names who holds it.",
     LockTimeout: "The locks were not to be had within the time for attempts.",
     StallBudgetExceeded: "A statement would block the application for longer than the stall budget.",
+    LockPlanViolated: "On the primary a step locked more than on the copy, and was rolled back; the message has the difference.",
+    WaitingForStandby: "A standby has a long reader of what is to be locked, or lags; the message names it.",
     ApplyFailed: "A statement failed on the primary.",
     Analyzing: "The change is applied, and watched.",
     AnalysisPassed: "The watch ended, and every metric was good.",

@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::core::plan::{Guard, Reversibility};
 use crate::core::state::Cause;
-use crate::engine::subject::{Database, Providers};
+use crate::engine::subject::{Database, Providers, Standby};
 use crate::metrics::{Auth, PrometheusConfig, PrometheusProvider, Provider, Secret as HttpSecret};
 use crate::postgres::{Secret, Target, Tls, TlsMode};
 
@@ -164,6 +164,12 @@ impl Resolver {
             }
             _ => None,
         };
+        let mut standbys = Vec::new();
+        for (index, standby) in spec.standbys.iter().enumerate() {
+            let (field, at) = (format!("spec.standbys[{index}]"), &standby.url_from.secret_key_ref);
+            let target = self.target(&field, Some(at), None, spec.primary.tls.as_ref()).await?;
+            standbys.push(Standby { name: standby.name.clone(), target });
+        }
         let duration = |text: &DurationText, otherwise| text.parse("spec.guard").unwrap_or(otherwise);
         let usual = Guard::default();
         let guard = Guard {
@@ -174,11 +180,13 @@ impl Resolver {
                 .statement_timeout
                 .as_ref()
                 .map_or(usual.statement_timeout, |text| duration(text, usual.statement_timeout)),
+            max_replication_lag: duration(&spec.guard.max_replication_lag, usual.max_replication_lag),
         };
         Ok(Database {
             name: format!("{}/{}", self.namespace, object.name_any()),
             primary,
             copy,
+            standbys,
             owner_role: spec.owner_role.clone(),
             guard,
             min_reversibility: match spec.policy.min_reversibility {

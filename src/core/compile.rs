@@ -91,6 +91,16 @@ pub struct Refused {
     pub refusal: sql::Refusal,
 }
 
+fn own_budget(step: &crate::api::Step) -> Option<Duration> {
+    step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok())
+}
+
+/// Returns the stall budgets of a spec's steps' own.
+pub fn budgets(spec: &MigrationSpec) -> Vec<Option<Duration>> {
+    let short = spec.up.iter().map(|_| None);
+    short.chain(spec.steps.iter().flatten().map(own_budget)).collect()
+}
+
 /// The steps of a spec, whose pieces of SQL are read by `read`.
 fn steps<'a>(spec: &'a MigrationSpec, mut read: impl FnMut(&str, &str) -> Script) -> Vec<DraftStep<'a>> {
     let short = spec.up.as_ref().map(|up| DraftStep {
@@ -109,7 +119,7 @@ fn steps<'a>(spec: &'a MigrationSpec, mut read: impl FnMut(&str, &str) -> Script
             name: step.name_at(index),
             irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
             transaction: step.sql.transaction,
-            max_stall: step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok()),
+            max_stall: own_budget(step),
             up: read(&format!("{field}.up"), &step.sql.up),
             down: step.sql.down.as_ref().map(|down| read(&format!("{field}.down"), down)),
             field,
@@ -203,6 +213,7 @@ impl<'a> Draft<'a> {
                 summary: summaries.join("; "),
                 irreversible,
                 written_back: step.down.is_some(),
+                max_stall: step.max_stall,
             });
             findings.extend(step.up.notes.iter().map(|note| Finding {
                 step: step.name.clone(),
@@ -368,8 +379,12 @@ impl Compiler<'_> {
         let sharing = if alone { Sharing::Alone } else { Sharing::Together };
         let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), sharing);
         let backs = self.ways_back(step, &ups, first);
+        let parts = if alone || single { Vec::new() } else { self.parts(index, step, first) };
+        let mut parts = parts.into_iter();
         self.offset += step.up.statements.len();
         for (up, way_back) in ups.into_iter().zip(backs) {
+            let mine: Vec<Unit> = parts.by_ref().take(up.statements.len()).collect();
+            let divided = Some(mine).filter(|mine| mine.len() > 1);
             self.grade = self.grade.min(match &way_back {
                 None => Reversibility::ForwardOnly,
                 Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => {
@@ -378,8 +393,27 @@ impl Compiler<'_> {
                 Some(_) => Reversibility::Reversible,
             });
             let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
-            self.units.push(Unit { step: index, max_stall, up, way_back });
+            self.units.push(Unit { step: index, max_stall, up, way_back, divided });
         }
+    }
+
+    /// The step as one unit for each statement, or nothing where one of them has no way back of its own: a `down` that was
+    /// written undoes the step as a whole.
+    fn parts(&mut self, index: usize, step: &DraftStep<'_>, first: usize) -> Vec<Unit> {
+        if step.down.is_some() || step.up.statements.len() < 2 {
+            return Vec::new();
+        }
+        let known = self.problems.len();
+        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), true);
+        let backs = self.ways_back(step, &ups, first);
+        let complete = self.problems.len() == known;
+        self.problems.truncate(known);
+        let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
+        let units = ups.into_iter().zip(backs);
+        let units = units
+            .map(|(up, way_back)| Unit { step: index, max_stall, up, way_back, divided: None })
+            .collect();
+        if complete { units } else { Vec::new() }
     }
 
     /// Finds the way back of each of a step's blocks.

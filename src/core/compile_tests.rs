@@ -94,6 +94,29 @@ fn what_can_share_a_transaction_does() {
 }
 
 #[test]
+fn a_step_that_may_be_divided_carries_its_parts() {
+    let parts = |rest: &Value| -> Vec<Option<usize>> {
+        let plan = compile(rest).unwrap();
+        plan.units.iter().map(|unit| unit.divided.as_ref().map(Vec::len)).collect()
+    };
+    let two = "ALTER TABLE t RENAME COLUMN a TO b; ALTER TABLE t ALTER COLUMN n SET DEFAULT 8";
+    assert_eq!(parts(&json!({"up": two})), [Some(2)]);
+    let plan = compile(&json!({"up": two})).unwrap();
+    let divided = plan.units[0].divided.as_ref().unwrap();
+    let back: Vec<_> = divided.iter().map(|part| texts(&part.way_back.as_ref().unwrap()[0])).collect();
+    assert_eq!(
+        back,
+        [["ALTER TABLE t RENAME COLUMN b TO a"], ["ALTER TABLE t ALTER COLUMN n SET DEFAULT 7"]]
+    );
+    let around = format!("{two}; CREATE INDEX CONCURRENTLY t_b ON t (b); ALTER TABLE t ADD CHECK (b > 0)");
+    assert_eq!(parts(&json!({"up": around})), [Some(2), None, None]);
+    // As one transaction, because it was asked for, or because a down undoes it as a whole.
+    assert_eq!(parts(&json!({"up": format!("BEGIN; {two}; COMMIT")})), [None]);
+    assert_eq!(parts(&json!({"steps": [{"sql": {"up": two, "transaction": "Single"}}]})), [None]);
+    assert_eq!(parts(&json!({"up": two, "down": "SELECT 1"})), [None]);
+}
+
+#[test]
 fn a_unit_comes_back_in_reverse_order() {
     let plan = compile(&json!({
         "up": "ALTER TABLE t RENAME COLUMN a TO b; ALTER TABLE t ALTER COLUMN n SET DEFAULT 8",

@@ -210,14 +210,28 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
         );
     }
     if let Some(attempt) = &seen.attempt
-        && attempt.class == Class::Transient
-        && attempt.cause.reason == Reason::WaitingForLock
-        && now >= since + plan.guard.lock_retry_for
+        && lock_deadline(plan, &State::Applying { since }, &seen.units, attempt)
+            .is_some_and(|until| now >= until)
     {
         let message = format!("{}; gave up after lockRetryFor", attempt.cause.message);
         return give_up(plan, Cause::new(Reason::LockTimeout, message), false, seen, now);
     }
     run(Effect::Apply { unit }, seen, now).unwrap_or_else(|cause| give_up(plan, cause, false, seen, now))
+}
+
+/// When attempts at a lock end, if this is one, on the way forward: `lockRetryFor` after the first unit was tried for the
+/// first time, for later units after the first failure.
+pub fn lock_deadline(
+    plan: &Plan,
+    state: &State,
+    units: &[UnitStatus],
+    attempt: &Attempt,
+) -> Option<Timestamp> {
+    let State::Applying { since } = state else { return None };
+    let waits = attempt.class == Class::Transient
+        && matches!(attempt.cause.reason, Reason::WaitingForLock | Reason::WaitingForStandby);
+    let from = if units.contains(&UnitStatus::Done) { attempt.first } else { *since };
+    waits.then(|| from + plan.guard.lock_retry_for)
 }
 
 /// Leaves `Applying`: back where something is in force and can come back, else to the end.

@@ -15,8 +15,15 @@ pub(super) fn cause() -> Cause {
 }
 
 pub(super) fn attempt(class: Class, reason: Reason, retry_at: Timestamp) -> Attempt {
-    let blocker = Blocker { pid: 7, application: String::new(), age_seconds: None, activity: String::new() };
+    let blocker = Blocker {
+        pid: 7,
+        application: String::new(),
+        age_seconds: None,
+        activity: String::new(),
+        prepared: None,
+    };
     Attempt {
+        first: at(0),
         at: at(0),
         count: 1,
         class,

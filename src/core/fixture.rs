@@ -27,7 +27,8 @@ fn block(text: &str) -> Block {
 }
 
 fn unit(step: usize, up: &str, down: &str) -> Unit {
-    Unit { step, max_stall: Duration::from_millis(250), up: block(up), way_back: Some(vec![block(down)]) }
+    let way_back = Some(vec![block(down)]);
+    Unit { step, max_stall: Duration::from_millis(250), up: block(up), way_back, divided: None }
 }
 
 /// Two steps and three units: a column, and in the second step an index and a constraint. Neither rehearsed nor watched.
@@ -37,6 +38,7 @@ pub fn plan() -> Plan {
         summary: summary.to_owned(),
         irreversible: None,
         written_back: false,
+        max_stall: None,
     };
     Plan {
         stream: "default".to_owned(),

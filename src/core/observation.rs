@@ -80,6 +80,9 @@ pub struct Blocker {
     pub age_seconds: Option<f64>,
     /// What it does: its state and the start of its query, where they may be seen.
     pub activity: String,
+    /// The identifier of a prepared transaction, which has no process.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prepared: Option<String>,
 }
 
 /// What an error means for the next decision; `3-engine.md`, "SQLSTATE decides".
@@ -100,6 +103,8 @@ pub enum Class {
 /// A failed attempt at the effect that is due.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
+    /// When the first of those in a row failed.
+    pub first: Timestamp,
     /// When it failed.
     pub at: Timestamp,
     /// How many attempts at this effect failed in a row.

@@ -3,6 +3,8 @@
 //! Within a stream versions go upwards, one after the other; a version that failed or was rolled back holds up the higher
 //! ones. One run at a time in a database.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::observation::Wish;
@@ -24,6 +26,8 @@ pub struct Candidate {
     pub version: Version,
     /// Hash of what it asks for.
     pub hash: String,
+    /// The stall budgets of its steps' own, which are not in the hash.
+    pub budgets: Vec<Option<Duration>>,
     /// What people ask for, against the tokens that its latest run answered.
     pub wish: Wish,
     /// The latest run of this stream and version, whoever asked for it.
@@ -37,6 +41,8 @@ pub struct Latest {
     pub uid: String,
     /// Hash of what was planned.
     pub hash: String,
+    /// The stall budgets of the steps' own.
+    pub budgets: Vec<Option<Duration>>,
     /// Where it is.
     pub state: State,
 }
@@ -151,6 +157,12 @@ fn of_latest(me: &Candidate, latest: &Latest) -> Option<Place> {
         }
         Outcome::RollbackFailed(_) if me.wish.retry || me.wish.rollback => Some(Place::Resume),
         Outcome::RollbackFailed(_) => Some(Place::Show),
+        // Another budget is the way out that the message names.
+        Outcome::RolledBack(cause) | Outcome::Failed(cause)
+            if cause.reason == Reason::StallBudgetExceeded && me.budgets != latest.budgets =>
+        {
+            None
+        }
         Outcome::RolledBack(_) | Outcome::Failed(_) | Outcome::Aborted(_) if same && !me.wish.retry => {
             // A new object with the same content after a deletion is a new wish, unless something was rolled back.
             let fresh = latest.uid != me.uid && matches!(outcome, Outcome::Aborted(_));
@@ -218,6 +230,7 @@ mod tests {
             stream: "default".to_owned(),
             version: version(number),
             hash: "sha256:a".to_owned(),
+            budgets: vec![None],
             wish: Wish::default(),
             latest: None,
         }
@@ -225,7 +238,8 @@ mod tests {
 
     fn with_run(mut candidate: Candidate, hash: &str, outcome: Outcome) -> Candidate {
         let state = State::Done { at: at(2), outcome };
-        candidate.latest = Some(Latest { uid: candidate.uid.clone(), hash: hash.to_owned(), state });
+        candidate.latest =
+            Some(Latest { uid: candidate.uid.clone(), hash: hash.to_owned(), budgets: vec![None], state });
         candidate
     }
 
@@ -319,5 +333,19 @@ mod tests {
         check(&[back], &applied(&["9"]), &["resume"]);
         let suspended = Candidate { wish: Wish { suspend: true, ..Wish::default() }, ..candidate("a", "9") };
         check(&[suspended], &applied(&[]), &["wait Suspended"]);
+    }
+
+    #[test]
+    fn another_budget_is_a_way_out_of_one_that_was_exceeded() {
+        let check = |reason: Reason, budget: Option<Duration>, expected: Place| {
+            let cause = Cause::new(reason, "too long");
+            let mut one = with_run(candidate("a", "1"), "sha256:a", Outcome::Failed(cause));
+            one.budgets = vec![budget];
+            assert_eq!(order(&[one], &InForce::default()), [expected], "{reason} {budget:?}");
+        };
+        let larger = Some(Duration::from_secs(5));
+        check(Reason::StallBudgetExceeded, larger, Place::Begin);
+        check(Reason::StallBudgetExceeded, None, Place::Show);
+        check(Reason::ApplyFailed, larger, Place::Show);
     }
 }

@@ -47,6 +47,13 @@ pub struct Guard {
     pub lock_retry_for: Duration,
     /// Time limit of a statement that blocks nobody.
     pub statement_timeout: Duration,
+    /// How far a standby may lag before readers are locked out, and how long its replay is waited for afterwards.
+    #[serde(default = "ten_seconds")]
+    pub max_replication_lag: Duration,
+}
+
+fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
 }
 
 impl Default for Guard {
@@ -55,6 +62,7 @@ impl Default for Guard {
             max_stall: Duration::from_millis(250),
             lock_retry_for: Duration::from_mins(30),
             statement_timeout: Duration::from_mins(5),
+            max_replication_lag: ten_seconds(),
         }
     }
 }
@@ -80,6 +88,9 @@ pub struct Step {
     /// Whether a person wrote its way back, so that it is not known to be one until it was tried.
     #[serde(default)]
     pub written_back: bool,
+    /// Its own stall budget, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_stall: Option<Duration>,
 }
 
 /// Statements that commit together, or one statement that cannot run in a transaction.
@@ -104,6 +115,10 @@ pub struct Unit {
     pub up: Block,
     /// The blocks that undo it, in order; absent when there is none.
     pub way_back: Option<Vec<Block>>,
+    /// The same as one unit for each statement, should it hold its locks for too long as one transaction; absent where it
+    /// must not be divided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divided: Option<Vec<Unit>>,
 }
 
 /// The plan of a run.

@@ -6,27 +6,28 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
+use super::oversee::{Seen, overseen, stop_asked};
 use super::runner::{Next, Runner};
 use super::subject::{Desired, Subject};
-use super::{clock, failure, watch};
+use super::{clock, failure, standbys, watch};
 use crate::api::Reason;
 use crate::core::analysis::{Baseline, Sample};
-use crate::core::decide::Effect;
-use crate::core::observation::{Attempt, Blocker, Class, CopyLevel, Observation, Wish};
+use crate::core::decide::{Effect, lock_deadline};
+use crate::core::lock_plan::LockPlan;
+use crate::core::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, Wish};
 use crate::core::plan::{Block, Plan};
+use crate::core::stall;
 use crate::core::state::{Cause, State};
-use crate::postgres::block::{self, Direction, Failed, Job, Limits, Ran};
+use crate::crash::{self, Moment, Site};
+use crate::postgres::block::{Direction, Failed, Job, Limits};
 use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
-use crate::postgres::{Error, Session, locks, rehearsal};
+use crate::postgres::{Error, Session, rehearsal};
 
 /// The first attempts queue so long for a lock: not felt, and it still gets through on a table that is never free.
 const FIRST_QUEUE: Duration = Duration::from_millis(20);
 /// So many attempts keep to that; a reader of seconds is outlasted by them without anybody feeling more.
 const STEADY_ATTEMPTS: u32 = 12;
-/// When the first look at who is in the way is taken, and how often afterwards.
-const LOOK_AFTER: Duration = Duration::from_millis(8);
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 impl Runner {
     /// Reads what the next decision may rest on; returns the samples, too.
@@ -65,14 +66,20 @@ impl Runner {
         (taken, then): (Vec<Sample>, Option<State>),
     ) -> Result<Next, Error> {
         debug!(migration = run.key.name, run = %run.id, ?effect, "effect");
-        match effect {
-            Effect::Apply { unit } => self.block(desired, run, unit, (None, then)).await,
-            Effect::Revert { unit, block } => self.block(desired, run, unit, (Some(block), None)).await,
-            Effect::Rehearse => self.rehearse(desired, run).await,
-            Effect::Follow { applied } => self.follow(desired, run, applied).await,
+        let site = site(effect);
+        crash::at(site, Moment::BeforeIntent).await;
+        let next = match effect {
+            Effect::Apply { unit } => Box::pin(self.block(desired, run, unit, (None, then))).await,
+            Effect::Revert { unit, block } => {
+                Box::pin(self.block(desired, run, unit, (Some(block), None))).await
+            }
+            Effect::Rehearse => Box::pin(self.rehearse(desired, run)).await,
+            Effect::Follow { applied } => Box::pin(self.follow(desired, run, applied)).await,
             Effect::Baseline => self.baseline(desired, subject, run).await,
             Effect::Sample => self.sample(desired, subject, run, &taken).await,
-        }
+        };
+        crash::at(site, Moment::Recorded).await;
+        next
     }
 
     fn note(&mut self, run: &Run, attempt: Attempt) {
@@ -105,6 +112,8 @@ impl Runner {
         let tries = self.failures_so_far().map_or(0, |attempt| attempt.count);
         let limits = limits(&run.plan, planned.max_stall, tries);
         let ended = then.is_some() && block.transactional;
+        // The way back was not measured, and has to come through.
+        let locks = if back.is_none() { LockPlan::of(&run.plan, run.rehearsal.as_ref(), unit) } else { None };
         let job = Job {
             run: run.id,
             plan: &run.plan,
@@ -114,12 +123,20 @@ impl Runner {
             limits,
             then: then.as_ref().filter(|_| block.transactional),
             measure: false,
+            locks: locks.as_ref(),
+            witness: None,
             rehearse_only: false,
         };
+        // The way back must not be held up by anybody who only reads.
+        if back.is_none()
+            && let Some(cause) = self.held_up(desired, run, unit).await?
+        {
+            return Ok(self.not_begun(run, cause));
+        }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
         let session = self.own(&desired.database).await?;
-        let (ran, blockers) = overseen(session, &job, async move {
+        let (ran, seen) = overseen(session, &job, async move {
             stop_asked(&mut news, &uid, back.is_some()).await;
         })
         .await;
@@ -127,9 +144,10 @@ impl Runner {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
                 self.attempt = None;
+                self.await_replay(desired, run, unit).await?;
                 Ok(Next::Again)
             }
-            Err(failed) => self.block_failed(run, unit, (direction, block), failed, blockers).await,
+            Err(failed) => self.block_failed(run, unit, (direction, block), failed, seen).await,
         }
     }
 
@@ -139,7 +157,7 @@ impl Runner {
         unit: usize,
         (direction, block): (Direction, &Block),
         failed: Failed,
-        blockers: Vec<Blocker>,
+        seen: Seen,
     ) -> Result<Next, Error> {
         if matches!(failed.error, Error::Fenced) {
             return Err(failed.error);
@@ -147,9 +165,23 @@ impl Runner {
         if !failure::session_survives(&failed.error) {
             self.session = None;
         }
-        let error = failed.error.to_string();
+        let error = match &seen.waited {
+            Some(waiter) => format!(
+                "cancelled, because session {} waited behind it for {:?}, and the stall budget is {:?}",
+                waiter.pid,
+                Duration::from_millis(u64::try_from(waiter.waited.as_millis()).unwrap_or(u64::MAX)),
+                run.plan.units.get(unit).map(|unit| unit.max_stall).unwrap_or_default()
+            ),
+            None => failed.error.to_string(),
+        };
         let text = run.plan.failure(unit, block, failed.statement, &error);
-        let attempt = failure::attempt(&failed.error, text, blockers, self.failures_so_far(), clock::now());
+        let way_out = match direction {
+            Direction::Up => stall::way_out(&run.plan, unit, failed.statement),
+            Direction::Down { .. } => "it is tried again when a person asks for the rollback".to_owned(),
+        };
+        let before = self.failures_so_far();
+        let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
+        let attempt = with_deadline(run, attempt);
         if attempt.class != Class::Transient
             && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
             && let Some(session) = self.session.as_mut()
@@ -161,6 +193,13 @@ impl Runner {
         Ok(Next::Again)
     }
 
+    /// Notes a unit that could not begin because of a standby.
+    fn not_begun(&mut self, run: &Run, cause: Cause) -> Next {
+        let attempt = standbys::attempt(cause, self.failures_so_far(), clock::now());
+        self.note(run, with_deadline(run, attempt));
+        Next::Again
+    }
+
     async fn rehearse(&mut self, desired: &Desired, run: &Run) -> Result<Next, Error> {
         let result = self.on_copy(desired, run, true).await;
         let record = match result {
@@ -169,7 +208,7 @@ impl Runner {
             Err(error) => {
                 let text = format!("the copy: {error}");
                 let mut attempt =
-                    failure::attempt(&error, text, Vec::new(), self.failures_so_far(), clock::now());
+                    failure::attempt(&error, (text, ""), Vec::new(), self.failures_so_far(), clock::now());
                 if attempt.cause.reason == Reason::DatabaseUnreachable {
                     attempt.cause.reason = Reason::ReplicaUnreachable;
                 }
@@ -186,14 +225,25 @@ impl Runner {
         };
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
-        if let Some(record) = &record {
-            Run::change(
-                session.conn(),
-                epoch,
-                run.id,
-                &RunChange { rehearsal: Some(record), ..RunChange::default() },
-            )
-            .await?;
+        if let Some(mut record) = record {
+            let verdict = match record.verdict {
+                RehearsalVerdict::Passed => stall::judge(&run.plan, &record),
+                RehearsalVerdict::Failed(_) => stall::Verdict::Fits,
+            };
+            let mut change = RunChange::default();
+            match &verdict {
+                stall::Verdict::Fits => change.rehearsal = Some(&record),
+                stall::Verdict::Exceeds(cause) => {
+                    record.verdict = RehearsalVerdict::Failed(cause.clone());
+                    change.rehearsal = Some(&record);
+                }
+                // The plan as it is divided now is rehearsed before anything of it reaches the primary.
+                stall::Verdict::Divide { plan, note } => {
+                    info!(migration = run.key.name, run = %run.id, units = plan.units.len(), "{note}");
+                    (change.plan, change.note) = (Some(&**plan), Some(note.as_str()));
+                }
+            }
+            Run::change(session.conn(), epoch, run.id, &change).await?;
         }
         self.attempt = None;
         Ok(Next::Again)
@@ -302,13 +352,34 @@ impl Runner {
     }
 }
 
+/// Where an effect may be interrupted.
+fn site(effect: Effect) -> Site {
+    match effect {
+        Effect::Rehearse => Site::Rehearse,
+        Effect::Baseline => Site::Baseline,
+        Effect::Apply { .. } => Site::Apply,
+        Effect::Revert { .. } => Site::Revert,
+        Effect::Sample => Site::Sample,
+        Effect::Follow { .. } => Site::Follow,
+    }
+}
+
+/// Says of an attempt at a lock until when it is repeated.
+fn with_deadline(run: &Run, mut attempt: Attempt) -> Attempt {
+    if let Some(until) = lock_deadline(&run.plan, &run.state, &run.units, &attempt) {
+        attempt.cause.message = format!("{}; attempts go on until {until:.0}", attempt.cause.message);
+    }
+    attempt
+}
+
 /// A failure outside the database that may pass.
 fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
     let count = before.map_or(1, |attempt| attempt.count + 1);
     let now = clock::now();
     let pause = failure::pause(Class::Transient, false, count.min(4));
     let retry_at = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
-    Attempt { at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
+    let first = before.map_or(now, |attempt| attempt.first);
+    Attempt { first, at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
 }
 
 /// The time limits of an attempt: the queue grows towards the stall budget only while attempts keep failing.
@@ -316,64 +387,4 @@ fn limits(plan: &Plan, stall: Duration, failed: u32) -> Limits {
     let factor = 1.0 + f64::from(failed.saturating_sub(STEADY_ATTEMPTS)) * 0.25;
     let queue = FIRST_QUEUE.mul_f64(factor).min(stall.mul_f64(0.8));
     Limits { queue, stall, statement: plan.guard.statement_timeout, alone: Duration::from_hours(24) }
-}
-
-/// Resolves when the object asks to stop: it was deleted or has a new abort token. On the way back nothing stops.
-async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>, uid: &str, back: bool) {
-    if back {
-        return std::future::pending().await;
-    }
-    let abort = news.borrow().subject(uid).and_then(|subject| subject.tokens.abort.clone());
-    loop {
-        if news.changed().await.is_err() {
-            return std::future::pending().await;
-        }
-        let asked =
-            news.borrow().subject(uid).is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
-        if asked {
-            return;
-        }
-    }
-}
-
-/// Runs a block while the observer looks who is in its way, and cancels it in the server when asked to stop.
-async fn overseen(
-    session: &mut Session,
-    job: &Job<'_>,
-    stop: impl Future<Output = ()>,
-) -> (Result<Ran, Failed>, Vec<Blocker>) {
-    let mut observer = session.take_observer();
-    let pid = session.pid();
-    let mut found: Vec<Blocker> = Vec::new();
-    let result = {
-        let oversee = async {
-            let Some(observer) = observer.as_mut() else {
-                return std::future::pending::<()>().await;
-            };
-            tokio::pin!(stop);
-            let mut pause = LOOK_AFTER;
-            let mut stopped = false;
-            loop {
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => {
-                        if let Ok(blockers) = locks::blockers(observer, pid).await && !blockers.is_empty() {
-                            found = blockers;
-                        }
-                    }
-                    () = &mut stop, if !stopped => {
-                        stopped = true;
-                        // Best effort: if it fails, the statement ends by its own limits.
-                        let _ = locks::cancel(observer, pid).await;
-                    }
-                }
-                pause = LOOK_EVERY;
-            }
-        };
-        tokio::select! {
-            result = block::run(session, job) => result,
-            () = oversee => Err(Failed::from(Error::Unexpected("the observer ended".to_owned()))),
-        }
-    };
-    session.give_back(observer);
-    (result, found)
 }

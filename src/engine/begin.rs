@@ -16,7 +16,7 @@ use crate::core::plan::{DatabaseIdentity, Plan};
 use crate::core::preview::{Inputs, Source, preview};
 use crate::core::state::Cause;
 use crate::postgres::ledger::{NewRun, Run, Side};
-use crate::postgres::{Connection, Error, Session, catalog, snapshot};
+use crate::postgres::{Builds, Connection, Error, Session, catalog, snapshot};
 use crate::sql::{self, AsideSuffix, Facts, Foreseen, Snapshot, Statement, Unknown};
 
 /// Why a run does not begin.
@@ -26,6 +26,8 @@ pub enum NotBegun {
     Refused(Cause),
     /// It may pass by itself.
     Later(Cause),
+    /// Another owner began a run meanwhile: what was decided is past.
+    Overtaken,
     /// The database.
     Failed(Error),
 }
@@ -161,7 +163,7 @@ pub async fn begin(
     database: &Database,
     subject: &Subject,
     owner: &str,
-    from_version: Option<&str>,
+    (from_version, latest): (Option<&str>, Option<Uuid>),
 ) -> Result<(), NotBegun> {
     let id = Uuid::new_v4();
     let plan = plan(session, database, subject, id).await?;
@@ -171,8 +173,8 @@ pub async fn begin(
         return Err(if transient { NotBegun::Later(cause) } else { NotBegun::Refused(cause) });
     }
     session.ensure_ledger(Side::Primary).await?;
-    if session.epoch() == 0 {
-        session.own(owner, None).await?;
+    if !session.owned() {
+        session.own(owner, None, Builds::Adopt).await?;
     }
     let analysis_hash = plan.analysis.as_ref().and_then(|analysis| analysis.hash().ok());
     let units = vec![UnitStatus::default(); plan.units.len()];
@@ -186,8 +188,8 @@ pub async fn begin(
         from_version,
         tokens: &subject.tokens,
         state: &state,
+        after: Some(latest),
     };
     let epoch = session.epoch();
-    Run::insert(session.conn(), epoch, &new).await?;
-    Ok(())
+    if Run::insert(session.conn(), epoch, &new).await? { Ok(()) } else { Err(NotBegun::Overtaken) }
 }

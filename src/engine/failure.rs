@@ -9,6 +9,7 @@ use crate::api::Reason;
 use crate::core::observation::{Attempt, Blocker, Class};
 use crate::core::state::Cause;
 use crate::postgres::Error;
+use crate::sql::quote_literal;
 
 /// Statements that overran the stall budget so often in a row do not fit it.
 const OVERRUNS: u32 = 3;
@@ -25,11 +26,12 @@ pub fn reason(error: &Error) -> Reason {
         Error::PoolerDetected { .. } => Reason::PoolerDetected,
         Error::Server(server) if server.is_lock_timeout() => Reason::WaitingForLock,
         Error::Server(server) if server.is_denied() => Reason::InsufficientPrivilege,
-        Error::Server(_) | Error::TransactionEscaped => Reason::ApplyFailed,
+        Error::Server(_) | Error::TransactionEscaped | Error::NameTaken { .. } => Reason::ApplyFailed,
         Error::Unexpected(_) | Error::Unprobed(_) | Error::PostconditionMissing(_) => Reason::Internal,
-        Error::Fenced | Error::OwnerAlive(_) => Reason::Retrying,
+        Error::Fenced | Error::OwnerAlive(_) | Error::LedgerMoved { .. } => Reason::Retrying,
         Error::LedgerNewer { .. } => Reason::LedgerNewer,
         Error::LedgerTouched(_) => Reason::LedgerTouched,
+        Error::LockPlanViolated(_) => Reason::LockPlanViolated,
         Error::InRecovery { .. } => Reason::ServerInRecovery,
         Error::WrongServer { .. } | Error::IsACopy => Reason::WrongServer,
         Error::CopyIsPrimary => Reason::ReplicaIsPrimary,
@@ -40,7 +42,13 @@ pub fn reason(error: &Error) -> Reason {
 pub fn session_survives(error: &Error) -> bool {
     match error {
         Error::Server(server) => !server.sqlstate.starts_with("57P") && !server.sqlstate.starts_with("08"),
-        Error::LedgerTouched(_) | Error::PostconditionMissing(_) | Error::Unprobed(_) => true,
+        Error::LedgerTouched(_)
+        | Error::LockPlanViolated(_)
+        | Error::PostconditionMissing(_)
+        | Error::Unprobed(_)
+        | Error::LedgerMoved { .. }
+        | Error::NameTaken { .. }
+        | Error::OwnerAlive(_) => true,
         _ => false,
     }
 }
@@ -56,10 +64,16 @@ pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
     Duration::from_millis(rand::rng().random_range(least..=bound.max(least)))
 }
 
-/// Turns a failure into the attempt that the next decision sees.
+/// Draws the same as a span of time.
+pub fn wait(class: Class, lock: bool, count: u32) -> SignedDuration {
+    SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1))
+}
+
+/// Turns a failure into the attempt that the next decision sees. `way_out` is what a person can do about a statement that
+/// does not fit the stall budget.
 pub fn attempt(
     error: &Error,
-    text: String,
+    (text, way_out): (String, &str),
     blockers: Vec<Blocker>,
     before: Option<&Attempt>,
     now: Timestamp,
@@ -74,27 +88,98 @@ pub fn attempt(
         reason = Reason::StallBudgetExceeded;
         if count >= OVERRUNS {
             class = Class::Terminal;
-            message = format!(
-                "{message}; it does not fit the stall budget: use a form that does not block, or a larger maxStall on the step"
-            );
+            message = format!("{message}; it does not fit the stall budget: {way_out}");
         }
     }
     let lock = reason == Reason::WaitingForLock;
     if lock && !blockers.is_empty() {
-        message = format!("{message}; blocked by {}", named(&blockers));
+        message = format!("{message}; blocked by {}", named(&blockers, now));
     }
-    let wait = SignedDuration::try_from(pause(class, lock, count)).unwrap_or(SignedDuration::from_secs(1));
-    Attempt { at: now, count, class, cause: Cause::new(reason, message), retry_at: now + wait, blockers }
+    let wait = wait(class, lock, count);
+    let first = before.map_or(now, |attempt| attempt.first);
+    Attempt {
+        first,
+        at: now,
+        count,
+        class,
+        cause: Cause::new(reason, message),
+        retry_at: now + wait,
+        blockers,
+    }
 }
 
-/// Names who is in the way, in one line.
-fn named(blockers: &[Blocker]) -> String {
-    let one = |blocker: &Blocker| {
-        let application =
-            if blocker.application.is_empty() { "unknown application" } else { &blocker.application };
-        let age =
-            blocker.age_seconds.map_or_else(String::new, |age| format!(", transaction open for {age:.1} s"));
-        format!("pid {} ({application}{age})", blocker.pid)
-    };
-    blockers.iter().take(3).map(one).collect::<Vec<_>>().join(", ")
+/// Names who is in the way, since when, and what ends it, in one line.
+fn named(blockers: &[Blocker], now: Timestamp) -> String {
+    blockers.iter().take(3).map(|blocker| one(blocker, now)).collect::<Vec<_>>().join(", ")
+}
+
+fn one(blocker: &Blocker, now: Timestamp) -> String {
+    let since = blocker.age_seconds.and_then(|age| SignedDuration::try_from_secs_f64(age).ok()).map(|age| {
+        let since = now - age;
+        format!(" since {since:.0}")
+    });
+    let since = since.unwrap_or_default();
+    if let Some(gid) = &blocker.prepared {
+        let gid = quote_literal(gid);
+        return format!(
+            "{}{since}, which ends by COMMIT PREPARED {gid} or ROLLBACK PREPARED {gid} only",
+            blocker.activity
+        );
+    }
+    let application =
+        if blocker.application.is_empty() { "unknown application" } else { &blocker.application };
+    let hint = hint(blocker).map_or_else(String::new, |hint| format!("; {hint}"));
+    format!("pid {} ({application}, in a transaction{since}: {}{hint})", blocker.pid, blocker.activity)
+}
+
+/// What is special about a session that holds its locks for long.
+fn hint(blocker: &Blocker) -> Option<&'static str> {
+    if blocker.activity.contains("(to prevent wraparound)") {
+        Some("this autovacuum does not give way, and begins again if it is cancelled: let it finish")
+    } else if blocker.application == "pg_dump" {
+        Some("it holds its locks until the dump ends")
+    } else if blocker.activity.starts_with("idle in transaction") {
+        Some("it does nothing: end its transaction")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_in_the_way_is_named_with_what_ends_it() {
+        let now = Timestamp::from_second(1_800_000_000).unwrap();
+        let blocker = |application: &str, activity: &str| Blocker {
+            pid: 7,
+            application: application.to_owned(),
+            age_seconds: Some(7200.4),
+            activity: activity.to_owned(),
+            prepared: None,
+        };
+        let check = |blocker: Blocker, expected: &str| {
+            assert_eq!(named(&[blocker], now), expected);
+        };
+        check(
+            blocker("pg_dump", "active: COPY public.users TO stdout"),
+            "pid 7 (pg_dump, in a transaction since 2027-01-15T05:59:59Z: active: COPY public.users TO stdout; it holds its \
+             locks until the dump ends)",
+        );
+        check(
+            blocker("autovacuum worker", "active: autovacuum: VACUUM public.users (to prevent wraparound)"),
+            "pid 7 (autovacuum worker, in a transaction since 2027-01-15T05:59:59Z: active: autovacuum: VACUUM public.users \
+             (to prevent wraparound); this autovacuum does not give way, and begins again if it is cancelled: let it finish)",
+        );
+        check(
+            Blocker { age_seconds: None, ..blocker("", "not visible to this login") },
+            "pid 7 (unknown application, in a transaction: not visible to this login)",
+        );
+        check(
+            Blocker { prepared: Some("it's".to_owned()), ..blocker("", "prepared transaction it's of app") },
+            "prepared transaction it's of app since 2027-01-15T05:59:59Z, which ends by COMMIT PREPARED 'it''s' or ROLLBACK \
+             PREPARED 'it''s' only",
+        );
+    }
 }

@@ -22,7 +22,7 @@ use crate::core::observation::{Attempt, Class, Wish};
 use crate::core::state::{Cause, State};
 use crate::core::view::{Standing, Tokens, View};
 use crate::postgres::ledger::{Run, RunChange, Side};
-use crate::postgres::{Error, Session};
+use crate::postgres::{Builds, Error, Session};
 
 /// A wait longer than this holds no connection.
 const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
@@ -64,7 +64,10 @@ pub struct Start {
 pub struct Runner {
     pub(super) start: Start,
     pub(super) session: Option<Session>,
-    pub(super) epoch: Option<i64>,
+    /// The epoch that this runner took, and the timeline on which.
+    pub(super) epoch: Option<(i64, i32)>,
+    /// How a predecessor's index build is met.
+    builds: Builds,
     pub(super) attempt: Option<(Uuid, Attempt)>,
     pub(super) refused: BTreeSet<String>,
     pub(super) postponed: Postponed,
@@ -79,6 +82,7 @@ impl Runner {
             start,
             session: None,
             epoch: None,
+            builds: Builds::Adopt,
             attempt: None,
             refused: BTreeSet::new(),
             postponed: Postponed::default(),
@@ -166,6 +170,7 @@ impl Runner {
     }
 
     async fn look(&mut self, desired: &Desired) -> Result<Next, Error> {
+        self.heed(desired);
         let session = self.open(&desired.database).await?;
         if session.head().is_some()
             && let Some(run) = Run::active(session.conn()).await?
@@ -173,33 +178,56 @@ impl Runner {
             return self.drive(desired, run).await;
         }
         self.last = None;
+        self.builds = Builds::Adopt;
         self.choose(desired).await
+    }
+
+    /// Notes whether the end of the last run is wanted, for a build that is in the way.
+    fn heed(&mut self, desired: &Desired) {
+        let asked = self.last.as_ref().and_then(|run| {
+            desired.subject(&run.key.uid).map(|subject| wish(Some(subject), Some(&run.tokens), false))
+        });
+        self.builds = asked.map_or(self.builds, |wish| builds(&wish));
     }
 
     /// Returns the session, opened if need be, and owned if this runner owned it before.
     pub(super) async fn open(&mut self, database: &Database) -> Result<&mut Session, Error> {
-        if self.session.is_none() {
-            let mut session = Session::open(&database.primary, &self.start.application()).await?;
+        let session = if let Some(session) = self.session.take() {
+            session
+        } else {
+            let session = Session::open(&database.primary, &self.start.application()).await?;
             if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
                 return Err(Error::IsACopy);
             }
-            if let Some(epoch) = self.epoch {
-                session.own(&self.start.owner, Some(epoch)).await?;
-            }
-            self.session = Some(session);
+            session
+        };
+        let session = self.session.insert(session);
+        // After a failover the epoch may have gone back, and its number may be somebody else's: it is taken anew.
+        self.epoch = self.epoch.filter(|(_, timeline)| *timeline == session.server().timeline_number());
+        if let Some((epoch, _)) = self.epoch
+            && !session.owned()
+        {
+            session.own(&self.start.owner, Some(epoch), self.builds).await?;
         }
-        self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
+        Ok(session)
     }
 
     /// Makes sure that this runner owns the database.
     pub(super) async fn own(&mut self, database: &Database) -> Result<&mut Session, Error> {
-        let owner = self.start.owner.clone();
+        let (owner, builds) = (self.start.owner.clone(), self.builds);
         let session = self.open(database).await?;
-        if session.epoch() == 0 {
-            session.own(&owner, None).await?;
+        if !session.owned() {
+            session.own(&owner, None, builds).await?;
         }
-        self.epoch = Some(session.epoch());
+        self.remember_epoch();
         self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
+    }
+
+    /// Remembers under which epoch this runner owns the database.
+    pub(super) fn remember_epoch(&mut self) {
+        if let Some(session) = self.session.as_ref().filter(|session| session.owned()) {
+            self.epoch = Some((session.epoch(), session.server().timeline_number()));
+        }
     }
 
     /// The database could not be used: everybody who waits for it is told, and it is tried again.
@@ -213,7 +241,10 @@ impl Runner {
             self.session = None;
         }
         let cause = Cause::new(failure::reason(error), error.to_string());
-        warn!(database = desired.database.name, reason = cause.reason.as_str(), "{}", cause.message);
+        // A predecessor's build may go on for hours.
+        if self.failures == 1 || !matches!(error, Error::OwnerAlive(_)) {
+            warn!(database = desired.database.name, reason = cause.reason.as_str(), "{}", cause.message);
+        }
         let stuck = matches!(
             error,
             Error::PoolerDetected { .. }
@@ -235,7 +266,7 @@ impl Runner {
             self.tell(subject, standing);
         }
         let pause = if matches!(error, Error::OwnerAlive(_)) {
-            Duration::from_millis(300)
+            Duration::from_millis(500)
         } else {
             failure::pause(Class::Transient, false, self.failures)
         };
@@ -279,15 +310,21 @@ impl Runner {
                 }
             },
         };
+        let wish = wish(subject.as_deref(), Some(&run.tokens), gone);
+        self.last = Some(Box::new(run.clone()));
+        self.builds = builds(&wish);
+        let owned = self.session.as_ref().is_some_and(Session::owned);
         self.own(&desired.database).await?;
+        if !owned {
+            // What an earlier owner committed before it was gone is not in what was read before.
+            return Ok(Next::Again);
+        }
         if self.attempt.as_ref().is_some_and(|(id, _)| *id != run.id) {
             self.attempt = None;
         }
-        let wish = wish(subject.as_deref(), Some(&run.tokens), gone);
         let (seen, samples) = self.observe(&run, wish).await?;
         let now = clock::now();
         let decision = decide(&run.plan, &run.state, &seen, now);
-        self.last = Some(Box::new(run.clone()));
         let waiting = match &decision {
             Decision::Wait { cause, .. } => Some(cause.clone()),
             _ => None,
@@ -366,6 +403,11 @@ impl Start {
         let owner: String = self.owner.chars().filter(char::is_ascii_graphic).take(36).collect();
         format!("whimbrel/{owner}")
     }
+}
+
+/// A build is not worth waiting for where a person wants the end of the run.
+fn builds(wish: &Wish) -> Builds {
+    if wish.gone || wish.abort || wish.rollback { Builds::End } else { Builds::Adopt }
 }
 
 /// Compares an object's tokens with those that were answered.

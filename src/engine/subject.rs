@@ -24,6 +24,8 @@ pub struct Database {
     pub primary: Target,
     /// Where the writable copy is, if there is one.
     pub copy: Option<Target>,
+    /// The physical standbys that serve readers.
+    pub standbys: Vec<Standby>,
     /// The role that owns what a migration creates.
     pub owner_role: Option<String>,
     /// Limits on the primary.
@@ -34,6 +36,15 @@ pub struct Database {
     pub out_of_order: bool,
     /// Up to here everything counts as applied.
     pub baseline: Option<Version>,
+}
+
+/// A physical standby, its Secret resolved.
+#[derive(Clone, Debug)]
+pub struct Standby {
+    /// Name for messages.
+    pub name: String,
+    /// Where it is.
+    pub target: Target,
 }
 
 /// The metric providers that an analysis names, their Secrets resolved.

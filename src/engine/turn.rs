@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use tracing::info;
+use uuid::Uuid;
 
 use super::begin::{self, NotBegun};
 use super::runner::{Next, Runner, wish};
 use super::subject::{Desired, Subject};
 use super::{clock, project};
 use crate::api::{Reason, Version};
-use crate::core::compile::{canonical_version, plan_hash};
+use crate::core::compile::{budgets, canonical_version, plan_hash};
 use crate::core::order::{Candidate, InForce, Latest, Place, order};
 use crate::core::state::Cause;
 use crate::core::view::Standing;
@@ -53,10 +54,12 @@ impl Runner {
                 stream: subject.spec.stream.clone(),
                 version: parsed,
                 hash: plan_hash(&subject.spec, &identity, desired.database.owner_role.as_deref()),
+                budgets: budgets(&subject.spec),
                 wish: wish(Some(subject), latest.as_ref().map(|run| &run.tokens), false),
                 latest: latest.as_ref().map(|run| Latest {
                     uid: run.key.uid.clone(),
                     hash: run.plan.hash.clone(),
+                    budgets: run.plan.steps.iter().map(|step| step.max_stall).collect(),
                     state: run.state.clone(),
                 }),
             });
@@ -82,8 +85,8 @@ impl Runner {
             match place {
                 Place::Begin if refused => {}
                 Place::Begin if later.is_some() => look_again = look_again.min(later).or(later),
-                Place::Begin if turn.is_none() => turn = Some((subject, None)),
-                Place::Resume if turn.is_none() => turn = Some((subject, latest)),
+                Place::Begin if turn.is_none() => turn = Some((subject, true, latest)),
+                Place::Resume if turn.is_none() => turn = Some((subject, false, latest)),
                 Place::Begin | Place::Resume => {
                     let cause = Cause::new(
                         Reason::WaitingForDatabase,
@@ -100,8 +103,10 @@ impl Runner {
         match turn {
             None if look_again.is_some() => Ok(Next::Wait(look_again)),
             None => Ok(Next::Idle),
-            Some((_, Some(run))) => self.drive(desired, run).await,
-            Some((subject, None)) => self.begin(desired, in_force, &subject).await,
+            Some((_, false, Some(run))) => self.drive(desired, run).await,
+            Some((subject, _, latest)) => {
+                self.begin(desired, in_force, &subject, latest.map(|run| run.id)).await
+            }
         }
     }
 
@@ -110,20 +115,21 @@ impl Runner {
         desired: &Desired,
         in_force: &InForce,
         subject: &Subject,
+        latest: Option<Uuid>,
     ) -> Result<Next, Error> {
         let from = in_force.current(&subject.spec.stream).map(Version::canonical);
         let owner = self.start.owner.clone();
         let session = self.open(&desired.database).await?;
-        let begun = begin::begin(session, &desired.database, subject, &owner, from.as_deref()).await;
-        if session.epoch() > 0 {
-            self.epoch = Some(session.epoch());
-        }
+        let begun =
+            begin::begin(session, &desired.database, subject, &owner, (from.as_deref(), latest)).await;
+        self.remember_epoch();
         match begun {
             Ok(()) => {
                 self.postponed.remove(&subject.key.uid);
                 info!(database = desired.database.name, migration = subject.key.name, "run begun");
                 Ok(Next::Again)
             }
+            Err(NotBegun::Overtaken) => Ok(Next::Again),
             Err(NotBegun::Failed(error)) => Err(error),
             Err(NotBegun::Refused(cause)) => {
                 info!(

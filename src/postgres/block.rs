@@ -6,17 +6,20 @@ use std::time::{Duration, Instant};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
+use super::alone;
 use super::catalog::path;
 use super::error::Error;
-use super::ledger::{self, StatementRecord, UnitRecord, units};
+use super::guard::{self, Opened, Witness};
+use super::ledger::{self, Back, StatementRecord, UnitRecord, units};
 use super::locks;
-use super::probe;
 use super::session::{Marks, Session};
-use super::statement::{send, send_ours};
+use super::statement::{send, send_after, send_ours};
+use crate::core::lock_plan::LockPlan;
 use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::StatementFacts;
 use crate::core::state::State;
+use crate::crash::{self, Moment, Site};
 use crate::sql::{Aside, Statement, quote_ident};
 
 /// Which way a block goes.
@@ -50,14 +53,26 @@ impl Direction {
         }
     }
 
-    fn before(self) -> UnitStatus {
+    /// Returns how far a unit is once this was announced.
+    pub(super) fn before(self) -> UnitStatus {
         match self {
             Self::Up => UnitStatus::Intent,
             Self::Down { block, .. } => UnitStatus::Reverting { blocks: block },
         }
     }
 
-    fn after(self) -> UnitStatus {
+    /// Returns whether this is what comes next for a unit that is so far; anything else was decided on an old look.
+    pub(super) fn follows(self, status: UnitStatus) -> bool {
+        match (self, status) {
+            (Self::Up, UnitStatus::Open | UnitStatus::Intent | UnitStatus::Undone)
+            | (Self::Down { block: 0, .. }, UnitStatus::Intent | UnitStatus::Done) => true,
+            (Self::Down { block, .. }, UnitStatus::Reverting { blocks }) => block == blocks,
+            _ => false,
+        }
+    }
+
+    /// Returns how far a unit is after this.
+    pub(super) fn after(self) -> UnitStatus {
         match self {
             Self::Up => UnitStatus::Done,
             Self::Down { block, of } if block + 1 >= of => UnitStatus::Undone,
@@ -98,6 +113,11 @@ pub struct Job<'a> {
     pub then: Option<&'a State>,
     /// Whether the locks of each statement are read after it; on the copy only.
     pub measure: bool,
+    /// The locks that it may take; where there are several, they are taken in order before the first statement that blocks
+    /// somebody.
+    pub locks: Option<&'a LockPlan>,
+    /// A session that sees the catalog as it was before the transaction.
+    pub witness: Option<&'a Witness>,
     /// Whether a transaction is rolled back at its end instead of committed; on the copy only.
     pub rehearse_only: bool,
 }
@@ -131,33 +151,35 @@ impl From<Error> for Failed {
 
 /// Runs one block. After an error of class ambiguous the session is not used again.
 pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    if alone::nothing_to_undo(session, job).await? {
+        return alone::forget(session, job).await;
+    }
     if job.block.statements.is_empty() {
         return record_only(session, job).await;
     }
-    if job.block.transactional { in_transaction(session, job).await } else { alone(session, job).await }
+    if job.block.transactional { in_transaction(session, job).await } else { alone::run(session, job).await }
 }
 
 /// A way back without statements (of `VALIDATE CONSTRAINT`, of `VACUUM`): only the ledger changes.
 async fn record_only(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let marks = session.marks();
-    record(session, job, &marks, job.direction.after(), &[], &[]).await?;
+    record(session, job, (&marks, Site::OutcomeStored), job.direction.after(), &[], &[]).await?;
     Ok(Ran::default())
 }
 
 /// Writes a unit's rows in a transaction of their own.
-async fn record(
+pub(super) async fn record(
     session: &mut Session,
     job: &Job<'_>,
-    marks: &Marks,
+    (marks, site): (&Marks, Site),
     status: UnitStatus,
     statements: &[StatementRecord<'_>],
     aside: &[Aside],
 ) -> Result<(), Error> {
-    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch).await?;
+    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch, site).await?;
     let xid = current_xid(&mut tx).await?;
     unit_record(job, status, marks).write(&mut tx, &xid, statements, aside).await?;
-    tx.commit().await?;
-    Ok(())
+    tx.commit().await
 }
 
 fn unit_record<'a>(job: &Job<'a>, status: UnitStatus, marks: &'a Marks) -> UnitRecord<'a> {
@@ -178,7 +200,22 @@ async fn current_xid(conn: &mut PgConnection) -> Result<String, Error> {
     Ok(sqlx::raw_sql("SELECT pg_current_xact_id()::text").fetch_one(conn).await?.try_get(0)?)
 }
 
-fn millis(duration: Duration) -> u128 {
+/// Which effect a block is.
+pub(super) fn site(session: &Session, job: &Job<'_>) -> Site {
+    let copy = session.head().is_some_and(|head| head.side == ledger::Side::Copy.as_str());
+    match (copy, job.direction, job.block.transactional) {
+        (false, Direction::Up, true) => Site::UnitUp,
+        (false, Direction::Up, false) => Site::AloneUp,
+        (false, Direction::Down { .. }, true) => Site::UnitDown,
+        (false, Direction::Down { .. }, false) => Site::AloneDown,
+        (true, Direction::Up, true) => Site::CopyUp,
+        (true, Direction::Up, false) => Site::CopyAloneUp,
+        (true, Direction::Down { .. }, true) => Site::CopyDown,
+        (true, Direction::Down { .. }, false) => Site::CopyAloneDown,
+    }
+}
+
+pub(super) fn millis(duration: Duration) -> u128 {
     // Zero would mean "no limit" to the server.
     duration.as_millis().max(1)
 }
@@ -191,14 +228,18 @@ fn role(plan: &Plan) -> String {
 
 async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     let marks = session.marks();
-    session.label(job.unit).await?;
+    let site = site(session, job);
+    let name = session.name(job.unit);
     let conn = session.conn();
     units::prepare(conn).await?;
-    send_ours(conn, "BEGIN".to_owned()).await?;
-    match transaction_body(conn, job, &marks).await {
+    crash::at(site, Moment::BeforeIntent).await;
+    match transaction_body(conn, (job, site), &marks, &name).await {
         Ok((mut ran, started, first_block)) => {
             // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
-            send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned()).await?;
+            crash::at(site, Moment::Sent).await;
+            let commit = send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned());
+            crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+            crash::at(site, Moment::AcknowledgedNotRecorded).await;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
             Ok(ran)
@@ -213,22 +254,55 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
 
 type Body = (Ran, Instant, Option<Instant>);
 
-async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks) -> Result<Body, Failed> {
-    ledger::fence(conn, marks.epoch).await?;
-    let xid = current_xid(conn).await?;
-    send_ours(conn, format!("{} SET LOCAL search_path TO {}", role(job.plan), path(&job.plan.search_path)))
-        .await?;
+async fn transaction_body(
+    conn: &mut PgConnection,
+    (job, site): (&Job<'_>, Site),
+    marks: &Marks,
+    name: &str,
+) -> Result<Body, Failed> {
+    let first = match job.block.statements.first() {
+        Some(statement) if statement.blocking => job.limits.stall,
+        _ => job.limits.statement,
+    };
+    let path = path(&job.plan.search_path);
+    let settings = format!("SET LOCAL search_path TO {path}; {}", guard::limits(job.limits.queue, first));
+    let about = (marks.epoch, job.run, job.unit);
+    let opened = guard::open(conn, about, name, (&role(job.plan), &settings), job.locks).await?;
+    if !job.direction.follows(opened.status) {
+        return Err(Error::LedgerMoved { unit: job.unit + 1, status: opened.status }.into());
+    }
+    crash::at(site, Moment::IntentDurable).await;
     let started = Instant::now();
     let mut first_block: Option<Instant> = None;
     let mut ran = Ran::default();
     let mut seen = Vec::new();
     for (ordinal, statement) in job.block.statements.iter().enumerate() {
-        let sent = limits_then_send(conn, job, statement, &mut first_block).await;
-        let duration = sent.map_err(|error| Failed { statement: Some(ordinal), error })?;
-        let locks = if job.measure { locks::added(conn, &mut seen).await? } else { Vec::new() };
+        let failed = |error| Failed { statement: Some(ordinal), error };
+        let mut limits_set = ordinal == 0;
+        if statement.blocking && first_block.is_none() {
+            first_block = Some(Instant::now());
+            limits_set |= take_locks(conn, job, &opened).await.map_err(failed)?;
+        }
+        let duration =
+            send_within(conn, (job, site), statement, (first_block, limits_set)).await.map_err(failed)?;
+        let locks = if job.measure { locks::added(conn, &mut seen, job.witness).await? } else { Vec::new() };
         ran.statements.push(StatementFacts { summary: statement.summary(), duration, locks });
     }
-    still_ours(conn, &xid).await?;
+    check_and_record(conn, job, (marks, &opened), &ran).await?;
+    Ok((ran, started, first_block))
+}
+
+/// Ends the user's part of a transaction, checks what it did, and writes the ledger rows.
+async fn check_and_record(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    (marks, opened): (&Marks, &Opened),
+    ran: &Ran,
+) -> Result<(), Error> {
+    let back = still_ours(conn, &opened.xid).await?;
+    if let Some(plan) = job.locks {
+        guard::within(plan, &opened.found, &back, job.witness).await?;
+    }
     let rows: Vec<StatementRecord<'_>> = job
         .block
         .statements
@@ -240,101 +314,59 @@ async fn transaction_body(conn: &mut PgConnection, job: &Job<'_>, marks: &Marks)
             duration: Some(facts.duration),
         })
         .collect();
-    unit_record(job, job.direction.after(), marks).write(conn, &xid, &rows, &job.block.aside).await?;
-    Ok((ran, started, first_block))
+    unit_record(job, job.direction.after(), marks).write(conn, &opened.xid, &rows, &job.block.aside).await
+}
+
+/// Takes the tables of the lock plan, where their order matters. Returns whether that left the limits of the next statement
+/// set.
+async fn take_locks(conn: &mut PgConnection, job: &Job<'_>, opened: &Opened) -> Result<bool, Error> {
+    let tables = job.locks.map(|plan| plan.to_take(&opened.found)).unwrap_or_default();
+    if tables.is_empty() {
+        return Ok(false);
+    }
+    let at = Instant::now();
+    let sent = send_ours(conn, guard::take(&tables, job.limits.queue, job.limits.stall)).await;
+    sent.map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.stall))?;
+    Ok(true)
 }
 
 /// Sends one statement under what is left of the budget. Returns how long it took.
-async fn limits_then_send(
+async fn send_within(
     conn: &mut PgConnection,
-    job: &Job<'_>,
+    (job, site): (&Job<'_>, Site),
     statement: &Statement,
-    first_block: &mut Option<Instant>,
+    (first_block, limits_set): (Option<Instant>, bool),
 ) -> Result<Duration, Error> {
-    if statement.blocking && first_block.is_none() {
-        *first_block = Some(Instant::now());
-    }
-    let (lock, limit) = match *first_block {
+    let (lock, limit) = match first_block {
         Some(at) => {
             let left = job.limits.stall.saturating_sub(at.elapsed());
             (job.limits.queue.min(left), left)
         }
         None => (job.limits.queue, job.limits.statement),
     };
-    let text = format!(
-        "SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}",
-        millis(lock),
-        millis(limit)
-    );
-    send_ours(conn, text).await?;
     let at = Instant::now();
-    send(conn, statement).await.map_err(|error| error.with_own_timer(at.elapsed() >= limit))?;
+    let sending = async {
+        if limits_set {
+            send(conn, statement).await.map(|_| ())
+        } else {
+            send_after(conn, &guard::limits(lock, limit), statement).await
+        }
+    };
+    let sent = crash::during(site, Moment::Executing, sending).await;
+    // The server counts whole milliseconds.
+    let fired = at.elapsed() + Duration::from_millis(1) >= limit;
+    sent.map_err(|error| error.with_own_timer(fired))?;
     Ok(at.elapsed())
 }
 
 /// Checks that the user's SQL neither ended our transaction nor touched the ledger.
-async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<(), Error> {
-    let (now, touched) = ledger::take_back(conn).await?;
-    if now.as_deref() != Some(xid) {
+async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<Back, Error> {
+    let back = ledger::take_back(conn).await?;
+    if back.xid.as_deref() != Some(xid) {
         return Err(Error::TransactionEscaped);
     }
-    touched.map_or(Ok(()), |what| Err(Error::LedgerTouched(what)))
-}
-
-/// One statement that cannot run in a transaction: announce, look, repair, run, look again, record.
-async fn alone(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
-    let marks = session.marks();
-    let Some(statement) = job.block.statements.first() else {
-        return Ok(Ran::default());
-    };
-    let failed = |error| Failed { statement: Some(0), error };
-    session.label(job.unit).await?;
-    let before = units::status(session.conn(), job.run, job.unit).await?;
-    let row = StatementRecord { sql: &statement.sql, outcome: "intent", duration: None };
-    record(session, job, &marks, job.direction.before(), &[row], &[]).await?;
-    let started = Instant::now();
-    // Forward, only an attempt of ours that went missing may have made it so; else the statement itself must say.
-    let look = match job.direction {
-        Direction::Up => before == UnitStatus::Intent && !probe::repeatable(statement),
-        Direction::Down { .. } => !probe::repeatable(statement),
-    };
-    let outcome =
-        if look && probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
-            "found"
-        } else {
-            probe::repair(session, job.plan, statement).await.map_err(failed)?;
-            send_alone(session, job, statement).await.map_err(failed)?;
-            if !probe::holds(session, job.plan, statement, job.limits.alone).await.map_err(failed)? {
-                return Err(failed(Error::PostconditionMissing(statement.summary())));
-            }
-            "done"
-        };
-    let duration = started.elapsed();
-    let row = StatementRecord { sql: &statement.sql, outcome, duration: Some(duration) };
-    record(session, job, &marks, job.direction.after(), &[row], &job.block.aside).await?;
-    let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
-    Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
-}
-
-/// Runs the statement as the owner, without lock or statement timeout: a lock timeout would leave an invalid index. The
-/// deadline is ours, and the statement is cancelled in the server when it passes.
-async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
-    session.still_owner().await?;
-    let role = job
-        .plan
-        .owner_role
-        .as_deref()
-        .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
-    let settings = format!(
-        "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO {}; SET client_connection_check_interval TO 0",
-        path(&job.plan.search_path),
-        millis(job.limits.alone),
-    );
-    send_ours(session.conn(), settings).await?;
-    let at = Instant::now();
-    let sent = send(session.conn(), statement)
-        .await
-        .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
-    session.restore_settings().await?;
-    sent.map(|_| ())
+    match back.touched {
+        Some(what) => Err(Error::LedgerTouched(what)),
+        None => Ok(back),
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 pub use crate::core::observation::Class;
+use crate::core::observation::UnitStatus;
 
 /// Longest text that is kept of a server message, in bytes.
 pub const MAX_TEXT: usize = 1024;
@@ -102,6 +103,14 @@ pub enum Error {
     /// A predecessor's session or concurrent build is still there.
     #[error("waiting for a predecessor: {0}")]
     OwnerAlive(String),
+    /// The ledger says something else than it did when this was decided.
+    #[error("unit {unit} is {status:?} meanwhile; looking again")]
+    LedgerMoved {
+        /// The unit, from 1.
+        unit: usize,
+        /// How far it is.
+        status: UnitStatus,
+    },
     /// The ledger was written by a newer version of this program.
     #[error("the ledger has version {found}, this program knows up to {known}; use a newer whimbrel")]
     LedgerNewer {
@@ -113,12 +122,23 @@ pub enum Error {
     /// User SQL touched the ledger; its transaction was rolled back.
     #[error("the SQL touched {0}, which belongs to whimbrel; it was rolled back")]
     LedgerTouched(String),
+    /// The transaction holds locks that it did not take on the copy; it was rolled back.
+    #[error("on the primary it locked more than on the copy, and was rolled back: {0}")]
+    LockPlanViolated(String),
     /// User SQL ended the transaction around it.
     #[error("the SQL ended the transaction that it ran in (a COMMIT or ROLLBACK inside DO or CALL)")]
     TransactionEscaped,
     /// A statement reported success, and the catalog does not show it.
     #[error("{0}: the server reported success, but the catalog does not show it")]
     PostconditionMissing(String),
+    /// The name of an index is taken by another one.
+    #[error("{what}: an index of that name is there, and is another one: {how}")]
+    NameTaken {
+        /// The statement.
+        what: String,
+        /// How they differ.
+        how: String,
+    },
     /// A statement outside a transaction without a postcondition.
     #[error("{0}: cannot run outside a transaction, since nothing tells whether it took effect")]
     Unprobed(String),
@@ -157,15 +177,17 @@ impl Error {
             | Self::DatabaseMissing { .. }
             | Self::PoolerDetected { .. }
             | Self::LedgerTouched(_)
+            | Self::NameTaken { .. }
             | Self::TransactionEscaped
             | Self::InRecovery { .. }
             | Self::IsACopy
             | Self::CopyIsPrimary => Class::User,
             Self::Server(server) => server.class(),
-            Self::ConnectionLost(_) | Self::Deadline { .. } => Class::Ambiguous,
+            Self::ConnectionLost(_) | Self::Deadline { .. } | Self::LedgerMoved { .. } => Class::Ambiguous,
             Self::Unexpected(_) | Self::Unprobed(_) => Class::Bug,
             Self::Fenced
             | Self::LedgerNewer { .. }
+            | Self::LockPlanViolated(_)
             | Self::PostconditionMissing(_)
             | Self::WrongServer { .. } => Class::Terminal,
         }
@@ -184,6 +206,15 @@ impl Error {
     pub fn with_own_timer(mut self, fired: bool) -> Self {
         if let Self::Server(server) = &mut self {
             server.own_timer_fired = fired;
+        }
+        self
+    }
+
+    /// Takes the length of what stood before a statement from the position of an error in it.
+    #[must_use]
+    pub(super) fn further_left(mut self, characters: usize) -> Self {
+        if let Self::Server(server) = &mut self {
+            server.position = server.position.and_then(|position| position.checked_sub(characters));
         }
         self
     }

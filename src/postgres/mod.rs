@@ -1,7 +1,9 @@
 //! Edge: the only user of sqlx.
 
+mod alone;
 mod before;
 pub mod block;
+pub mod build;
 pub mod catalog;
 pub mod connect;
 pub mod copy;
@@ -9,6 +11,7 @@ pub mod error;
 pub mod facts;
 pub mod fingerprint;
 pub mod grants;
+pub mod guard;
 pub mod identity;
 pub mod ledger;
 pub mod locks;
@@ -17,11 +20,14 @@ pub mod probe;
 pub mod rehearsal;
 pub mod session;
 pub mod snapshot;
+pub mod standby;
 mod statement;
+mod takeover;
 pub mod target;
 
 pub use error::{Class, Error, ServerError};
 pub use session::Session;
+pub use takeover::Builds;
 pub use target::{Secret, Target, Tls, TlsMode};
 
 /// A connection, for rooms that carry one and never use it themselves.

@@ -1,4 +1,7 @@
-//! What the catalog shows after a statement that cannot run in a transaction, and the repair of what a failed one left.
+//! What the catalog shows of a statement that cannot run in a transaction, and the repair of what an interrupted one left.
+//!
+//! Invariants: that a name is there proves nothing, an index must be valid and be the index that the statement asks for; a
+//! build that still runs is waited for, whoever runs it; what is repaired is never an index that is valid.
 
 use std::time::{Duration, Instant};
 
@@ -7,100 +10,151 @@ use sqlx::{Connection, PgConnection, Row};
 use super::catalog::{path, spelled};
 use super::error::Error;
 use super::session::Session;
-use super::statement::send_ours;
+use super::statement::{ours, send_ours};
 use crate::core::plan::Plan;
-use crate::sql::{Probe, RelationName, Statement, quote_ident};
+use crate::crash::{self, Moment, Site};
+use crate::sql::{Probe, RelationName, Statement, index_on_temporary, quote_ident};
 
 /// How often a running build is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
-/// An index as the catalog has it.
-struct Index {
-    schema: String,
-    valid: bool,
-    /// A backend that builds it now.
-    builder: Option<i32>,
-    table_matches: bool,
+/// What the catalog shows of a statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// It is in force.
+    InForce,
+    /// Nothing of it is.
+    Absent,
+    /// It was interrupted: [`repair`] makes it one of the others.
+    Halfway,
+    /// Something else has its name: how it differs.
+    Different(String),
+    /// Nothing tells; to send it again does no harm.
+    Repeatable,
 }
 
-/// Returns whether the statement's postcondition holds. A build of it that still runs is waited for, up to `limit`.
+/// Looks what is there of a statement. A build of it that still runs is waited for, up to `limit`.
 ///
 /// # Errors
 /// `Unprobed` for a statement that nothing tells about; everything of the server.
-pub async fn holds(
+pub async fn look(
     session: &mut Session,
     plan: &Plan,
     statement: &Statement,
     limit: Duration,
-) -> Result<bool, Error> {
+) -> Result<Look, Error> {
     let Some(probe) = statement.probe() else {
         return Err(Error::Unprobed(statement.summary()));
     };
+    crash::at(Site::Probed, Moment::BeforeIntent).await;
     let deadline = Instant::now() + limit;
     loop {
-        let conn = session.conn();
-        let answer = match &probe {
-            Probe::IndexValid { index, table } => match find(conn, plan, index, Some(table)).await? {
-                Some(Index { builder: Some(_), .. }) => None,
-                Some(found) => Some(found.valid && found.table_matches),
-                None => Some(false),
-            },
-            Probe::IndexesAbsent { indexes } => Some(absent(conn, plan, indexes).await?),
-            Probe::IndexRebuilt { index } => Some(leftovers(conn, plan, index, true).await?.is_empty()),
-            Probe::TableReindexed { table } => Some(leftovers(conn, plan, table, false).await?.is_empty()),
-            Probe::PartitionDetached { parent, partition } => {
-                Some(detached(conn, plan, parent, partition).await?)
-            }
-            Probe::Repeatable => Some(true),
-        };
-        match answer {
-            Some(answer) => return Ok(answer),
-            None if Instant::now() >= deadline => {
-                return Err(Error::OwnerAlive("an index build still runs".to_owned()));
-            }
-            None => tokio::time::sleep(LOOK_EVERY).await,
+        if let Some(found) = look_once(session.conn(), plan, statement, &probe).await? {
+            crash::at(Site::Probed, Moment::Recorded).await;
+            return Ok(found);
         }
+        if Instant::now() >= deadline {
+            return Err(Error::OwnerAlive("an index build still runs".to_owned()));
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 
-/// Returns whether sending the statement again could do harm, so that its postcondition is looked at first.
-pub fn repeatable(statement: &Statement) -> bool {
-    matches!(
-        statement.probe(),
-        Some(Probe::Repeatable | Probe::IndexRebuilt { .. } | Probe::TableReindexed { .. })
-    )
+/// Looks once; `None` while a build is under way.
+async fn look_once(
+    conn: &mut PgConnection,
+    plan: &Plan,
+    statement: &Statement,
+    probe: &Probe,
+) -> Result<Option<Look>, Error> {
+    Ok(Some(match probe {
+        Probe::IndexValid { index, table } => match find(conn, plan, index, table).await? {
+            Some(found) if found.built_now => return Ok(None),
+            Some(found) if !found.table_matches => {
+                Look::Different("it is an index of another table".to_owned())
+            }
+            Some(found) if !found.valid => Look::Halfway,
+            Some(found) => compare(conn, plan, statement, table, found.oid).await?,
+            None => Look::Absent,
+        },
+        Probe::IndexesAbsent { indexes } => match present(conn, plan, indexes).await? {
+            (0, _) => Look::InForce,
+            (_, true) => Look::Absent,
+            (_, false) => Look::Halfway,
+        },
+        Probe::IndexRebuilt { index } => match leftovers(conn, plan, index, true).await? {
+            None => return Ok(None),
+            Some(left) if left.is_empty() => Look::Repeatable,
+            Some(_) => Look::Halfway,
+        },
+        Probe::TableReindexed { table } => match leftovers(conn, plan, table, false).await? {
+            None => return Ok(None),
+            Some(left) if left.is_empty() => Look::Repeatable,
+            Some(_) => Look::Halfway,
+        },
+        Probe::PartitionDetached { parent, partition } => match pending(conn, plan, parent, partition).await?
+        {
+            None => Look::InForce,
+            Some(true) => Look::Halfway,
+            Some(false) => Look::Absent,
+        },
+        Probe::Repeatable => Look::Repeatable,
+    }))
 }
 
-/// Removes what a failed attempt left: an invalid index under the statement's name, half-built copies of a rebuild.
-pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -> Result<(), Error> {
+/// Removes or ends what an interrupted attempt left: an invalid index under the statement's name, half-built copies of a
+/// rebuild, a detach that waits for its end. Returns whether there was anything.
+pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -> Result<bool, Error> {
     let conn = session.conn();
-    let drop: Vec<String> = match statement.probe() {
-        Some(Probe::IndexValid { index, table }) => find(conn, plan, &index, Some(&table))
+    let drop = |name: String| format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
+    let repairs: Vec<String> = match statement.probe() {
+        Some(Probe::IndexValid { index, table }) => find(conn, plan, &index, &table)
             .await?
-            .filter(|found| !found.valid && found.table_matches)
-            .map(|found| format!("{}.{}", quote_ident(&found.schema), quote_ident(&index.name)))
+            .filter(|found| !found.valid && found.table_matches && !found.built_now)
+            .map(|found| drop(format!("{}.{}", quote_ident(&found.schema), quote_ident(&index.name))))
             .into_iter()
             .collect(),
-        Some(Probe::IndexRebuilt { index }) => leftovers(conn, plan, &index, true).await?,
-        Some(Probe::TableReindexed { table }) => leftovers(conn, plan, &table, false).await?,
-        Some(Probe::PartitionDetached { .. } | Probe::IndexesAbsent { .. } | Probe::Repeatable) | None => {
-            Vec::new()
+        Some(Probe::IndexRebuilt { index }) => {
+            leftovers(conn, plan, &index, true).await?.unwrap_or_default().into_iter().map(drop).collect()
         }
+        Some(Probe::TableReindexed { table }) => {
+            leftovers(conn, plan, &table, false).await?.unwrap_or_default().into_iter().map(drop).collect()
+        }
+        Some(Probe::PartitionDetached { parent, partition }) => {
+            let pending = pending(conn, plan, &parent, &partition).await? == Some(true);
+            let end = || {
+                let (parent, partition) = (spelled(&parent), spelled(&partition));
+                format!("ALTER TABLE {parent} DETACH PARTITION {partition} FINALIZE")
+            };
+            pending.then(end).into_iter().collect()
+        }
+        // An interrupted DROP is sent once more.
+        Some(Probe::IndexesAbsent { .. } | Probe::Repeatable) | None => Vec::new(),
     };
-    for name in drop {
+    let any = !repairs.is_empty();
+    for sql in repairs {
+        session.still_owner().await?;
         let role = plan
             .owner_role
             .as_deref()
             .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
-        send_ours(conn, format!("{role} SET lock_timeout TO 0; SET statement_timeout TO 0")).await?;
-        let dropped = send_ours(conn, format!("DROP INDEX CONCURRENTLY IF EXISTS {name}")).await;
-        send_ours(conn, "RESET ROLE; RESET lock_timeout; RESET statement_timeout".to_owned()).await?;
-        dropped?;
+        let settings = format!(
+            "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO 0",
+            path(&plan.search_path)
+        );
+        send_ours(session.conn(), settings).await?;
+        crash::at(Site::Repaired, Moment::BeforeIntent).await;
+        let repair = send_ours(session.conn(), sql);
+        let repair = crash::during(Site::Repaired, Moment::CommittedNotAcknowledged, repair);
+        let repaired = crash::during(Site::Repaired, Moment::Executing, repair).await;
+        crash::at(Site::Repaired, Moment::Recorded).await;
+        session.restore_settings().await?;
+        repaired?;
     }
-    Ok(())
+    Ok(any)
 }
 
-/// Runs a query with the plan's search path, so that `to_regclass` finds what the statement finds.
+/// Begins a transaction with the plan's search path, so that `to_regclass` finds what the statement finds.
 macro_rules! under_path {
     ($conn:expr, $plan:expr, $query:expr) => {{
         let mut tx = $conn.begin().await?;
@@ -114,85 +168,168 @@ macro_rules! under_path {
     }};
 }
 
+/// Whether another backend builds an index of the table of `pg_index AS i` now: which table it is, its lock tells, because
+/// the progress of another login's build cannot be read.
+const BUILT_NOW: &str = "EXISTS (SELECT FROM pg_catalog.pg_stat_progress_create_index p \
+    JOIN pg_catalog.pg_locks l ON l.pid = p.pid AND l.locktype = 'relation' AND l.granted AND l.relation = i.indrelid \
+    JOIN pg_catalog.pg_database d ON d.oid = l.database AND d.datname = current_database() \
+    WHERE p.pid <> pg_backend_pid() AND l.mode IN ('ShareUpdateExclusiveLock', 'ShareLock'))";
+
+/// An index as the catalog has it.
+struct Index {
+    oid: i64,
+    schema: String,
+    valid: bool,
+    /// A backend builds it now.
+    built_now: bool,
+    table_matches: bool,
+}
+
 async fn find(
     conn: &mut PgConnection,
     plan: &Plan,
     index: &RelationName,
-    table: Option<&RelationName>,
+    table: &RelationName,
 ) -> Result<Option<Index>, Error> {
     let rows = under_path!(
         conn,
         plan,
-        sqlx::query(
-            "SELECT n.nspname, i.indisvalid AND i.indisready, p.pid, i.indrelid = to_regclass($2) \
+        sqlx::query(ours(format!(
+            "SELECT n.nspname, i.indisvalid AND i.indisready, i.indrelid = to_regclass($2), c.oid::int8, \
+                    NOT i.indisvalid AND {BUILT_NOW} \
              FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid \
              JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-             LEFT JOIN pg_catalog.pg_stat_progress_create_index p ON p.index_relid = i.indexrelid AND p.pid <> pg_backend_pid() \
              WHERE c.relname = $1 AND c.relnamespace = (SELECT relnamespace FROM pg_catalog.pg_class WHERE oid = to_regclass($2))",
-        )
+        )))
         .bind(&index.name)
-        .bind(spelled(table.unwrap_or(index)))
+        .bind(spelled(table))
     );
     rows.first()
         .map(|row| {
             Ok(Index {
                 schema: row.try_get(0)?,
                 valid: row.try_get(1)?,
-                builder: row.try_get(2)?,
-                table_matches: row.try_get::<Option<bool>, _>(3)?.unwrap_or_default(),
+                table_matches: row.try_get::<Option<bool>, _>(2)?.unwrap_or_default(),
+                oid: row.try_get(3)?,
+                built_now: row.try_get(4)?,
             })
         })
         .transpose()
 }
 
-async fn absent(conn: &mut PgConnection, plan: &Plan, indexes: &[RelationName]) -> Result<bool, Error> {
+/// Compares a valid index with what the statement would make, by making that on an empty temporary table, which is rolled
+/// back: the server itself writes both definitions down.
+async fn compare(
+    conn: &mut PgConnection,
+    plan: &Plan,
+    statement: &Statement,
+    table: &RelationName,
+    oid: i64,
+) -> Result<Look, Error> {
+    let Some(like) = index_on_temporary(&statement.sql, "whimbrel_like_index", "whimbrel_like") else {
+        return Ok(Look::Different("its definition cannot be compared".to_owned()));
+    };
+    let role = plan
+        .owner_role
+        .as_deref()
+        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
+    let make = format!(
+        "{role} SET LOCAL search_path TO {}; CREATE TEMPORARY TABLE whimbrel_like (LIKE {}) ON COMMIT DROP; {like}",
+        path(&plan.search_path),
+        spelled(table),
+    );
+    let definition = "SELECT (CASE WHEN i.indisunique THEN 'UNIQUE' ELSE 'INDEX' END) || d.text FROM pg_catalog.pg_index i, \
+        LATERAL (SELECT substring(t FROM position(' USING ' IN t)) FROM pg_get_indexdef(i.indexrelid) t) d (text) \
+        WHERE i.indexrelid = ";
+    let mut tx = conn.begin().await?;
+    if let Err(error) = send_ours(&mut tx, make).await {
+        return match error {
+            Error::Server(error) => {
+                Ok(Look::Different(format!("its definition cannot be compared: {error}")))
+            }
+            error => Err(error),
+        };
+    }
+    let there: String =
+        sqlx::query_scalar(ours(format!("{definition} $1::int8::oid"))).bind(oid).fetch_one(&mut *tx).await?;
+    let wanted: String =
+        sqlx::query_scalar(ours(format!("{definition} 'pg_temp.whimbrel_like_index'::regclass")))
+            .fetch_one(&mut *tx)
+            .await?;
+    tx.rollback().await?;
+    Ok(if there == wanted {
+        Look::InForce
+    } else {
+        Look::Different(format!("it is {there}; wanted is {wanted}"))
+    })
+}
+
+/// Counts the indexes that are there, and tells whether all of these are whole.
+async fn present(
+    conn: &mut PgConnection,
+    plan: &Plan,
+    indexes: &[RelationName],
+) -> Result<(usize, bool), Error> {
     let names: Vec<String> = indexes.iter().map(spelled).collect();
     let rows = under_path!(
         conn,
         plan,
-        sqlx::query("SELECT FROM unnest($1::text[]) AS n (name) WHERE to_regclass(n.name) IS NOT NULL")
-            .bind(names)
+        sqlx::query(
+            "SELECT coalesce(i.indisvalid AND i.indislive, true) FROM unnest($1::text[]) AS n (name) \
+             JOIN pg_catalog.pg_class c ON c.oid = to_regclass(n.name) LEFT JOIN pg_catalog.pg_index i ON i.indexrelid = c.oid"
+        )
+        .bind(names)
     );
-    Ok(rows.is_empty())
+    let whole: Vec<bool> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    Ok((whole.len(), whole.into_iter().all(|whole| whole)))
 }
 
-/// Returns the invalid `_ccnew` and `_ccold` indexes that a rebuild left.
+/// Returns the invalid `_ccnew` and `_ccold` indexes that a rebuild left; `None` while a build on that table is under
+/// way. Those of a TOAST table only a superuser can remove; they take space, and do no harm.
 async fn leftovers(
     conn: &mut PgConnection,
     plan: &Plan,
     relation: &RelationName,
     is_index: bool,
-) -> Result<Vec<String>, Error> {
+) -> Result<Option<Vec<String>>, Error> {
     let rows = under_path!(
         conn,
         plan,
-        sqlx::query(
-            "WITH t AS (SELECT CASE WHEN $2 THEN (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass($1)) \
-                               ELSE to_regclass($1)::oid END AS oid) \
-             SELECT format('%I.%I', n.nspname, c.relname) FROM pg_catalog.pg_index i JOIN t ON t.oid = i.indrelid \
+        sqlx::query(ours(format!(
+            "WITH t AS (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = CASE WHEN $2 \
+                 THEN (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass($1)) ELSE to_regclass($1)::oid END) \
+             SELECT format('%I.%I', n.nspname, c.relname), {BUILT_NOW} FROM t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid \
              JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'",
-        )
+        )))
         .bind(spelled(relation))
         .bind(is_index)
     );
-    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+    let mut names = Vec::new();
+    for row in &rows {
+        if row.try_get(1)? {
+            return Ok(None);
+        }
+        names.push(row.try_get(0)?);
+    }
+    Ok(Some(names))
 }
 
-async fn detached(
+/// Tells whether a detach of the partition is pending; `None` where it is no partition of the parent.
+async fn pending(
     conn: &mut PgConnection,
     plan: &Plan,
     parent: &RelationName,
     partition: &RelationName,
-) -> Result<bool, Error> {
+) -> Result<Option<bool>, Error> {
     let rows = under_path!(
         conn,
         plan,
         sqlx::query(
-            "SELECT FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass($1) AND inhrelid = to_regclass($2)",
+            "SELECT inhdetachpending FROM pg_catalog.pg_inherits WHERE inhparent = to_regclass($1) AND inhrelid = to_regclass($2)",
         )
         .bind(spelled(parent))
         .bind(spelled(partition))
     );
-    Ok(rows.is_empty())
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?)
 }

@@ -3,31 +3,35 @@
 //! Invariants: the copy is never the primary; a rehearsal begins and ends where the primary stands, as far as the plan can
 //! come back; what an interrupted rehearsal left is undone by the next one, from the copy's own ledger.
 
+mod align;
 mod trial;
 mod verdict;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
+use tokio::sync::Mutex;
 use uuid::Uuid;
 
+pub use self::align::align;
 use self::verdict::{Stop, cannot_align, compare_back, judge, left_behind, told, verdict, way_back_failed};
 use super::block::{self, Direction, Failed, Job, Limits, Ran};
 use super::catalog::path;
 use super::copy::{self, Overlap};
 use super::error::Error;
 use super::fingerprint::{self, Fingerprint};
-use super::ledger::{self, NewRun, Run, Side, units};
+use super::ledger::{self, NewRun, Run, RunChange, Side, trash, units};
 use super::session::Session;
 use super::statement::send_ours;
+use super::takeover::Builds;
 use crate::api::Reason;
 use crate::core::observation::{RehearsalVerdict, UnitStatus};
-use crate::core::plan::{Block, Plan};
+use crate::core::plan::{Block, Plan, Unit};
 use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use crate::core::state::Cause;
-use crate::sql::{self, Aside, quote_ident};
+use crate::crash::Site;
+use crate::sql::{self, quote_ident};
 
 /// Time limits on the copy, where nobody waits behind us.
 const ON_COPY: Limits = Limits {
@@ -46,7 +50,7 @@ pub async fn take(primary: &mut Session, copy: &mut Session, owner: &str) -> Res
         return Err(Error::CopyIsPrimary);
     }
     copy.ensure_ledger(Side::Copy).await?;
-    copy.own(owner, None).await?;
+    copy.own(owner, None, Builds::End).await?;
     Ok(())
 }
 
@@ -134,8 +138,8 @@ impl Trip<'_> {
         let all = Block { transactional: true, statements, aside: Vec::new() };
         let job =
             Job { rehearse_only: true, measure: true, ..job(self.run, self.plan, 0, Direction::Up, &all) };
-        match block::run(self.copy, &job).await {
-            Ok(ran) => self.units.push(facts(0, ran)),
+        match measured(self.copy, job).await {
+            Ok(ran) => self.units.extend(apart(self.plan, ran)),
             Err(failed) => return Err(judge(self.plan, 0, &all, failed, "on the copy")),
         }
         Ok(RoundTrip::UpOnly)
@@ -147,9 +151,9 @@ impl Trip<'_> {
         let plan = self.plan;
         for (index, unit) in plan.units.iter().enumerate() {
             let job = Job { measure, ..job(self.run, plan, index, Direction::Up, &unit.up) };
-            match block::run(self.copy, &job).await {
+            match measured(self.copy, job).await {
                 Ok(ran) if measure => self.units.push(facts(index, ran)),
-                Ok(_) => {}
+                Ok(ran) => self.again(index, &ran),
                 Err(failed) => {
                     let stop = judge(plan, index, &unit.up, failed, "on the copy");
                     if matches!(stop, Stop::Verdict(_)) {
@@ -161,6 +165,15 @@ impl Trip<'_> {
             reached.push(fingerprint::read(self.copy.conn()).await?);
         }
         Ok(reached)
+    }
+
+    /// The second time counts where it was shorter: nothing was read for the first time, and nothing was measured.
+    fn again(&mut self, unit: usize, ran: &Ran) {
+        let Some(facts) = self.units.iter_mut().find(|facts| facts.unit == unit) else { return };
+        facts.held = facts.held.min(ran.held);
+        for (statement, again) in facts.statements.iter_mut().zip(&ran.statements) {
+            statement.duration = statement.duration.min(again.duration);
+        }
     }
 
     /// Undoes every unit in reverse order; after each, the catalog must be what it was before that unit.
@@ -191,8 +204,31 @@ fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: 
         limits: ON_COPY,
         then: None,
         measure: false,
+        locks: None,
+        witness: None,
         rehearse_only: false,
     }
+}
+
+/// Runs a block while a second session of the copy sees the names as they were before it.
+async fn measured(copy: &mut Session, job: Job<'_>) -> Result<Ran, Failed> {
+    let witness = Mutex::new(copy.take_observer());
+    let ran = block::run(copy, &Job { witness: Some(&witness), ..job }).await;
+    copy.give_back(witness.into_inner());
+    ran
+}
+
+/// What each unit did of a plan that ran as one.
+fn apart(plan: &Plan, ran: Ran) -> Vec<UnitFacts> {
+    let mut statements = ran.statements.into_iter();
+    let of_unit = |(index, unit): (usize, &Unit)| {
+        let mine: Vec<_> = statements.by_ref().take(unit.up.statements.len()).collect();
+        let first = unit.up.statements.iter().position(|statement| statement.blocking);
+        let held =
+            first.map_or(Duration::ZERO, |first| mine.iter().skip(first).map(|one| one.duration).sum());
+        UnitFacts { unit: index, duration: mine.iter().map(|one| one.duration).sum(), held, statements: mine }
+    };
+    plan.units.iter().enumerate().map(of_unit).collect()
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
@@ -201,7 +237,12 @@ fn facts(unit: usize, ran: Ran) -> UnitFacts {
 
 /// Puts the run's row into the copy's ledger, which the units refer to.
 async fn register(copy: &mut Session, run: &Run) -> Result<(), Error> {
-    if Run::by_id(copy.conn(), run.id).await?.is_some() {
+    let epoch = copy.epoch();
+    if let Some(there) = Run::by_id(copy.conn(), run.id).await? {
+        if there.plan != run.plan {
+            let change = RunChange { plan: Some(&run.plan), ..RunChange::default() };
+            Run::change(copy.conn(), epoch, run.id, &change).await?;
+        }
         return Ok(());
     }
     let new = NewRun {
@@ -212,9 +253,9 @@ async fn register(copy: &mut Session, run: &Run) -> Result<(), Error> {
         from_version: run.from_version.as_deref(),
         tokens: &run.tokens,
         state: &run.state,
+        after: None,
     };
-    let epoch = copy.epoch();
-    Run::insert(copy.conn(), epoch, &new).await
+    Run::insert(copy.conn(), epoch, &new).await.map(drop)
 }
 
 /// Undoes one unit on the copy from a block on, and destroys what that put aside: nothing on a copy is worth keeping.
@@ -238,8 +279,7 @@ async fn undo(
             .await
             .map_err(|failed| (index, failed))?;
     }
-    let asides: Vec<Aside> = blocks.iter().flat_map(|block| block.aside.iter().cloned()).collect();
-    purge(copy, plan, &asides).await.map_err(|error| (0, error.into()))
+    purge(copy, run, plan).await.map_err(|error| (0, error.into()))
 }
 
 async fn one_back(
@@ -254,21 +294,24 @@ async fn one_back(
     block::run(copy, &job(run, plan, unit, Direction::Down { block: index, of }, block)).await
 }
 
-async fn purge(copy: &mut Session, plan: &Plan, asides: &[Aside]) -> Result<(), Error> {
-    let statements = sql::purge(asides);
-    if statements.is_empty() {
+/// Destroys what a run put aside: its names are needed the next time.
+async fn purge(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
+    let asides = trash::of(copy.conn(), run).await?;
+    if asides.is_empty() {
         return Ok(());
     }
     let epoch = copy.epoch();
-    let mut tx = ledger::begin_fenced(copy.conn(), epoch).await?;
+    let mut tx = ledger::begin_fenced(copy.conn(), epoch, Site::Purged).await?;
     let role = plan
         .owner_role
         .as_deref()
         .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
     send_ours(&mut tx, format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path))).await?;
-    for statement in statements {
+    for statement in sql::purge(&asides) {
         send_ours(&mut tx, statement).await?;
     }
+    send_ours(&mut tx, "RESET ROLE; SET LOCAL search_path TO ''".to_owned()).await?;
+    trash::forget(&mut tx, run).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -283,61 +326,6 @@ async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
         };
         if status.in_force() {
             undo(copy, run, plan, index, from).await.map_err(|(_, failed)| failed.error)?;
-        }
-    }
-    Ok(())
-}
-
-/// Brings the copy to where the primary is: replays what is in force there and not here, undoes what is here and not there.
-///
-/// # Errors
-/// The first error; the copy is then somewhere between, which the next call goes on from.
-pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Error> {
-    let there = units::all(primary.conn()).await?;
-    let here = units::all(copy.conn()).await?;
-    let in_force = |all: &std::collections::BTreeMap<Uuid, std::collections::BTreeMap<usize, UnitStatus>>,
-                    id: &Uuid| {
-        all.get(id)
-            .map(|units| {
-                units
-                    .iter()
-                    .filter(|(_, status)| status.in_force())
-                    .map(|(unit, _)| *unit)
-                    .collect::<BTreeSet<_>>()
-            })
-            .unwrap_or_default()
-    };
-    let mut differing = Vec::new();
-    for id in there.keys().chain(here.keys()).collect::<BTreeSet<_>>() {
-        if in_force(&there, id) != in_force(&here, id) {
-            differing.push(*id);
-        }
-    }
-    let mut runs = Vec::new();
-    for id in differing {
-        let found = match Run::by_id(primary.conn(), id).await? {
-            Some(run) => Some(run),
-            None => Run::by_id(copy.conn(), id).await?,
-        };
-        runs.extend(found);
-    }
-    runs.sort_by_key(|run| run.started_at);
-    // First back, newest first; then forward, oldest first.
-    for run in runs.iter().rev() {
-        let target = in_force(&there, &run.id);
-        let surplus: Vec<usize> = in_force(&here, &run.id).difference(&target).copied().collect();
-        for unit in surplus.into_iter().rev() {
-            undo(copy, run.id, &run.plan, unit, 0).await.map_err(|(_, failed)| failed.error)?;
-        }
-    }
-    for run in &runs {
-        register(copy, run).await?;
-        for index in in_force(&there, &run.id).difference(&in_force(&here, &run.id)) {
-            let Some(unit) = run.plan.units.get(*index) else {
-                continue;
-            };
-            let job = job(run.id, &run.plan, *index, Direction::Up, &unit.up);
-            block::run(copy, &job).await.map_err(|failed| failed.error)?;
         }
     }
     Ok(())

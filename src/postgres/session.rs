@@ -3,10 +3,11 @@
 //! Invariants: the session that runs the statements holds the advisory lock, so that the lock can neither outlive nor
 //! underlive the work; a session acts only under an epoch that is its own; the observer never holds a snapshot.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Row};
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
 use super::connect::{Purpose, connect};
 use super::error::Error;
@@ -14,14 +15,10 @@ use super::identity::ServerIdentity;
 use super::ledger::{self, Side};
 use super::pooler;
 use super::statement::send_ours;
+use super::takeover::{self, Builds};
 use super::target::Target;
-
-/// First key of the advisory lock ("whim"); the second says what for.
-const LOCK_CLASS: i32 = 2_002_873_965;
-const LOCK_WORK: i32 = 1;
-
-/// How long a terminated predecessor may take to disappear.
-const GONE_WITHIN: Duration = Duration::from_secs(5);
+use crate::core::observation::UnitStatus;
+use crate::crash::{self, Moment, Site};
 
 /// A pair of connections to one database, checked against its pinned identity.
 #[derive(Debug)]
@@ -32,6 +29,7 @@ pub struct Session {
     observer_pid: i32,
     application: String,
     epoch: i64,
+    owned: bool,
     server: ServerIdentity,
     head: Option<ledger::Head>,
 }
@@ -78,6 +76,7 @@ impl Session {
             observer_pid,
             application: application.to_owned(),
             epoch: 0,
+            owned: false,
             server,
             head,
         })
@@ -125,77 +124,79 @@ impl Session {
         Ok(())
     }
 
+    /// Tells whether this session owns the database: [`Session::own`] went through.
+    pub fn owned(&self) -> bool {
+        self.owned
+    }
+
     /// Becomes the owner: bumps the epoch (or keeps `last`, where we owned it before and nobody took over since), ends
-    /// what a predecessor left running, and takes the advisory lock.
+    /// what a predecessor left running, and takes the advisory lock. May be called again after `OwnerAlive`.
     ///
     /// # Errors
     /// `Fenced` when somebody else took over since `last`; `OwnerAlive` while a predecessor's concurrent build runs or its
     /// session is not gone yet: try again later.
-    pub async fn own(&mut self, owner: &str, last: Option<i64>) -> Result<i64, Error> {
+    pub async fn own(&mut self, owner: &str, last: Option<i64>, builds: Builds) -> Result<i64, Error> {
+        let ours = [self.pid, self.observer_pid];
         match last {
-            Some(last) => {
-                self.epoch = last;
-                self.still_owner().await?;
+            Some(last) if self.epoch == 0 => self.epoch = last,
+            None if self.epoch == 0 => self.epoch = takeover::bump(&mut self.work, owner, &ours).await?,
+            _ => {}
+        }
+        if !self.owned {
+            if last.is_some() {
+                self.same_epoch().await?;
             }
-            None => self.epoch = ledger::bump_epoch(&mut self.work, owner).await?,
+            takeover::clear(&mut self.work, &ours, builds).await?;
+            crash::at(Site::LockTaken, Moment::BeforeIntent).await;
+            takeover::lock(&mut self.work).await?;
+            crash::at(Site::LockTaken, Moment::Recorded).await;
+            self.owned = true;
         }
-        self.end_predecessors().await?;
-        let locked: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1, $2)")
-            .bind(LOCK_CLASS)
-            .bind(LOCK_WORK)
-            .fetch_one(&mut self.work)
-            .await?;
-        if locked {
-            Ok(self.epoch)
-        } else {
-            Err(Error::OwnerAlive("another session holds the work lock".to_owned()))
-        }
+        Ok(self.epoch)
     }
 
-    async fn end_predecessors(&mut self) -> Result<(), Error> {
-        let deadline = Instant::now() + GONE_WITHIN;
-        let mut told = false;
-        loop {
-            let rows = sqlx::query(
-                "SELECT pid, coalesce(state = 'active' AND query ~* '^\\s*create\\s+(unique\\s+)?index\\s+concurrently', false) \
-                 FROM pg_catalog.pg_stat_activity WHERE datname = current_database() AND application_name LIKE 'whimbrel/%' \
-                   AND pid <> ALL ($1)",
-            )
-            .bind(vec![self.pid, self.observer_pid])
-            .fetch_all(&mut self.work)
-            .await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            for row in &rows {
-                let (pid, builds): (i32, bool) = (row.try_get(0)?, row.try_get(1)?);
-                if builds {
-                    return Err(Error::OwnerAlive(format!(
-                        "backend {pid} of a predecessor still builds an index"
-                    )));
-                }
-                if !told {
-                    sqlx::query("SELECT pg_terminate_backend($1)").bind(pid).execute(&mut self.work).await?;
-                }
-            }
-            told = true;
-            if Instant::now() >= deadline {
-                return Err(Error::OwnerAlive("a predecessor's session does not end".to_owned()));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Re-reads the epoch outside a transaction, before a statement that cannot run in one.
-    pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
+    /// Re-reads the epoch outside a transaction.
+    async fn same_epoch(&mut self) -> Result<(), Error> {
         let row = sqlx::raw_sql("SELECT epoch FROM whimbrel.epoch").fetch_one(&mut self.work).await?;
         let epoch: i64 = row.try_get(0)?;
         if epoch == self.epoch { Ok(()) } else { Err(Error::Fenced) }
     }
 
+    /// Makes sure, before and after a statement that cannot run in a transaction, that nobody took over, and that this
+    /// session holds the advisory lock, which SQL of a user can release.
+    pub(super) async fn still_owner(&mut self) -> Result<(), Error> {
+        takeover::lock(&mut self.work).await?;
+        self.same_epoch().await
+    }
+
+    /// Makes sure, after a statement that cannot run in a transaction, that it left the ledger of its own unit alone.
+    ///
+    /// # Errors
+    /// `LedgerTouched`.
+    pub(super) async fn unchanged(
+        &mut self,
+        run: Uuid,
+        unit: usize,
+        expected: UnitStatus,
+    ) -> Result<(), Error> {
+        let found = ledger::units::status(&mut self.work, run, unit).await?;
+        if found == expected {
+            return Ok(());
+        }
+        Err(Error::LedgerTouched(format!(
+            "whimbrel.units: unit {} is {found:?}, and was {expected:?}",
+            unit + 1
+        )))
+    }
+
+    /// The name of the session while it works on a unit.
+    pub(super) fn name(&self, unit: usize) -> String {
+        format!("{}/{}/{}", self.application, unit + 1, self.epoch)
+    }
+
     /// Names what the session is doing, for whoever looks at `pg_stat_activity`.
     pub(super) async fn label(&mut self, unit: usize) -> Result<(), Error> {
-        let name = format!("{}/{}/{}", self.application, unit + 1, self.epoch);
+        let name = self.name(unit);
         sqlx::query("SELECT set_config('application_name', $1, false)")
             .bind(name)
             .execute(&mut self.work)

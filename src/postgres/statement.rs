@@ -21,6 +21,18 @@ pub(super) async fn send(conn: &mut PgConnection, statement: &Statement) -> Resu
     Ok(done.rows_affected())
 }
 
+/// Sends a statement of a plan after settings of our own, in one round trip; the server limits the time of each by itself.
+pub(super) async fn send_after(
+    conn: &mut PgConnection,
+    settings: &str,
+    statement: &Statement,
+) -> Result<(), Error> {
+    let before = format!("{settings}; ");
+    let text = format!("{before}{}", statement.sql);
+    let sent = sqlx::raw_sql(AssertSqlSafe(text)).execute(conn).await.map_err(Error::from);
+    sent.map(|_| ()).map_err(|error| error.further_left(before.chars().count()))
+}
+
 /// Sends text that this program composed, as one simple query.
 pub(super) async fn send_ours(conn: &mut PgConnection, text: String) -> Result<(), Error> {
     sqlx::raw_sql(ours(text)).execute(conn).await?;

@@ -12,6 +12,7 @@
 
 mod aside;
 mod classify;
+mod definition;
 mod facts;
 mod foresight;
 mod grammar;
@@ -30,6 +31,7 @@ mod usage;
 mod written;
 
 pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
+pub use definition::index_on_temporary;
 pub use facts::{Before, FactKey, FactValue, Facts, facts_wanted};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
 pub use inverse::{Inverse, derive};

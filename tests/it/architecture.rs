@@ -5,15 +5,16 @@ use std::path::{Path, PathBuf};
 
 /// The rooms in the direction of their dependencies: a room may use those before it, and edges not each other.
 const ROOMS: &[(&str, &[&str])] = &[
+    ("crash", &[]),
     ("api", &[]),
     ("sql", &["api"]),
     ("core", &["api", "sql"]),
-    ("postgres", &["api", "sql", "core"]),
-    ("metrics", &["api", "sql", "core"]),
-    ("engine", &["api", "sql", "core", "postgres", "metrics"]),
+    ("postgres", &["crash", "api", "sql", "core"]),
+    ("metrics", &["crash", "api", "sql", "core"]),
+    ("engine", &["crash", "api", "sql", "core", "postgres", "metrics"]),
     ("server", &[]),
     ("telemetry", &[]),
-    ("controller", &["api", "sql", "core", "postgres", "metrics", "engine", "server"]),
+    ("controller", &["crash", "api", "sql", "core", "postgres", "metrics", "engine", "server"]),
     ("cli", &["api", "sql", "core", "postgres", "metrics", "engine", "controller", "server", "telemetry"]),
 ];
 

@@ -1,5 +1,7 @@
 //! Rules of a Database.
 
+use std::collections::BTreeSet;
+
 use super::Problems;
 use crate::api::{Connection, DatabaseSpec, FieldProblem, Replica, ReplicaMode, SecretSource, Tls, TlsMode};
 
@@ -21,8 +23,16 @@ pub fn database(spec: &DatabaseSpec) -> Vec<FieldProblem> {
         identifier(role, "spec.ownerRole", &mut problems);
     }
     replica(&spec.replica, &mut problems);
+    let mut names = BTreeSet::new();
+    for (index, standby) in spec.standbys.iter().enumerate() {
+        let field = format!("spec.standbys[{index}]");
+        let unique = names.insert(&standby.name);
+        problems.require(unique, &format!("{field}.name"), "names of standbys must be unique");
+        problems.secret_key(&standby.url_from.secret_key_ref, &format!("{field}.urlFrom"));
+    }
     problems.positive_duration(&spec.guard.max_stall, "spec.guard.maxStall");
     problems.duration(&spec.guard.lock_retry_for, "spec.guard.lockRetryFor");
+    problems.positive_duration(&spec.guard.max_replication_lag, "spec.guard.maxReplicationLag");
     if let Some(timeout) = &spec.guard.statement_timeout {
         problems.positive_duration(timeout, "spec.guard.statementTimeout");
     }

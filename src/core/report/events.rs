@@ -141,7 +141,7 @@ fn way_back(change: &Change<'_>, state: &State) -> Option<Event> {
 
 /// A lock that is not to be had, told once for each unit.
 fn lock(change: &Change<'_>, run: &RunView) -> Option<Event> {
-    let attempt = run.attempt.as_ref().filter(|attempt| attempt.cause.reason == Reason::WaitingForLock)?;
+    let attempt = run.attempt.as_ref().filter(|attempt| waits(attempt.cause.reason))?;
     let at =
         |status: &MigrationStatus| status.progress.as_ref().map(|progress| (progress.unit, progress.attempt));
     let told = change.same_run
@@ -150,7 +150,12 @@ fn lock(change: &Change<'_>, run: &RunView) -> Option<Event> {
             _ => false,
         };
     let news = attempt.count > QUIET_ATTEMPTS && !told && !run.state.is_done();
-    news.then(|| change.event(EventType::Warning, Reason::WaitingForLock, &attempt.cause.message))
+    news.then(|| change.event(EventType::Warning, attempt.cause.reason, &attempt.cause.message))
+}
+
+/// Whether a reason is a wait that is repeated for long.
+fn waits(reason: Reason) -> bool {
+    matches!(reason, Reason::WaitingForLock | Reason::WaitingForStandby)
 }
 
 /// Where the Migration stands now, where that is news.

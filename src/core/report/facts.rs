@@ -58,6 +58,12 @@ fn failure(run: &RunView) -> Option<&Cause> {
 
 fn plan(run: &RunView) -> Draft {
     let plan = &run.plan;
+    // The rehearsal said so before the primary was touched.
+    if let Some(Rehearsal { verdict: RehearsalVerdict::Failed(cause), .. }) = &run.rehearsal
+        && cause.reason == Reason::StallBudgetExceeded
+    {
+        return Draft::new(condition::PLAN_VALID, Tri::False, cause.reason, &cause.message);
+    }
     let message = format!(
         "{} in {}, {:?}, {}",
         text::count(plan.units.len(), "unit"),

@@ -206,12 +206,13 @@ fn attempt() -> BoxedStrategy<Attempt> {
         application: text.clone(),
         age_seconds,
         activity: text,
+        prepared: None,
     });
     let blockers = prop::collection::vec(blocker, 0..15);
     (cause(), any::<u32>(), blockers)
         .prop_map(|(cause, count, blockers)| {
             let class = Class::Transient;
-            Attempt { at: at(5), count, class, cause, retry_at: at(6), blockers }
+            Attempt { first: at(4), at: at(5), count, class, cause, retry_at: at(6), blockers }
         })
         .boxed()
 }

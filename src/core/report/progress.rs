@@ -58,6 +58,7 @@ fn summary(run: &RunView, unit: usize, now: Timestamp) -> String {
         (State::Done { .. }, _) => format!("{}/{of}", in_force(run)),
         (_, Some(Reason::Suspended)) => format!("suspended {}/{of}", applied_units(run)),
         (_, Some(Reason::WaitingForLock)) => "waiting for lock".to_owned(),
+        (_, Some(Reason::WaitingForStandby)) => "waiting for standby".to_owned(),
         (State::Held { .. }, _) | (_, Some(Reason::MetricUnknown)) => {
             format!("paused {}/{of}", applied_units(run))
         }

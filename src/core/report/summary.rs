@@ -100,6 +100,7 @@ fn going_on(state: &State, cause: &Cause) -> Summary {
     let expected = [
         Reason::Suspended,
         Reason::WaitingForLock,
+        Reason::WaitingForStandby,
         Reason::WaitingForDatabase,
         Reason::WaitingForEarlierVersion,
         Reason::Pending,

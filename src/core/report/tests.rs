@@ -63,8 +63,10 @@ pub(super) fn waiting_for_lock(count: u32) -> Attempt {
         application: "shop".to_owned(),
         age_seconds: Some(62.7),
         activity: "active: SELECT pg_sleep(100)".to_owned(),
+        prepared: None,
     };
     Attempt {
+        first: at(0),
         at: at(5),
         count,
         class: Class::Transient,

@@ -6,6 +6,7 @@
 
 mod runs;
 pub mod samples;
+pub mod trash;
 pub mod units;
 
 use sqlx::{Connection, PgConnection, Row};
@@ -15,6 +16,10 @@ pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
+use super::statement::ours;
+use crate::core::lock_plan::Held;
+use crate::crash::{self, Moment, Site};
+use crate::sql::LockMode;
 
 /// The version of the ledger that this program writes.
 pub const VERSION: i32 = 1;
@@ -78,6 +83,7 @@ pub async fn head(conn: &mut PgConnection) -> Result<Option<Head>, Error> {
 
 /// Creates the ledger where there is none. The schema itself may have been made by an administrator.
 pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity) -> Result<(), Error> {
+    crash::at(Site::LedgerMade, Moment::BeforeIntent).await;
     let mut tx = conn.begin().await?;
     // Two first contacts at once: the second waits here and then finds the ledger made.
     sqlx::query("SELECT pg_advisory_xact_lock(2002873965, 0)").execute(&mut *tx).await?;
@@ -102,14 +108,14 @@ pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity
     .bind(server.timeline_number())
     .execute(&mut *tx)
     .await?;
-    tx.commit().await?;
-    Ok(())
+    Fenced { tx, site: Site::LedgerMade }.commit().await
 }
 
 /// Makes the ledger that came with a copy of the primary the copy's own: which units the copy contains stays true; what was
 /// sampled and put aside there is not its business. In place, because a schema cannot be renamed or made without rights
 /// on the whole database.
 pub async fn adopt_copied(conn: &mut PgConnection, server: &ServerIdentity) -> Result<(), Error> {
+    crash::at(Site::LedgerAdopted, Moment::BeforeIntent).await;
     let mut tx = conn.begin().await?;
     sqlx::raw_sql("DELETE FROM whimbrel.samples; DELETE FROM whimbrel.trash; UPDATE whimbrel.epoch SET epoch = epoch + 1, owner = ''")
         .execute(&mut *tx)
@@ -119,54 +125,99 @@ pub async fn adopt_copied(conn: &mut PgConnection, server: &ServerIdentity) -> R
         .bind(server.timeline_number())
         .execute(&mut *tx)
         .await?;
-    tx.commit().await?;
-    Ok(())
+    Fenced { tx, site: Site::LedgerAdopted }.commit().await
 }
 
 /// Records the timeline on which the ledger was seen.
 pub async fn record_timeline(conn: &mut PgConnection, epoch: i64, timeline: i32) -> Result<(), Error> {
-    let mut tx = begin_fenced(conn, epoch).await?;
+    let mut tx = begin_fenced(conn, epoch, Site::TimelineRecorded).await?;
     sqlx::query("UPDATE whimbrel.ledger SET timeline = $1").bind(timeline).execute(&mut *tx).await?;
-    tx.commit().await?;
-    Ok(())
+    tx.commit().await
 }
 
 /// Takes the next epoch for `owner`: from here on every other owner's transactions stop at the fence. Waits for an open
 /// effect of the last owner as long as the session's `lock_timeout`.
 pub async fn bump_epoch(conn: &mut PgConnection, owner: &str) -> Result<i64, Error> {
-    let epoch = sqlx::query_scalar(
+    crash::at(Site::EpochTaken, Moment::BeforeIntent).await;
+    let bump = sqlx::query_scalar(
         "UPDATE whimbrel.epoch SET epoch = epoch + 1, owner = $1, since = clock_timestamp() RETURNING epoch",
     )
     .bind(owner)
-    .fetch_one(conn)
-    .await?;
+    .fetch_one(conn);
+    let epoch = crash::during(Site::EpochTaken, Moment::CommittedNotAcknowledged, bump).await?;
+    crash::at(Site::EpochTaken, Moment::Recorded).await;
     Ok(epoch)
 }
 
 /// Refuses to go on unless the epoch is still ours. `FOR SHARE` conflicts with the UPDATE that bumps it (`FOR KEY
 /// SHARE` would not), so a transaction past the fence is over before the next owner begins.
 pub async fn fence(conn: &mut PgConnection, epoch: i64) -> Result<(), Error> {
-    let row = sqlx::query("SELECT FROM whimbrel.epoch WHERE epoch = $1 FOR SHARE")
-        .bind(epoch)
-        .fetch_optional(conn)
-        .await?;
+    let row = sqlx::raw_sql(ours(fence_text(epoch))).fetch_optional(conn).await?;
     row.map(|_| ()).ok_or(Error::Fenced)
 }
 
-/// Begins a transaction behind the fence.
-pub async fn begin_fenced(
-    conn: &mut PgConnection,
-    epoch: i64,
-) -> Result<sqlx::Transaction<'_, sqlx::Postgres>, Error> {
-    let mut tx = conn.begin().await?;
-    fence(&mut tx, epoch).await?;
-    Ok(tx)
+/// The query of the fence: one row, or none if the epoch is not ours any more.
+pub fn fence_text(epoch: i64) -> String {
+    format!("SELECT epoch FROM whimbrel.epoch WHERE epoch = {epoch} FOR SHARE")
 }
 
-/// Ends the user's part of a transaction: back to our own role, path and limits, in one round trip, because locks are held.
-/// Returns the current transaction's id, and what its locks say about user SQL that touched the ledger: the first lock on
-/// an object of schema `whimbrel` above ROW SHARE, or on the schema itself.
-pub async fn take_back(conn: &mut PgConnection) -> Result<(Option<String>, Option<String>), Error> {
+/// Begins a transaction behind the fence, for one effect on the ledger.
+pub async fn begin_fenced(conn: &mut PgConnection, epoch: i64, site: Site) -> Result<Fenced<'_>, Error> {
+    crash::at(site, Moment::BeforeIntent).await;
+    let mut tx = conn.begin().await?;
+    fence(&mut tx, epoch).await?;
+    Ok(Fenced { tx, site })
+}
+
+/// A transaction behind the fence; one that is not committed is rolled back.
+pub struct Fenced<'c> {
+    tx: sqlx::Transaction<'c, sqlx::Postgres>,
+    site: Site,
+}
+
+impl Fenced<'_> {
+    /// Makes it last.
+    pub async fn commit(self) -> Result<(), Error> {
+        crash::at(self.site, Moment::Sent).await;
+        crash::during(self.site, Moment::CommittedNotAcknowledged, self.tx.commit()).await?;
+        crash::at(self.site, Moment::Recorded).await;
+        Ok(())
+    }
+}
+
+impl std::ops::Deref for Fenced<'_> {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.tx
+    }
+}
+
+impl std::ops::DerefMut for Fenced<'_> {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.tx
+    }
+}
+
+/// What a transaction looks like after the user's part of it.
+#[derive(Clone, Debug, Default)]
+pub struct Back {
+    /// Its id; absent if none is assigned.
+    pub xid: Option<String>,
+    /// What its locks say about user SQL that touched the ledger: the first lock on an object of schema `whimbrel` above
+    /// ROW SHARE, or on the schema itself.
+    pub touched: Option<String>,
+    /// The locks on relations from SHARE UPDATE EXCLUSIVE on, of catalogs and TOAST tables none.
+    pub held: Vec<Held>,
+}
+
+/// A lock as `pg_locks` has it: relation, mode, name, and whether this transaction made the relation.
+type HeldRow = (u32, String, Option<String>, bool);
+
+/// Ends the user's part of a transaction: back to our own role, path and limits, and a look at what it holds, in one round
+/// trip, because locks are held. Of what a transaction makes, the first column of the catalog's description is younger than
+/// the transaction: the row of a system column is never written again.
+pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
     let row = sqlx::raw_sql(
         "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s';
          SELECT pg_current_xact_id_if_assigned()::text, (
@@ -177,9 +228,23 @@ pub async fn take_back(conn: &mut PgConnection) -> Result<(Option<String>, Optio
               AND ((c.relnamespace = to_regnamespace('whimbrel') AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
                 OR (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
                     AND l.objid = to_regnamespace('whimbrel') AND l.mode <> 'AccessShareLock'))
-            LIMIT 1)",
+            LIMIT 1), (
+            SELECT coalesce(json_agg(json_build_array(l.relation::int8, l.mode, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+                       coalesce((SELECT age(a.xmin) <= 0 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid
+                            AND a.attnum = CASE WHEN c.relkind IN ('i', 'I', 'v', 'c') THEN 1 ELSE -1 END), false))), '[]')::text
+            FROM pg_catalog.pg_locks l
+            LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+            WHERE l.pid = pg_backend_pid() AND l.granted AND l.locktype = 'relation'
+              AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
+              AND coalesce(n.nspname NOT IN ('pg_catalog', 'pg_toast', 'whimbrel'), true))",
     )
     .fetch_one(conn)
     .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let text: String = row.try_get(2)?;
+    let held: Vec<HeldRow> = serde_json::from_str(&text)
+        .map_err(|error| Error::Unexpected(format!("the locks of this transaction: {error}")))?;
+    let held = held.into_iter().filter_map(|(oid, mode, name, created)| {
+        Some(Held { oid, name, mode: LockMode::from_pg_locks(&mode)?, created })
+    });
+    Ok(Back { xid: row.try_get(0)?, touched: row.try_get(1)?, held: held.collect() })
 }

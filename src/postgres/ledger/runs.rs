@@ -14,6 +14,7 @@ use crate::core::plan::Plan;
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
 use crate::core::view::{PastRun, Tokens};
+use crate::crash::Site;
 use crate::postgres::error::Error;
 
 /// Who asked for a run.
@@ -44,6 +45,8 @@ pub struct NewRun<'a> {
     pub tokens: &'a Tokens,
     /// The first state.
     pub state: &'a State,
+    /// The latest run of this version when this one was decided on; absent where it is stored whatever there is.
+    pub after: Option<Option<Uuid>>,
 }
 
 /// A run as the ledger has it.
@@ -96,6 +99,23 @@ pub struct RunChange<'a> {
     pub copy: Option<CopyLevel>,
     /// A note.
     pub note: Option<&'a str>,
+    /// The plan, divided otherwise; only before anything of it is in force on the primary.
+    pub plan: Option<&'a Plan>,
+}
+
+impl RunChange<'_> {
+    /// Returns what it is, first of all.
+    fn site(&self) -> Site {
+        let Self { state, tokens: _, rehearsal, baseline, copy, note: _, plan } = self;
+        match (state, rehearsal, baseline, copy) {
+            (Some(_), ..) => Site::StateMoved,
+            _ if plan.is_some() => Site::VerdictStored,
+            (_, Some(_), ..) => Site::VerdictStored,
+            (_, _, Some(_), _) => Site::BaselineStored,
+            (.., Some(_)) => Site::CopyLevelStored,
+            (None, None, None, None) => Site::TokensAnswered,
+        }
+    }
 }
 
 const COLUMNS: &str = "r.id, r.namespace, r.name, r.uid, r.plan, r.state, r.tokens, r.rehearsal, r.baseline, r.copy_level, r.note, \
@@ -166,13 +186,17 @@ impl Run {
         row.as_ref().map(read).transpose()
     }
 
-    /// Stores a run, its plan included. The one effect of this transaction is the row.
-    pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<(), Error> {
-        let mut tx = begin_fenced(conn, epoch).await?;
+    /// Stores a run, its plan included. The one effect of this transaction is the row. Returns false, and stores nothing,
+    /// when another owner began a run since this one was decided on: what was decided before the epoch was taken may be
+    /// long past.
+    pub async fn insert(conn: &mut PgConnection, epoch: i64, new: &NewRun<'_>) -> Result<bool, Error> {
+        let mut tx = begin_fenced(conn, epoch, Site::RunStored).await?;
         let copy = if new.plan.rehearse { CopyLevel::Before } else { CopyLevel::None };
-        sqlx::query(
+        let stored = sqlx::query(
             "INSERT INTO whimbrel.runs (id, stream, version, plan_hash, analysis_hash, from_version, namespace, name, uid, plan, \
-             phase, state, tokens, copy_level) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             phase, state, tokens, copy_level) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14 \
+             WHERE $15 OR (NOT EXISTS (SELECT FROM whimbrel.runs WHERE finished_at IS NULL) AND $16 IS NOT DISTINCT FROM \
+               (SELECT r.id FROM whimbrel.runs r WHERE r.stream = $2 AND r.version = $3 ORDER BY r.seq DESC LIMIT 1))",
         )
         .bind(new.id)
         .bind(&new.plan.stream)
@@ -188,10 +212,12 @@ impl Run {
         .bind(Json(new.state))
         .bind(Json(new.tokens))
         .bind(Json(copy))
+        .bind(new.after.is_none())
+        .bind(new.after.flatten())
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
-        Ok(())
+        Ok(stored.rows_affected() > 0)
     }
 
     /// Changes a run in one fenced transaction.
@@ -201,7 +227,7 @@ impl Run {
         id: Uuid,
         change: &RunChange<'_>,
     ) -> Result<(), Error> {
-        let mut tx = begin_fenced(conn, epoch).await?;
+        let mut tx = begin_fenced(conn, epoch, change.site()).await?;
         let done = change.state.is_some_and(State::is_done);
         let applied = change.state.is_some_and(State::applied);
         let watched_since = match change.state {
@@ -211,7 +237,7 @@ impl Run {
         sqlx::query(
             "UPDATE whimbrel.runs SET phase = coalesce($2, phase), state = coalesce($3, state), tokens = coalesce($4, tokens), \
              rehearsal = coalesce($5, rehearsal), baseline = coalesce($6, baseline), copy_level = coalesce($7, copy_level), \
-             note = coalesce($8, note), \
+             note = coalesce($8, note), plan = coalesce($12, plan), \
              applied_at = CASE WHEN $9 THEN coalesce(applied_at, clock_timestamp()) ELSE applied_at END, \
              watched_since = coalesce($11::text::timestamptz, watched_since), \
              finished_at = CASE WHEN $3 IS NULL THEN finished_at WHEN $10 THEN clock_timestamp() END WHERE id = $1",
@@ -227,6 +253,7 @@ impl Run {
         .bind(applied)
         .bind(done)
         .bind(watched_since)
+        .bind(change.plan.map(Json))
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;

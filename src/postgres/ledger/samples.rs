@@ -7,11 +7,12 @@ use uuid::Uuid;
 
 use super::begin_fenced;
 use crate::core::analysis::Sample;
+use crate::crash::Site;
 use crate::postgres::error::Error;
 
 /// Records samples in one fenced transaction; a sample that is there already stays as it is.
 pub async fn record(conn: &mut PgConnection, epoch: i64, run: Uuid, samples: &[Sample]) -> Result<(), Error> {
-    let mut tx = begin_fenced(conn, epoch).await?;
+    let mut tx = begin_fenced(conn, epoch, Site::SamplesStored).await?;
     let times: Vec<String> = samples.iter().map(|sample| sample.at.to_string()).collect();
     let metrics: Vec<&str> = samples.iter().map(|sample| sample.metric.as_str()).collect();
     let values: Vec<Json<&Sample>> = samples.iter().map(Json).collect();

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::begin_fenced;
 use crate::core::observation::UnitStatus;
 use crate::core::state::State;
+use crate::crash::Site;
 use crate::postgres::error::Error;
 use crate::postgres::identity::ServerIdentity;
 use crate::sql::Aside;
@@ -150,7 +151,7 @@ pub async fn note_failure(
     (unit, direction, block): (usize, &str, usize),
     (sql, error): (&str, &str),
 ) -> Result<(), Error> {
-    let mut tx = begin_fenced(conn, epoch).await?;
+    let mut tx = begin_fenced(conn, epoch, Site::FailureNoted).await?;
     sqlx::query(
         "INSERT INTO whimbrel.statements (run, unit, direction, block, ordinal, sql, checksum, outcome, epoch, error) \
          VALUES ($1, $2, $3, $4, 0, $5, encode(sha256(convert_to($5, 'UTF8')), 'hex'), 'failed', $6, $7)",
@@ -177,6 +178,31 @@ pub async fn status(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<U
             .fetch_optional(conn)
             .await?;
     Ok(found.map_or(UnitStatus::Open, |json| json.0))
+}
+
+/// The query of a unit's status, as text.
+pub fn status_text(run: Uuid, unit: usize) -> String {
+    format!("SELECT status FROM whimbrel.units WHERE run = '{run}' AND unit = {}", index(unit))
+}
+
+/// Reads a status that was read as text.
+pub fn read_status(text: Option<&str>) -> Result<UnitStatus, Error> {
+    text.map_or(Ok(UnitStatus::Open), |text| {
+        serde_json::from_str(text).map_err(|error| Error::Unexpected(format!("status of a unit: {error}")))
+    })
+}
+
+/// Returns whether a unit was ever announced, which is what a unit outside a transaction begins with; one that was found in
+/// force was not.
+pub async fn announced(conn: &mut PgConnection, run: Uuid, unit: usize) -> Result<bool, Error> {
+    let announced = sqlx::query_scalar(
+        "SELECT EXISTS (SELECT FROM whimbrel.statements WHERE run = $1 AND unit = $2 AND direction = 'up' AND outcome = 'intent')",
+    )
+    .bind(run)
+    .bind(index(unit))
+    .fetch_one(conn)
+    .await?;
+    Ok(announced)
 }
 
 /// Reads the statuses of every unit of every run that has any.

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use super::verdict::{Stop, compare_back, way_back_failed};
 use crate::core::observation::Class;
 use crate::core::plan::{Block, Plan, Unit};
+use crate::crash::{self, Moment, Site};
 use crate::postgres::block::Failed;
 use crate::postgres::catalog::path;
 use crate::postgres::fingerprint::{self, Fingerprint};
@@ -30,10 +31,13 @@ pub(super) async fn run(copy: &mut Session, plan: &Plan, zero: &Fingerprint) -> 
         return Ok(());
     }
     let epoch = copy.epoch();
+    crash::at(Site::Trial, Moment::BeforeIntent).await;
     let conn = copy.conn();
     send_ours(conn, "BEGIN".to_owned()).await?;
     let tried = there_and_back(conn, plan, &units, zero, epoch).await;
+    crash::at(Site::Trial, Moment::Executing).await;
     send_ours(conn, "ROLLBACK".to_owned()).await?;
+    crash::at(Site::Trial, Moment::Recorded).await;
     tried
 }
 

@@ -258,6 +258,7 @@ pub fn truncate(case: &mut Case<'_, '_>, stmt: &TruncateStmt) {
         case.destroys(table);
         case.lock(table, LockMode::AccessExclusive);
         case.replace_files(table);
+        data::triggers(case, table, "TRUNCATE");
         if stmt.restart_seqs {
             for sequence in data::owned_sequences(case, table, None) {
                 case.lock(sequence, LockMode::AccessExclusive);

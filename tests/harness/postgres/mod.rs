@@ -45,6 +45,8 @@ pub struct Options {
     pub authority: Option<std::sync::Arc<Authority>>,
     /// A system identifier of its own; clusters without it share one, as they come from the same template.
     pub own_identity: bool,
+    /// Believes everybody: for tests that connect so often that computing passwords' hashes is what they would measure.
+    pub trust: bool,
     /// Further settings, such as `("max_connections", "20")`.
     pub settings: Vec<(String, String)>,
 }
@@ -84,6 +86,9 @@ impl Cluster {
         }
         let mut cluster = Self { directory, port: ports::free()?, options, process: None };
         cluster.write_certificate()?;
+        if cluster.options.trust {
+            cluster.rewrite_hba("scram-sha-256", "trust")?;
+        }
         cluster.resume().await?;
         cluster.admin().execute(ROLES).await.context("cannot create the roles")?;
         cluster.admin().execute("CREATE DATABASE observed OWNER app_owner IS_TEMPLATE true").await?;
@@ -227,8 +232,13 @@ impl Cluster {
         let data = self.directory.join("data");
         programs::write_private(&data.join("server.crt"), &identity.certificate)?;
         programs::write_private(&data.join("server.key"), &identity.key)?;
-        let hba = std::fs::read_to_string(data.join("pg_hba.conf"))?;
-        programs::write_private(&data.join("pg_hba.conf"), &hba.replace("host ", "hostssl "))
+        self.rewrite_hba("host ", "hostssl ")
+    }
+
+    fn rewrite_hba(&self, from: &str, to: &str) -> Result<()> {
+        let file = self.directory.join("data/pg_hba.conf");
+        let hba = std::fs::read_to_string(&file)?;
+        programs::write_private(&file, &hba.replace(from, to))
     }
 }
 

@@ -77,7 +77,7 @@ async fn follow(session: &mut PgConnection, statements: &[Statement], tally: &mu
         tally.measured += 1;
         if effect.heavy == Heavy::Everything {
             tally.heavy += 1;
-            if said.heavy == Heavy::None && !said.opaque {
+            if said.heavy == Heavy::None && !said.opaque && !said.destructive {
                 tally.falsely_safe.push(told(statement, &effect));
             }
         }

@@ -70,7 +70,7 @@ fn write(case: &mut Case<'_, '_>, id: Id, inherit: bool, event: &str) -> Vec<Id>
 }
 
 /// Triggers that fire.
-fn triggers(case: &mut Case<'_, '_>, id: Id, event: &str) {
+pub fn triggers(case: &mut Case<'_, '_>, id: Id, event: &str) {
     let name = case.world.name(id);
     if !case.world.is_known(id) {
         case.assume(format!("triggers and foreign keys of {name}"));

@@ -13,7 +13,7 @@ use crate::sql::foresight::volatility;
 use crate::sql::foresight::world::Id;
 use crate::sql::name::RelationName;
 use crate::sql::snapshot::{RelationType, Volatility};
-pub use change::{change, copy, named_sequence, owned_sequences, referenced_columns};
+pub use change::{change, copy, named_sequence, owned_sequences, referenced_columns, triggers};
 use change::{delete_rows, insert_rows, merge_rows, update_rows};
 
 /// Functions of the server that run a query which is given as text.

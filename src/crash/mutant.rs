@@ -1,0 +1,68 @@
+//! Planted bugs that the matrix of crashes, or a named test, has to find.
+
+macro_rules! mutants {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// A planted bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Mutant {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Mutant {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+        }
+    };
+}
+
+mutants! {
+    /// A unit's ledger row is written in a transaction of its own, after the unit's.
+    LedgerAfterCommit,
+    /// A unit outside a transaction counts as done before it was sent.
+    LedgerBeforeEffect,
+    /// A unit outside a transaction is sent without a durable intent.
+    NoIntent,
+    /// An index that is there counts as valid.
+    InvalidIndexAccepted,
+    /// What a failed build left is not removed.
+    NoRepair,
+    /// A statement whose outcome is not known is sent again without a look.
+    BlindRetry,
+    /// After a lost acknowledgement, the next decision rests on what was known before.
+    StaleAfterLostCommit,
+    /// Transactions do not look at the epoch.
+    NoFence,
+    /// The fence locks too weakly to hold off the next owner.
+    KeyShareFence,
+    /// A new owner keeps the epoch of the old one.
+    EpochNotBumped,
+    /// A predecessor's session is left alone, and whether the work lock was had is not looked at.
+    LockResultIgnored,
+    /// The run's plan is not read from the ledger, but its state begins anew after each restart.
+    StateForgotten,
+    /// A unit's way back is sent again after a restart in the middle of it.
+    WayBackFromStart,
+    /// A deleted object is forgotten, and what was applied of it stays.
+    DeletionForgotten,
+    /// A rehearsal does not come back.
+    RehearsalStays,
+    /// The first breach is recorded as a pass.
+    BreachPasses,
+    /// A metric that is not a number counts as zero.
+    NanIsZero,
+}
+
+/// Returns whether a bug is planted: the environment names it in `WHIMBREL_MUTANT`.
+#[cfg(feature = "crash-points")]
+pub fn planted(mutant: Mutant) -> bool {
+    static CHOSEN: std::sync::LazyLock<Option<String>> =
+        std::sync::LazyLock::new(|| std::env::var("WHIMBREL_MUTANT").ok());
+    CHOSEN.as_deref().is_some_and(|chosen| chosen == format!("{mutant:?}"))
+}
+
+/// Returns whether a bug is planted: never, without the feature.
+#[cfg(not(feature = "crash-points"))]
+#[inline]
+pub const fn planted(_mutant: Mutant) -> bool {
+    false
+}

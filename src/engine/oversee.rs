@@ -1,0 +1,119 @@
+//! The second session beside a block that runs: sees who is in its way and who waits behind it, and cancels it in the
+//! server when somebody waits for too long or a person wants it to stop.
+
+use std::time::{Duration, Instant};
+
+use super::subject::Desired;
+use crate::core::observation::Blocker;
+use crate::core::waiting::{self, Waiter};
+use crate::postgres::block::{self, Failed, Job, Ran};
+use crate::postgres::guard::Witness;
+use crate::postgres::{Connection, Error, Session, locks};
+
+/// When the first look is taken, and how often at least and at most afterwards.
+const LOOK_AFTER: Duration = Duration::from_millis(8);
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
+
+/// What was seen beside a block.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Who was in its way, at the last look that found somebody.
+    pub blockers: Vec<Blocker>,
+    /// Who waited behind it for so long that it was cancelled.
+    pub waited: Option<Waiter>,
+}
+
+/// Resolves when the object asks to stop: it was deleted or has a new abort token. On the way back nothing stops.
+pub(super) async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>, uid: &str, back: bool) {
+    if back {
+        return std::future::pending().await;
+    }
+    let abort = news.borrow().subject(uid).and_then(|subject| subject.tokens.abort.clone());
+    loop {
+        if news.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        let asked =
+            news.borrow().subject(uid).is_some_and(|subject| subject.gone || subject.tokens.abort != abort);
+        if asked {
+            return;
+        }
+    }
+}
+
+/// Runs a block under the eyes of the session's observer.
+pub(super) async fn overseen(
+    session: &mut Session,
+    job: &Job<'_>,
+    stop: impl Future<Output = ()>,
+) -> (Result<Ran, Failed>, Seen) {
+    let witness = Witness::new(session.take_observer());
+    let pid = session.pid();
+    let mut seen = Seen::default();
+    let job = Job { witness: Some(&witness), ..*job };
+    let result = tokio::select! {
+        result = block::run(session, &job) => result,
+        () = oversee(&witness, pid, &job, stop, &mut seen) => {
+            Err(Failed::from(Error::Unexpected("the observer ended".to_owned())))
+        }
+    };
+    session.give_back(witness.into_inner());
+    let result = result.map_err(|failed| Failed {
+        // What we cancelled is as if a timer of ours had fired.
+        error: if seen.waited.is_some() { failed.error.with_own_timer(true) } else { failed.error },
+        ..failed
+    });
+    (result, seen)
+}
+
+async fn oversee(
+    witness: &Witness,
+    pid: i32,
+    job: &Job<'_>,
+    stop: impl Future<Output = ()>,
+    seen: &mut Seen,
+) {
+    let began = Instant::now();
+    let every = (job.limits.stall / 2).clamp(LOOK_EVERY.0, LOOK_EVERY.1);
+    tokio::pin!(stop);
+    let (mut pause, mut cancelled) = (LOOK_AFTER, false);
+    loop {
+        let asked = tokio::select! {
+            () = tokio::time::sleep(pause) => false,
+            () = &mut stop, if !cancelled => true,
+        };
+        pause = every;
+        let mut guard = witness.lock().await;
+        let Some(observer) = guard.as_mut() else {
+            return std::future::pending().await;
+        };
+        let waited = if asked { None } else { look(observer, pid, (job, began), seen).await };
+        if asked || (waited.is_some() && !cancelled) {
+            cancelled = true;
+            seen.waited = waited;
+            // Best effort: if it fails, the statement ends by its own limits.
+            let _ = locks::cancel(observer, pid).await;
+        }
+    }
+}
+
+/// Takes one look. Returns who waits behind us for longer than the budget. What cannot be read now is read at the next look.
+async fn look(
+    observer: &mut Connection,
+    pid: i32,
+    (job, began): (&Job<'_>, Instant),
+    seen: &mut Seen,
+) -> Option<Waiter> {
+    let waiters = locks::waiters(observer).await.ok()?;
+    if let Some(us) = waiters.iter().find(|waiter| waiter.pid == pid)
+        && let Ok(blockers) = locks::blockers(observer, pid, &us.blocked_by).await
+        && !blockers.is_empty()
+    {
+        seen.blockers = blockers;
+    }
+    let elapsed = began.elapsed();
+    let longest = waiting::behind(&waiters, pid, job.block.transactional)?;
+    // Nobody waited for us before we began.
+    let waited = longest.waited.min(elapsed);
+    (waited > job.limits.stall).then(|| Waiter { waited, ..longest.clone() })
+}

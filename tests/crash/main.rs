@@ -1,0 +1,102 @@
+//! The matrix of crashes: the engine and PostgreSQL, without Kubernetes. `make crash`, `make mutants`; CONTRIBUTING.md tells how
+//! to play one run again.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+#[path = "../harness/mod.rs"]
+mod harness;
+
+mod driver;
+mod fault;
+mod judge;
+mod matrix;
+mod mutants;
+mod oracle;
+mod orders;
+mod owner;
+mod play;
+mod report;
+mod stage;
+mod workload;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+
+/// What the program does.
+#[derive(Parser)]
+enum Command {
+    /// Runs the engine; the matrix starts it.
+    Driver {
+        /// What it works on.
+        orders: PathBuf,
+    },
+    /// Plays the matrix, or a part of it.
+    Matrix(Options),
+    /// Plays the matrix with each planted bug until one run shows it.
+    Mutants(Options),
+}
+
+/// Which runs.
+#[derive(clap::Args, Clone)]
+struct Options {
+    /// So many runs: fewer than there are mean a sample, more mean that some are drawn again. Default: each once.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// So many at the same time, each with a server of its own.
+    #[arg(long, default_value_t = 4)]
+    workers: usize,
+    /// For everything that is drawn.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Plays one run again, as a violation names it.
+    #[arg(long)]
+    run: Option<fault::Case>,
+    /// Plays what contains this text.
+    #[arg(long)]
+    only: Option<String>,
+    /// With one planted bug.
+    #[arg(long)]
+    mutant: Option<String>,
+}
+
+fn main() -> Result<ExitCode> {
+    let options = match Command::parse() {
+        Command::Driver { orders } => return Ok(ExitCode::from(driver::run(&orders)?)),
+        Command::Matrix(options) => (false, options),
+        Command::Mutants(options) => (true, options),
+    };
+    harness::init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let passed = runtime.block_on(async {
+        let known = matrix::learn().await?;
+        match options {
+            (true, options) => mutants::all(&known, &options).await,
+            (false, options) => crash(known, options).await,
+        }
+    })?;
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn crash(known: matrix::Known, options: Options) -> Result<bool> {
+    let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let mut cases = matrix::every(&known, seed);
+    if let Some(only) = &options.only {
+        cases.retain(|case| case.to_string().contains(only));
+    }
+    let there_are = cases.len();
+    let cases = match (options.run, options.runs) {
+        (Some(case), _) => vec![case],
+        (None, Some(runs)) if runs < there_are => matrix::sample(cases, runs, seed),
+        (None, runs) => matrix::fill(cases, runs.unwrap_or(there_are), seed),
+    };
+    let mut report = report::Report::new(&known, cases.len(), seed);
+    matrix::play(&known, cases, options.workers, options.mutant.as_deref(), |played| {
+        report.add(played);
+        true
+    })
+    .await?;
+    Ok(report.print())
+}

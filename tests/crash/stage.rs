@@ -1,0 +1,96 @@
+//! Where runs take place: a server for each worker, and databases made from a template for each run.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context as _, Result};
+use nix::sys::signal::Signal;
+use sqlx::PgConnection;
+
+use crate::harness::postgres::{Cluster, Database, OPERATOR, OWNER, Options, execute};
+
+const TEMPLATE: &str = include_str!("template.sql");
+
+/// A server, and the session that makes databases.
+pub struct Stage {
+    cluster: Cluster,
+    admin: Option<PgConnection>,
+    made: u32,
+}
+
+impl Stage {
+    /// Starts a server with the template.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start() -> Result<Self> {
+        let settings = [("autovacuum", "off"), ("log_statement", "none"), ("max_wal_senders", "4")];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let cluster = Cluster::start(Options { trust: true, settings, ..Options::default() }).await?;
+        let template = cluster.database("crash").await?;
+        template.execute(TEMPLATE).await.context("the template")?;
+        Ok(Self { cluster, admin: None, made: 0 })
+    }
+
+    async fn admin(&mut self, sql: &str) -> Result<()> {
+        if self.admin.is_none() {
+            self.admin = Some(self.cluster.admin().connect().await?);
+        }
+        let admin = self.admin.as_mut().context("no session")?;
+        let done = execute(admin, sql).await;
+        if done.is_err() {
+            self.admin = None;
+        }
+        done
+    }
+
+    /// Makes a database of the template. With `brake`, changes of its schema take at least so many seconds.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub async fn database(&mut self, brake: Option<f64>) -> Result<Database> {
+        self.made += 1;
+        let name = format!("run_{}", self.made);
+        self.admin(&format!("CREATE DATABASE {name} TEMPLATE crash OWNER {OWNER}")).await?;
+        let brake = brake.map(|brake| format!("; ALTER DATABASE {name} SET crash.brake TO '{brake}'"));
+        let brake = brake.unwrap_or_default();
+        self.admin(&format!("GRANT CREATE ON DATABASE {name} TO {OPERATOR}{brake}")).await?;
+        Ok(self.cluster.named(&name))
+    }
+
+    /// Removes a database, whoever is in it.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub async fn remove(&mut self, database: &Database) -> Result<()> {
+        self.admin(&format!("DROP DATABASE {} WITH (FORCE)", database.name())).await
+    }
+
+    /// The template itself.
+    pub fn template(&self) -> Database {
+        self.cluster.named("crash")
+    }
+
+    /// Where the server listens.
+    pub fn port(&self) -> u16 {
+        self.cluster.port()
+    }
+
+    /// Stops the server as a crash does, and starts it again.
+    ///
+    /// # Errors
+    /// When it does not come back.
+    pub async fn crash(&mut self) -> Result<()> {
+        self.admin = None;
+        self.cluster.stop(Signal::SIGQUIT).await?;
+        self.cluster.resume().await
+    }
+}
+
+/// How often each text occurs.
+pub fn counted(texts: impl IntoIterator<Item = String>) -> BTreeMap<String, usize> {
+    let mut counted = BTreeMap::new();
+    for text in texts {
+        *counted.entry(text).or_default() += 1;
+    }
+    counted
+}

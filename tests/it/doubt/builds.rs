@@ -1,0 +1,219 @@
+//! What cannot run in a transaction: looked up, adopted, repaired, and never taken for done because a name is there.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use sqlx::PgConnection;
+use whimbrel::core::state::{Cause, Outcome};
+
+use super::engine::{Engine, Wish, await_value, effects};
+use crate::harness::postgres::{self, Database, execute};
+use crate::harness::run;
+
+const TABLE: &str = "SET ROLE app_owner; CREATE TABLE users (id bigint PRIMARY KEY, name text, tier int); \
+     INSERT INTO users SELECT g, 'same', g FROM generate_series(1, 200) g";
+
+const VALID: &str = "SELECT coalesce(string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY indexrelid::regclass::text), '') \
+     FROM pg_index WHERE indrelid = 'public.users'::regclass AND NOT indisprimary";
+
+const BUILDS: &str =
+    "SELECT count(*)::text FROM pg_stat_progress_create_index WHERE datname = current_database()";
+
+async fn tables(name: &str) -> Result<Database> {
+    let database = postgres::shared().await?.database(name).await?;
+    database.execute(TABLE).await?;
+    Ok(database)
+}
+
+/// A transaction that a concurrent build waits for.
+async fn in_the_way(database: &Database) -> Result<PgConnection> {
+    let mut session = database.connect().await?;
+    execute(&mut session, "BEGIN; UPDATE users SET tier = 0 WHERE id = 1").await?;
+    Ok(session)
+}
+
+fn create(rest: &str) -> Value {
+    json!({"up": format!("CREATE INDEX CONCURRENTLY {rest}"), "down": "DROP INDEX CONCURRENTLY i"})
+}
+
+fn failure(outcome: Outcome) -> Result<Cause> {
+    match outcome {
+        Outcome::Failed(cause) => Ok(cause),
+        other => anyhow::bail!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_name_proves_nothing_and_an_equal_index_is_done() -> Result<()> {
+    run(async {
+        let database = tables("doubt_names").await?;
+        // Another index of that name, with and without IF NOT EXISTS.
+        for (there, spec) in [
+            ("(tier)", create("IF NOT EXISTS i ON users (name)")),
+            ("(tier DESC)", create("i ON users (tier)")),
+            ("(tier) WHERE tier > 1", create("i ON users (tier) WHERE tier > 2")),
+        ] {
+            database
+                .execute(&format!(
+                    "SET ROLE app_owner; DROP INDEX IF EXISTS i; CREATE INDEX i ON users {there}"
+                ))
+                .await?;
+            let mut wish = Wish::new(&database, spec)?;
+            wish.subject.tokens.retry = Some(there.to_owned());
+            let engine = Engine::start("a", wish);
+            let cause = failure(engine.outcome().await?)?;
+            ensure!(cause.message.contains("is another one: it is INDEX USING btree"), "{cause:?}");
+            engine.finish().await?;
+            assert_eq!(database.value(VALID).await?, "i true");
+        }
+        // The same one, spelled otherwise.
+        database.execute("SET ROLE app_owner; DROP INDEX i; CREATE INDEX i ON users USING btree (name ASC, lower(name))").await?;
+        let built = effects(&database, "CREATE INDEX", "public.i").await?;
+        let mut wish = Wish::new(&database, create("i ON users (name, lower(name))"))?;
+        wish.subject.tokens.retry = Some("equal".to_owned());
+        let engine = Engine::start("a", wish);
+        engine.succeeds().await?;
+        assert_eq!(effects(&database, "CREATE INDEX", "public.i").await?, built);
+        // It was there before, so it is not ours to drop.
+        engine.change(|subject| subject.tokens.rollback = Some("now".to_owned()));
+        await_value(&database, "SELECT phase FROM whimbrel.runs ORDER BY seq DESC LIMIT 1", "RolledBack")
+            .await?;
+        assert_eq!(database.value(VALID).await?, "i true");
+        engine.finish().await
+    })
+}
+
+#[test]
+fn what_a_failed_build_left_is_removed() -> Result<()> {
+    run(async {
+        let database = tables("doubt_failed_build").await?;
+        let spec = json!({"up": "CREATE UNIQUE INDEX CONCURRENTLY i ON users (name)"});
+        let engine = Engine::start("a", Wish::new(&database, spec)?);
+        let cause = failure(engine.outcome().await?)?;
+        ensure!(cause.message.contains("23505"), "{cause:?}");
+        assert_eq!(database.value(VALID).await?, "", "no invalid index is left");
+        assert_eq!(engine.run()?.units, [whimbrel::core::observation::UnitStatus::Undone]);
+        engine.finish().await
+    })
+}
+
+#[test]
+fn an_invalid_index_is_built_again() -> Result<()> {
+    run(async {
+        let database = tables("doubt_invalid").await?;
+        let mut blocker = in_the_way(&database).await?;
+        let wish = || Wish::new(&database, create("IF NOT EXISTS i ON users (tier)"));
+        let engine = Engine::start("a", wish()?);
+        await_value(&database, BUILDS, "1").await?;
+        let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_progress_create_index WHERE datname = current_database()";
+        assert_eq!(database.value(end).await?, "true");
+        await_value(&database, VALID, "i false").await.context("what it left")?;
+        execute(&mut blocker, "COMMIT").await?;
+        engine.succeeds().await?;
+        assert_eq!(database.value(VALID).await?, "i true");
+        engine.finish().await
+    })
+}
+
+#[test]
+fn a_running_build_is_adopted_and_told() -> Result<()> {
+    run(async {
+        let database = tables("doubt_adopted").await?;
+        let mut blocker = in_the_way(&database).await?;
+        let pid = postgres::text(&mut blocker, "SELECT pg_backend_pid()::text").await?;
+        let pid = pid[0][0].clone().context("a pid")?;
+        let wish = || Wish::new(&database, create("i ON users (tier)"));
+        let first = Engine::start("a", wish()?);
+        await_value(&database, BUILDS, "1").await?;
+        first.kill().await;
+        let second = Engine::start("b", wish()?);
+        let cause = second.await_saying("still builds an index").await?;
+        ensure!(cause.message.contains(&format!("waiting for the transaction of pid {pid}")), "{cause:?}");
+        execute(&mut blocker, "COMMIT").await?;
+        second.succeeds().await?;
+        assert_eq!(effects(&database, "CREATE INDEX", "public.i").await?, 1);
+        let outcomes = "SELECT string_agg(outcome, ' ' ORDER BY seq) FROM whimbrel.statements";
+        assert_eq!(database.value(outcomes).await?, "intent found");
+        second.finish().await
+    })
+}
+
+#[test]
+fn a_build_in_the_way_of_an_abort_is_ended() -> Result<()> {
+    run(async {
+        let database = tables("doubt_abort_build").await?;
+        let blocker = in_the_way(&database).await?;
+        let wish = || Wish::new(&database, create("i ON users (tier)"));
+        let first = Engine::start("a", wish()?);
+        await_value(&database, BUILDS, "1").await?;
+        first.kill().await;
+        let second = Engine::start("b", wish()?);
+        second.await_saying("still builds an index").await?;
+        second.change(|subject| subject.tokens.abort = Some("now".to_owned()));
+        await_value(&database, BUILDS, "0").await?;
+        drop(blocker);
+        let outcome = second.outcome().await?;
+        ensure!(matches!(outcome, Outcome::Aborted(_)), "{outcome:?}");
+        assert_eq!(database.value(VALID).await?, "");
+        second.finish().await
+    })
+}
+
+#[test]
+fn an_interrupted_detach_is_ended() -> Result<()> {
+    run(async {
+        let database = tables("doubt_detach").await?;
+        let parts = "SET ROLE app_owner; CREATE TABLE p (id int) PARTITION BY LIST (id); \
+             CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE TABLE p2 PARTITION OF p FOR VALUES IN (2)";
+        database.execute(parts).await?;
+        let mut reader = database.connect().await?;
+        execute(&mut reader, "BEGIN; SELECT FROM p").await?;
+        let spec = json!({"steps": [{"sql": {"up": "ALTER TABLE p DETACH PARTITION p1 CONCURRENTLY",
+            "down": "ALTER TABLE p ATTACH PARTITION p1 FOR VALUES IN (1)"}}]});
+        let engine = Engine::start("a", Wish::new(&database, spec)?);
+        let pending = "SELECT count(*)::text FROM pg_inherits WHERE inhdetachpending";
+        await_value(&database, pending, "1").await?;
+        let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_activity WHERE query LIKE 'ALTER TABLE p DETACH%'";
+        assert_eq!(database.value(end).await?, "true");
+        execute(&mut reader, "COMMIT").await?;
+        engine.succeeds().await?;
+        assert_eq!(database.value("SELECT count(*)::text FROM pg_inherits").await?, "1");
+        engine.change(|subject| subject.tokens.rollback = Some("now".to_owned()));
+        await_value(&database, "SELECT count(*)::text FROM pg_inherits", "2").await?;
+        engine.finish().await
+    })
+}
+
+#[test]
+fn a_way_back_of_what_never_happened_is_not_run() -> Result<()> {
+    run(async {
+        let database = tables("doubt_never").await?;
+        let spec = json!({"steps": [
+            {"sql": {"up": "ALTER TABLE users ADD COLUMN x int"}},
+            {"sql": {"up": "ALTER TABLE users DETACH PARTITION nothing CONCURRENTLY",
+                     "down": "ALTER TABLE users ATTACH PARTITION nothing DEFAULT"}},
+        ]});
+        let engine = Engine::start("a", Wish::new(&database, spec)?);
+        let outcome = engine.outcome().await?;
+        ensure!(matches!(outcome, Outcome::RolledBack(_)), "{outcome:?}");
+        engine.finish().await
+    })
+}
+
+#[test]
+fn what_a_rebuild_left_is_removed() -> Result<()> {
+    run(async {
+        let database = tables("doubt_reindex").await?;
+        database.execute("SET ROLE app_owner; CREATE INDEX i ON users (tier)").await?;
+        let mut blocker = in_the_way(&database).await?;
+        let spec = json!({"up": "REINDEX TABLE CONCURRENTLY users"});
+        let engine = Engine::start("a", Wish::new(&database, spec)?);
+        await_value(&database, BUILDS, "1").await?;
+        let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_progress_create_index WHERE datname = current_database()";
+        assert_eq!(database.value(end).await?, "true");
+        execute(&mut blocker, "COMMIT").await?;
+        engine.succeeds().await?;
+        let all = "SELECT string_agg(relname, ' ' ORDER BY relname) FROM pg_class WHERE relkind = 'i' AND relnamespace = 'public'::regnamespace";
+        assert_eq!(database.value(all).await?, "i users_pkey");
+        engine.finish().await
+    })
+}

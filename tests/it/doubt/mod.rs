@@ -1,0 +1,6 @@
+//! Crashes, takeovers and doubt, by the engine alone against real servers: faster than with an API server, and every
+//! moment can be chosen.
+
+mod builds;
+mod engine;
+mod takeover;

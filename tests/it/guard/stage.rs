@@ -1,0 +1,182 @@
+//! The engine on real servers, without Kubernetes: one runner, its database, a copy, and one Migration at a time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::FutureExt as _;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use whimbrel::core::plan::{Guard, Reversibility};
+use whimbrel::core::state::{Cause, Outcome, State};
+use whimbrel::core::view::{RunView, Standing, Tokens};
+use whimbrel::engine::runner::{Runner, Start};
+use whimbrel::engine::subject::{Database as Served, Desired, Providers, Standby, Subject};
+use whimbrel::engine::views::Views;
+use whimbrel::postgres::ledger::RunKey;
+
+use crate::harness::await_until;
+use crate::harness::postgres::{self, Cluster, Database, OPERATOR};
+use crate::postgres_edge::target;
+
+/// For anything that takes a second on an idle machine.
+const SOON: Duration = Duration::from_secs(40);
+
+/// The tables before any migration.
+const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL); \
+     INSERT INTO users SELECT g, 'user ' || g FROM generate_series(1, 100) g; \
+     CREATE TABLE orders (id int PRIMARY KEY, buyer int); CREATE TABLE one (id int); INSERT INTO one VALUES (1); \
+     CREATE TABLE parts (id int) PARTITION BY RANGE (id); CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (10); \
+     CREATE VIEW named AS SELECT name FROM users; RESET ROLE";
+
+/// A runner and what it works on.
+pub struct Stage {
+    pub primary: Database,
+    views: Views,
+    stop: CancellationToken,
+    served: Served,
+    desired: watch::Sender<Desired>,
+    _runner: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn desired(served: &Served, subjects: Vec<Arc<Subject>>) -> Desired {
+    let database = Served {
+        name: served.name.clone(),
+        primary: served.primary.clone(),
+        copy: served.copy.clone(),
+        standbys: served.standbys.clone(),
+        owner_role: served.owner_role.clone(),
+        guard: served.guard,
+        min_reversibility: served.min_reversibility,
+        out_of_order: served.out_of_order,
+        baseline: None,
+    };
+    Desired { database: Arc::new(database), subjects, presence: Arc::new(|_| async { Ok(true) }.boxed()) }
+}
+
+impl Stage {
+    /// On the server that all tests share, with a copy on another one.
+    pub async fn new(name: &str, copy: bool, guard: Guard) -> Result<Self> {
+        static COPIES: tokio::sync::OnceCell<Cluster> = tokio::sync::OnceCell::const_new();
+        let primary = postgres::shared().await?.database(name).await?;
+        let copies = COPIES.get_or_try_init(async || Cluster::start(postgres::Options::default()).await);
+        let copy = if copy { Some(copies.await?.database(name).await?) } else { None };
+        Self::on(primary, copy, guard, &[]).await
+    }
+
+    /// On databases that are there.
+    pub async fn on(
+        primary: Database,
+        copy: Option<Database>,
+        guard: Guard,
+        standbys: &[(&str, Database)],
+    ) -> Result<Self> {
+        for database in copy.iter().chain([&primary]) {
+            database.execute(SHOP).await?;
+        }
+        let standbys = standbys.iter().map(|(name, database)| {
+            anyhow::Ok(Standby { name: (*name).to_owned(), target: target(database, OPERATOR)? })
+        });
+        let served = Served {
+            name: "shop/shop".to_owned(),
+            primary: target(&primary, OPERATOR)?,
+            copy: copy.as_ref().map(|copy| target(copy, OPERATOR)).transpose()?,
+            standbys: standbys.collect::<Result<_>>()?,
+            owner_role: Some("app_owner".to_owned()),
+            guard,
+            min_reversibility: Reversibility::ForwardOnly,
+            out_of_order: false,
+            baseline: None,
+        };
+        let (sender, receiver) = watch::channel(desired(&served, Vec::new()));
+        let (views, _) = Views::new();
+        let stop = CancellationToken::new();
+        let start = Start {
+            owner: "stage".to_owned(),
+            desired: receiver,
+            views: views.clone(),
+            stop: stop.clone(),
+            may_act: Arc::new(|| true),
+            may_linger: Arc::new(|| true),
+        };
+        let runner = Runner::new(start.clone());
+        let again = start;
+        let handle = tokio::spawn(async move {
+            let mut runner = Some(runner);
+            loop {
+                let one = runner.take().unwrap_or_else(|| Runner::new(again.clone()));
+                one.run().await;
+                if again.stop.is_cancelled() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Ok(Self { primary, views, stop, served, desired: sender, _runner: handle })
+    }
+
+    /// Wants a Migration; `spec` is merged into what every one has.
+    pub fn migrate(&self, version: &str, spec: &Value) -> Result<()> {
+        let mut whole = json!({"databaseRef": {"name": "shop"}, "version": version});
+        for (key, value) in spec.as_object().context("a spec is an object")? {
+            whole[key] = value.clone();
+        }
+        let key =
+            RunKey { namespace: "shop".to_owned(), name: format!("m{version}"), uid: version.to_owned() };
+        let subject = Subject {
+            key,
+            generation: 1,
+            created: Timestamp::UNIX_EPOCH,
+            spec: serde_json::from_value(whole)?,
+            gone: false,
+            tokens: Tokens::default(),
+            providers: Providers::default(),
+        };
+        self.views.forget(version);
+        self.desired.send_replace(desired(&self.served, vec![Arc::new(subject)]));
+        Ok(())
+    }
+
+    /// Waits until its run is as it should be.
+    pub async fn until(&self, version: &str, what: &str, is: impl Fn(&RunView) -> bool) -> Result<RunView> {
+        await_until(&format!("version {version} {what}"), SOON, async || {
+            let view = self.views.get(version).context("no view")?;
+            let Standing::Run(run) = &view.standing else { anyhow::bail!("{:?}", view.standing) };
+            ensure!(is(run), "{:?} {:?} {:?}", run.state, run.waiting, run.attempt);
+            Ok((**run).clone())
+        })
+        .await
+    }
+
+    /// Applies a Migration and waits until that is done.
+    pub async fn applied(&self, version: &str, spec: &Value) -> Result<RunView> {
+        self.migrate(version, spec)?;
+        let run = self.until(version, "having ended", |run| run.state.is_done()).await?;
+        let succeeded = matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. });
+        ensure!(succeeded, "{spec}: {:?}", run.state);
+        Ok(run)
+    }
+
+    /// Tries a Migration that is refused or fails, and returns why.
+    pub async fn failed(&self, version: &str, spec: &Value) -> Result<Cause> {
+        self.migrate(version, spec)?;
+        let run = self.until(version, "having ended", |run| run.state.is_done()).await?;
+        match run.state {
+            State::Done { outcome: Outcome::Failed(cause) | Outcome::RolledBack(cause), .. } => Ok(cause),
+            state => anyhow::bail!("{spec}: {state:?}"),
+        }
+    }
+}
+
+/// The usual limits with another stall budget.
+pub fn budget(ms: u64) -> Guard {
+    Guard { max_stall: Duration::from_millis(ms), ..Guard::default() }
+}

@@ -1,0 +1,174 @@
+//! The stall budget: refused before the primary is touched, divided, or cut short when somebody waits.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use whimbrel::api::Reason;
+use whimbrel::core::view::RunView;
+
+use super::stage::{Stage, budget};
+use crate::harness::postgres::{APPLICATION, Cluster, Options, execute, text};
+use crate::harness::{await_until, run};
+
+/// Takes 150 ms for each row under ACCESS EXCLUSIVE; there is one.
+const SLOW: &str = "CHECK (pg_sleep(0.15)::text = '')";
+
+#[test]
+fn what_holds_its_locks_for_too_long_is_refused_before_the_primary_is_touched() -> Result<()> {
+    run(async {
+        let stage = Stage::new("guard_refused", true, budget(100)).await?;
+        let up = format!("ALTER TABLE one ADD CONSTRAINT slow {SLOW}");
+        let cause = stage.failed("1", &json!({"up": up})).await?;
+        ensure!(cause.reason == Reason::StallBudgetExceeded, "{cause:?}");
+        for part in [
+            "stall budget is 100 ms",
+            "maxStall",
+            "NOT VALID",
+            "VALIDATE CONSTRAINT",
+            "primary was not touched",
+        ] {
+            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
+        }
+        ensure!(
+            stage.primary.ddl().await?.iter().all(|one| !one.object.contains("slow")),
+            "the primary was touched"
+        );
+        // The step's own budget is the way out.
+        let step = json!({"sql": {"up": up, "maxStall": "3s"}});
+        stage.applied("1", &json!({"steps": [step]})).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn statements_that_fit_one_by_one_commit_one_by_one() -> Result<()> {
+    run(async {
+        let stage = Stage::new("guard_divided", true, budget(260)).await?;
+        let up = format!(
+            "ALTER TABLE one ADD CONSTRAINT first {SLOW}; ALTER TABLE one ADD CONSTRAINT second {SLOW}"
+        );
+        let run = stage.applied("1", &json!({"up": up})).await?;
+        ensure!(run.units.len() == 2 && run.plan.units.len() == 2, "{:?}", run.plan.units);
+        ensure!(run.note.as_ref().is_some_and(|note| note.contains("one by one")), "{:?}", run.note);
+        let rehearsed = run.rehearsal.context("no rehearsal")?;
+        ensure!(rehearsed.units.len() == 2, "{rehearsed:?}");
+        let xids = stage.primary.value("SELECT count(DISTINCT xid) FROM whimbrel.units").await?;
+        ensure!(xids == "2", "{xids} transactions");
+        // As one transaction, because it was asked for, it does not fit.
+        let step = json!({"sql": {"up": up.replace("ADD CONSTRAINT ", "ADD CONSTRAINT other_"), "transaction": "Single"}});
+        let cause = stage.failed("2", &json!({"steps": [step]})).await?;
+        ensure!(cause.reason == Reason::StallBudgetExceeded, "{cause:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_waits_for_a_row_for_too_long_has_us_cancelled() -> Result<()> {
+    run(async {
+        let stage = Stage::new("guard_rows", false, budget(200)).await?;
+        let up = "UPDATE users SET name = 'ours' WHERE id = 1; SELECT pg_sleep(3)";
+        stage.migrate("1", &json!({"steps": [{"sql": {"up": up, "irreversible": {"reason": "a test"}}}]}))?;
+        let mut application = stage.primary.connect_as(APPLICATION).await?;
+        let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
+        await_until("the update", Duration::from_secs(20), async || {
+            ensure!(stage.primary.value(held).await? == "1", "not there yet");
+            Ok(())
+        })
+        .await?;
+        let began = Instant::now();
+        execute(&mut application, "UPDATE users SET name = 'mine' WHERE id = 1").await?;
+        let waited = began.elapsed();
+        ensure!(waited < Duration::from_millis(1500), "the application waited for {waited:?}");
+        let told = |run: &RunView| {
+            run.attempt.as_ref().is_some_and(|attempt| {
+                attempt.cause.reason == Reason::StallBudgetExceeded
+                    && attempt.cause.message.contains("waited behind it")
+            })
+        };
+        stage.until("1", "having been cancelled", told).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn who_reads_behind_an_index_build_for_too_long_has_it_cancelled() -> Result<()> {
+    run(async {
+        let stage = Stage::new("guard_build", false, budget(200)).await?;
+        // The build waits for this one, another change of the schema for the build, and a reader for that.
+        let mut writer = stage.primary.connect().await?;
+        execute(&mut writer, "BEGIN; UPDATE users SET name = 'x' WHERE id = 1").await?;
+        stage.migrate("1", &json!({"up": "CREATE INDEX CONCURRENTLY by_name ON users (name)"}))?;
+        let builds = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()";
+        await_until("the build", Duration::from_secs(20), async || {
+            ensure!(stage.primary.value(builds).await? == "1", "not there yet");
+            Ok(())
+        })
+        .await?;
+        let mut other = stage.primary.connect().await?;
+        let alter = tokio::spawn(async move {
+            execute(&mut other, "SET lock_timeout TO '20s'; CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()").await
+        });
+        let told = |run: &RunView| run.attempt.is_some();
+        // Nobody reads or writes behind it yet.
+        tokio::time::timeout(Duration::from_millis(900), stage.until("1", "cancelled", told))
+            .await
+            .err()
+            .context("cancelled for nobody")?;
+        let mut application = stage.primary.connect_as(APPLICATION).await?;
+        let began = Instant::now();
+        let insert = tokio::spawn(async move {
+            execute(&mut application, "UPDATE users SET name = 'y' WHERE id = 2").await
+        });
+        let run = stage.until("1", "cancelled", told).await?;
+        let waited = began.elapsed();
+        ensure!(waited < Duration::from_secs(3), "after {waited:?}");
+        let message = run.attempt.context("no attempt")?.cause.message;
+        ensure!(message.contains("waited behind it"), "{message}");
+        execute(&mut writer, "ROLLBACK").await?;
+        insert.await??;
+        alter.await??;
+        stage.until("1", "having ended", |run| run.state.is_done() && run.applied_at.is_some()).await?;
+        let valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'by_name'::regclass";
+        ensure!(stage.primary.value(valid).await? == "t", "the index is not valid");
+        Ok(())
+    })
+}
+
+#[test]
+fn who_is_in_the_way_for_hours_is_told_with_what_ends_it() -> Result<()> {
+    run(async {
+        let settings = vec![("max_prepared_transactions".to_owned(), "5".to_owned())];
+        let cluster = Cluster::start(Options { settings, ..Options::default() }).await?;
+        // The operator may look at others.
+        cluster.admin().execute("GRANT pg_read_all_stats TO whimbrel").await?;
+        let stage = Stage::on(cluster.database("blocked").await?, None, budget(250), &[]).await?;
+        let mut dump = stage.primary.connect().await?;
+        execute(&mut dump, "SET application_name TO 'pg_dump'; BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
+            .await?;
+        let pid = text(&mut dump, "SELECT pg_backend_pid()").await?.remove(0).remove(0).context("a pid")?;
+        stage.migrate("1", &json!({"up": "ALTER TABLE users ADD COLUMN tier text"}))?;
+        let says = |run: &RunView, parts: &[&str]| {
+            run.attempt.as_ref().is_some_and(|attempt| {
+                attempt.cause.reason == Reason::WaitingForLock
+                    && parts.iter().all(|part| attempt.cause.message.contains(part))
+            })
+        };
+        let who = format!("blocked by pid {pid} (pg_dump, in a transaction since 20");
+        stage
+            .until("1", "naming the dump", |run| {
+                says(run, &[&who, "until the dump ends", "attempts go on until 20"])
+            })
+            .await?;
+        execute(&mut dump, "PREPARE TRANSACTION 'forgotten'").await?;
+        let parts = [
+            "prepared transaction forgotten of ",
+            "ROLLBACK PREPARED 'forgotten'",
+            "attempts go on until 20",
+        ];
+        stage.until("1", "naming the prepared transaction", |run| says(run, &parts)).await?;
+        stage.primary.execute("ROLLBACK PREPARED 'forgotten'").await?;
+        stage.until("1", "having ended", |run| run.state.is_done() && run.applied_at.is_some()).await?;
+        Ok(())
+    })
+}
