@@ -53,7 +53,8 @@ impl Stage {
                 ("log_line_prefix", "%n %p %a "),
             ]);
         }
-        let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let settings =
+            settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let durable = Options { durable: true, settings, ..Options::default() };
         let (api, primary) = tokio::join!(ApiServer::start(), Cluster::start(durable.clone()));
         let (api, primary) = (api?, primary?);

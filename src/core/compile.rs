@@ -3,8 +3,12 @@
 //! Two passes, because a way back may need what the catalog says before the first statement: [`Draft::read`] parses,
 //! an edge answers [`Draft::facts_wanted`], and [`Draft::compile`] makes the plan.
 
+mod blocks;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use blocks::{Sharing, Undo, blocks};
 
 use super::analysis::AnalysisPlan;
 use super::plan::{
@@ -12,7 +16,7 @@ use super::plan::{
     Unit,
 };
 use crate::api::{MigrationSpec, Reason, TransactionMode, Version};
-use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Kind, Script, Statement, TableAction};
+use crate::sql::{self, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
 
 /// What is wrong with a spec, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,58 +311,6 @@ struct Compiler<'a> {
     problems: Vec<Problem>,
 }
 
-type Undo = (Statement, Vec<Aside>);
-
-/// Which statements share a transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sharing {
-    /// Those that can.
-    Together,
-    /// Those that can, but rows are looked at without the locks of the statements before, which would stop everybody.
-    Derived,
-    /// None.
-    Alone,
-}
-
-impl Sharing {
-    fn shares(self, before: Option<&Statement>, statement: &Statement) -> bool {
-        let looks = |one: &Statement| match &one.kind {
-            Kind::AlterTable(alter) => {
-                alter.actions.iter().any(|action| matches!(action, TableAction::ValidateConstraint { .. }))
-            }
-            _ => false,
-        };
-        match self {
-            Self::Together => true,
-            Self::Derived => before.is_none_or(|before| looks(before) == looks(statement)),
-            Self::Alone => false,
-        }
-    }
-}
-
-/// Groups statements into blocks.
-fn blocks(statements: Vec<Undo>, sharing: Sharing) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    for (statement, aside) in statements {
-        match blocks.last_mut() {
-            Some(last)
-                if last.transactional
-                    && statement.transactional
-                    && sharing.shares(last.statements.last(), &statement) =>
-            {
-                last.statements.push(statement);
-                last.aside.extend(aside);
-            }
-            _ => blocks.push(Block {
-                transactional: statement.transactional,
-                statements: vec![statement],
-                aside,
-            }),
-        }
-    }
-    blocks
-}
-
 impl Compiler<'_> {
     fn problem(&mut self, reason: Reason, place: String, message: String) {
         self.problems.push(Problem { reason, place, message });
@@ -404,7 +356,8 @@ impl Compiler<'_> {
             return Vec::new();
         }
         let known = self.problems.len();
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), true);
+        let ups =
+            blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), Sharing::Alone);
         let backs = self.ways_back(step, &ups, first);
         let complete = self.problems.len() == known;
         self.problems.truncate(known);
