@@ -62,8 +62,8 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
         let end = first + units.iter().map(|unit| unit.up.statements.len()).sum::<usize>();
         let mine = statements.get(first..end).unwrap_or_default();
         let seen = foreseen.get(first..end).unwrap_or_default();
-        let refused = sql::refused(&source.refusals, mine);
-        let of_step = sql::lint_script(&source.text, mine, seen, inputs.catalog, grouping(&units), refused);
+        let (text, refusals) = (source.text.as_str(), source.refusals.as_slice());
+        let of_step = sql::lint_script(text, mine, seen, inputs.catalog, grouping(&units), refusals);
         found.extend(
             of_step.into_iter().map(|finding| Finding { statement: finding.statement + first, ..finding }),
         );
