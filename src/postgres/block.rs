@@ -20,7 +20,7 @@ use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::StatementFacts;
 use crate::core::state::State;
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::{Aside, Statement, quote_ident};
 
 /// Which way a block goes.
@@ -264,6 +264,9 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
             crash::at(site, Moment::AcknowledgedNotRecorded).await;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
+            if planted(Mutant::LedgerAfterCommit) && !job.rehearse_only {
+                record(session, job, (&marks, Site::OutcomeStored), job.direction.after(), &[], &[]).await?;
+            }
             Ok(ran)
         }
         Err(failed) => {
@@ -290,7 +293,8 @@ async fn transaction_body(
     let settings = format!("SET LOCAL search_path TO {path}; {}", guard::limits(job.limits.queue, first));
     let about = (marks.epoch, job.run, job.unit);
     let opened = guard::open(conn, about, name, (&role(job.plan), &settings), job.locks).await?;
-    if !job.direction.follows(opened.status) {
+    let is_stale = !job.direction.follows(opened.status);
+    if is_stale && !planted(Mutant::StaleAfterLostCommit) && !planted(Mutant::StaleAfterTakeover) {
         return Err(Error::LedgerMoved { unit: job.unit + 1, status: opened.status }.into());
     }
     crash::at(site, Moment::IntentDurable).await;
@@ -336,6 +340,9 @@ async fn check_and_record(
             duration: Some(facts.duration),
         })
         .collect();
+    if planted(Mutant::LedgerAfterCommit) {
+        return Ok(());
+    }
     unit_record(job, job.direction.after(), marks).write(conn, &opened.xid, &rows, &job.block.aside).await
 }
 

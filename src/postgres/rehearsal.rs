@@ -30,7 +30,7 @@ use crate::core::observation::{RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Block, Plan, Unit};
 use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use crate::core::state::Cause;
-use crate::crash::Site;
+use crate::crash::{Mutant, Site, planted};
 use crate::sql::{self, quote_ident};
 
 /// Time limits on the copy, where nobody waits behind us.
@@ -318,6 +318,9 @@ async fn purge(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> 
 
 /// Undoes whatever of the run is in force on the copy.
 async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
+    if planted(Mutant::RehearsalStays) {
+        return Ok(());
+    }
     for index in (0..plan.units.len()).rev() {
         let status = units::status(copy.conn(), run, index).await?;
         let from = match status {
