@@ -14,11 +14,11 @@ use crate::api::Reason;
 use crate::core::analysis::{Baseline, Sample};
 use crate::core::decide::{Effect, lock_deadline};
 use crate::core::lock_plan::LockPlan;
-use crate::core::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, Wish};
+use crate::core::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, UnitStatus, Wish};
 use crate::core::plan::{Block, Plan};
 use crate::core::stall;
 use crate::core::state::{Cause, State};
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::postgres::block::{Direction, Failed, Job, Limits};
 use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
@@ -45,7 +45,7 @@ impl Runner {
             facts = Some(watch::facts(analysis, &span, &taken, clock::now()));
         }
         let seen = Observation {
-            units: run.units.clone(),
+            units: if planted(Mutant::IntentCountsAsDone) { believed(&run.units) } else { run.units.clone() },
             wish,
             attempt: self.attempt.as_ref().map(|(_, attempt)| attempt.clone()),
             rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsal.verdict.clone()),
@@ -364,6 +364,12 @@ impl Runner {
         samples::record(session.conn(), epoch, run.id, &fresh).await?;
         Ok(Next::Again)
     }
+}
+
+/// The units of a program that takes an announcement for the deed.
+fn believed(units: &[UnitStatus]) -> Vec<UnitStatus> {
+    let believe = |unit: &UnitStatus| if *unit == UnitStatus::Intent { UnitStatus::Done } else { *unit };
+    units.iter().map(believe).collect()
 }
 
 /// Where an effect may be interrupted.

@@ -14,8 +14,8 @@ use crate::sql::quote_literal;
 /// Statements that overran the stall budget so often in a row do not fit it.
 const OVERRUNS: u32 = 3;
 
-/// What stops a way forward and may pass by itself or by a person: the way back is not given up for it, but tried again so
-/// seldom. Cancelled by somebody (57014), no space (53100), another limit (53400), an I/O error (58030), read-only (25006).
+/// What stops a way forward and may pass by itself or by a person: the way back is not given up for it, but tried again,
+/// soon at first and then seldom. Cancelled by somebody (57014), no space (53100), another limit (53400), an I/O error (58030), read-only (25006).
 const NOT_THE_WAY_BACK: [&str; 5] = ["57014", "53100", "53400", "58030", "25006"];
 const SELDOM: SignedDuration = SignedDuration::from_secs(20);
 
@@ -26,7 +26,8 @@ pub fn on_the_way_back(error: &Error, attempt: Attempt) -> Attempt {
     if !passes || attempt.class != Class::Terminal || attempt.cause.reason == Reason::StallBudgetExceeded {
         return attempt;
     }
-    Attempt { class: Class::Transient, retry_at: attempt.at + SELDOM, ..attempt }
+    let pause = SELDOM.min(SignedDuration::from_millis(100 << attempt.count.min(8)));
+    Attempt { class: Class::Transient, retry_at: attempt.at + pause, ..attempt }
 }
 
 /// Returns the word for an error of the PostgreSQL edge.

@@ -95,12 +95,7 @@ pub(super) async fn overseen(
             Err(Failed::from(Error::Unexpected("the observer ended".to_owned())))
         }
     };
-    session.give_back(witness.into_inner());
-    let result = result.map_err(|failed| Failed {
-        // What we cancelled is as if a timer of ours had fired.
-        error: if seen.waited.is_some() { failed.error.with_own_timer(true) } else { failed.error },
-        ..failed
-    });
+    session.give_back(witness.into_session());
     (result, seen)
 }
 
@@ -121,7 +116,7 @@ async fn oversee(
             () = &mut stop, if !cancelled => true,
         };
         pause = every;
-        let mut guard = witness.lock().await;
+        let mut guard = witness.session().await;
         let Some(observer) = guard.as_mut() else {
             return std::future::pending().await;
         };
@@ -133,6 +128,9 @@ async fn oversee(
         let waited = if asked { None } else { look(observer, pid, (job, began), seen).await };
         if asked || (waited.is_some() && !cancelled) {
             cancelled = true;
+            if waited.is_some() {
+                witness.note_cancellation();
+            }
             seen.waited = waited;
             // Best effort: if it fails, the statement ends by its own limits.
             let _ = locks::cancel(observer, pid).await;

@@ -21,6 +21,7 @@ use crate::core::decide::{Decision, decide, end_with};
 use crate::core::observation::{Attempt, Class, Wish};
 use crate::core::state::{Cause, State};
 use crate::core::view::{Standing, Tokens, View};
+use crate::crash::{Mutant, planted};
 use crate::postgres::ledger::{Latest, Run, RunChange, Side};
 use crate::postgres::{Builds, Error, Session};
 
@@ -193,11 +194,21 @@ impl Runner {
         if session.head().is_some()
             && let Some(run) = Run::active(session.conn()).await?
         {
+            let run = self.believed(run);
             return self.drive(desired, run).await;
         }
         self.last = None;
         self.builds = Builds::Adopt;
         self.choose(desired).await
+    }
+
+    /// What a program with a planted bug takes for the ledger's word.
+    fn believed(&self, read: Run) -> Run {
+        match &self.last {
+            Some(last) if self.attempt.is_some() && planted(Mutant::StaleAfterLostCommit) => (**last).clone(),
+            None if planted(Mutant::StateForgotten) => Run { state: State::Planned, ..read },
+            _ => read,
+        }
     }
 
     /// Notes whether the end of the last run is wanted, for a build that is in the way.
@@ -341,7 +352,7 @@ impl Runner {
         self.builds = builds(&wish);
         let owned = self.session.as_ref().is_some_and(Session::owned);
         self.own(&desired.database).await?;
-        if !owned {
+        if !owned && !planted(Mutant::StaleAfterTakeover) {
             // What an earlier owner committed before it was gone is not in what was read before.
             return Ok(Next::Again);
         }
@@ -446,6 +457,7 @@ fn builds(wish: &Wish) -> Builds {
 
 /// Compares an object's tokens with those that were answered.
 pub(super) fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
+    let gone = gone && !planted(Mutant::DeletionForgotten);
     let Some(subject) = subject else {
         return Wish { gone, ..Wish::default() };
     };
@@ -456,7 +468,7 @@ pub(super) fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: b
     let new = |asked: &Option<String>, answered: &Option<String>| asked.is_some() && asked != answered;
     Wish {
         suspend: subject.spec.suspend,
-        gone: gone || subject.gone,
+        gone: gone || (subject.gone && !planted(Mutant::DeletionForgotten)),
         abort: new(&subject.tokens.abort, &answered.abort),
         rollback: new(&subject.tokens.rollback, &answered.rollback),
         retry: new(&subject.tokens.retry, &answered.retry),

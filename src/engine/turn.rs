@@ -93,11 +93,11 @@ impl Runner {
             None if look_again.is_some() => Ok(Next::Wait(look_again)),
             None => Ok(Next::Idle),
             Some((_, false, Some(latest))) => match self.whole(desired, latest.id).await? {
-                Some(run) => self.drive(desired, run).await,
+                Some(run) => Box::pin(self.drive(desired, run)).await,
                 None => Ok(Next::Again),
             },
             Some((subject, _, latest)) => {
-                self.begin(desired, in_force, &subject, latest.map(|run| run.id)).await
+                Box::pin(self.begin(desired, in_force, &subject, latest.map(|run| run.id))).await
             }
         }
     }

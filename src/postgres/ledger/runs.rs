@@ -15,7 +15,7 @@ use crate::core::plan::{Plan, Step};
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
 use crate::core::view::{PastRun, Tokens};
-use crate::crash::Site;
+use crate::crash::{Mutant, Site, planted};
 use crate::postgres::error::Error;
 
 /// Who asked for a run.
@@ -270,7 +270,7 @@ impl Run {
         .bind(Json(new.state))
         .bind(Json(new.tokens))
         .bind(Json(copy))
-        .bind(new.after.is_none())
+        .bind(new.after.is_none() || planted(Mutant::BeginsTwice))
         .bind(new.after.flatten())
         .execute(&mut *tx)
         .await?;

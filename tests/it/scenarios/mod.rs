@@ -9,6 +9,7 @@ mod kstatus;
 mod locks;
 mod requests;
 mod rewound;
+mod restored;
 mod rights;
 mod watch;
 mod world;
