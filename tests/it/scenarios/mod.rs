@@ -8,8 +8,9 @@ mod foresight;
 mod kstatus;
 mod locks;
 mod requests;
-mod rewound;
+
 mod restored;
+mod rewound;
 mod rights;
 mod watch;
 mod world;
