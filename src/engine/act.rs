@@ -133,6 +133,13 @@ impl Runner {
         {
             return Ok(self.not_begun(run, cause));
         }
+        if back.is_none()
+            && let Some(cause) = self.drifted(desired, run, unit).await?
+        {
+            let attempt = failure::stopped(cause, self.failures_so_far(), clock::now());
+            self.note(run, attempt);
+            return Ok(Next::Again);
+        }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
         let tell = teller(&self.start.views, desired.subject(&run.key.uid), run, unit);

@@ -132,6 +132,19 @@ pub fn attempt(
     }
 }
 
+/// The attempt that was not made, and will not be by itself.
+pub fn stopped(cause: Cause, before: Option<&Attempt>, now: Timestamp) -> Attempt {
+    Attempt {
+        first: before.map_or(now, |attempt| attempt.first),
+        at: now,
+        count: before.map_or(1, |attempt| attempt.count + 1),
+        class: Class::Terminal,
+        cause,
+        retry_at: now,
+        blockers: Vec::new(),
+    }
+}
+
 /// Names who is in the way, since when, and what ends it, in one line.
 fn named(blockers: &[Blocker], now: Timestamp) -> String {
     blockers.iter().take(3).map(|blocker| one(blocker, now)).collect::<Vec<_>>().join(", ")

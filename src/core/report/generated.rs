@@ -152,6 +152,7 @@ fn rehearsal() -> BoxedStrategy<Rehearsal> {
                 finished_at: at(2),
                 round_trip,
                 fingerprint: "f".to_owned(),
+                reached: Vec::new(),
                 units: (0..4).map(facts).collect(),
                 verdict,
             }
