@@ -13,6 +13,8 @@ pub const MAX_FINDINGS: usize = 50;
 pub const MAX_PLANNED_LOCKS: usize = 16;
 /// Longest summary of a plan, in characters.
 pub const MAX_PLAN_SUMMARY: usize = 256;
+/// Longest reason of a plan's reversibility, in characters.
+pub const MAX_REVERSIBILITY_REASON: usize = 512;
 /// Longest safe form of a finding, in characters.
 pub const MAX_SAFE_FORM: usize = 1024;
 /// Longest inverse shown in status, in characters; the whole one is in the ledger.
@@ -27,6 +29,10 @@ pub struct PlanStatus {
     pub risk: Option<Risk>,
     /// How far the plan can come back.
     pub reversibility: Reversibility,
+    /// Why no further, or on what condition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub reversibility_reason: Option<String>,
     /// Risk, way back, units and the longest hold, in a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
@@ -148,6 +154,10 @@ pub struct PlannedStep {
     pub estimate: Option<EstimateStatus>,
     /// Whether it can be undone.
     pub reversible: bool,
+    /// Why not, or on what condition, or how.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub reversible_reason: Option<String>,
     /// The SQL that undoes it, cut where it is long.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 2048))]

@@ -1,5 +1,6 @@
 //! The database that a command looks at: options, session, and the catalog read from it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,8 +9,8 @@ use anyhow::{Context, bail};
 use url::Url;
 
 use crate::postgres::connect::{self, Purpose};
-use crate::postgres::{Connection, Error, Target, Tls, TlsMode, snapshot};
-use crate::sql::Snapshot;
+use crate::postgres::{Connection, Error, Target, Tls, TlsMode, catalog, snapshot};
+use crate::sql::{FactKey, Facts, Snapshot};
 
 /// Longest time that reading the catalog may take.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
@@ -40,22 +41,42 @@ impl DatabaseArgs {
     /// # Errors
     /// What went wrong, for a person to read; never with the password.
     pub fn snapshot(&self, command: &str) -> anyhow::Result<Snapshot> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("cannot start the asynchronous runtime")?;
-        runtime.block_on(self.read(command))
+        runtime()?.block_on(self.read(command))
     }
 
-    async fn read(&self, command: &str) -> anyhow::Result<Snapshot> {
+    /// Asks the database what objects are like; names are looked up under `search_path`.
+    ///
+    /// # Errors
+    /// What went wrong, for a person to read; never with the password.
+    pub fn facts(
+        &self,
+        command: &str,
+        search_path: &[String],
+        wanted: &BTreeSet<FactKey>,
+    ) -> anyhow::Result<Facts> {
+        runtime()?.block_on(async {
+            let (mut session, name) = self.session(command).await?;
+            let asked = catalog::answer(&mut session, search_path, wanted);
+            let asked = connect::within("read what objects are like", READ_TIMEOUT, asked).await;
+            let facts = asked.with_context(|| format!("cannot read what objects of {name} are like"))?;
+            connect::close(session).await;
+            Ok(facts)
+        })
+    }
+
+    /// Opens a session, and names the database.
+    async fn session(&self, command: &str) -> anyhow::Result<(Connection, String)> {
         let Some(url) = self.database_url.as_deref().filter(|url| !url.trim().is_empty()) else {
             bail!("no database is named: give --database-url, or set WHIMBREL_DATABASE_URL");
         };
         let purpose = Purpose::new(format!("whimbrel/{command}"))
             .with("default_transaction_read_only", "on")
             .with("statement_timeout", "30s");
-        let mut session = self.open(url, &purpose).await?;
-        let name = url_database(url);
+        Ok((self.open(url, &purpose).await?, url_database(url)))
+    }
+
+    async fn read(&self, command: &str) -> anyhow::Result<Snapshot> {
+        let (mut session, name) = self.session(command).await?;
         let read = connect::within(
             "read the catalog",
             READ_TIMEOUT,
@@ -93,6 +114,13 @@ impl DatabaseArgs {
         };
         opened.map_err(|error| explained(error, url))
     }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the asynchronous runtime")
 }
 
 /// How the server is authenticated.

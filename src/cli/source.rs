@@ -1,12 +1,13 @@
 //! Where the catalog comes from: a database, a file of `whimbrel catalog`, or nowhere.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
 
 use crate::cli::database;
-use crate::core::estimate;
-use crate::sql::{RelationName, Snapshot, Unknown};
+use crate::core::{estimate, preview};
+use crate::sql::{FactKey, Facts, RelationName, Snapshot, Statement, Unknown};
 
 /// Majors of the server that are supported.
 const MAJORS: std::ops::RangeInclusive<u32> = 14..=18;
@@ -24,6 +25,15 @@ pub(super) struct SourceArgs {
     /// Catalog that whimbrel catalog has written, instead of a database.
     #[arg(long, value_name = "FILE", conflicts_with = "database_url")]
     catalog: Option<PathBuf>,
+}
+
+impl SourceArgs {
+    /// The database, if one is to be looked at.
+    fn online(&self) -> Option<&database::DatabaseArgs> {
+        let offline = self.offline || self.server_version.is_some() || self.catalog.is_some();
+        let named = self.database.database_url.as_ref().is_some_and(|url| !url.trim().is_empty());
+        (named && !offline).then_some(&self.database)
+    }
 }
 
 /// `--rows`.
@@ -85,10 +95,9 @@ pub(super) fn look(
     search_path: Option<&[String]>,
     command: &str,
 ) -> anyhow::Result<Snapshot> {
-    let offline = args.offline || args.server_version.is_some() || args.catalog.is_some();
     let wanted = search_path.map(<[String]>::to_vec);
-    if !offline && args.database.database_url.as_ref().is_some_and(|url| !url.trim().is_empty()) {
-        let mut database = args.database.clone();
+    if let Some(database) = args.online() {
+        let mut database = database.clone();
         database.search_path = wanted.unwrap_or(database.search_path);
         return database.snapshot(command);
     }
@@ -102,6 +111,30 @@ pub(super) fn look(
         catalog.search_path = path;
     }
     Ok(catalog)
+}
+
+/// Answers what ways back rest on: from the catalog, and from the database what the catalog does not keep. What the
+/// database does not tell is unknown, and said so.
+pub(super) fn facts(
+    args: &SourceArgs,
+    wanted: &BTreeSet<FactKey>,
+    statements: &[Statement],
+    catalog: &mut Snapshot,
+    command: &str,
+) -> Facts {
+    let mut facts = preview::facts(wanted, statements, catalog);
+    let of_objects: BTreeSet<FactKey> =
+        wanted.iter().filter(|key| matches!(key, FactKey::Before { .. })).cloned().collect();
+    let Some(database) = args.online().filter(|_| !of_objects.is_empty()) else { return facts };
+    match database.facts(command, &catalog.search_path, &of_objects) {
+        Ok(told) => facts.0.extend(told.0),
+        Err(error) => catalog.unknown.push(Unknown {
+            what: "what objects are like before".to_owned(),
+            why: format!("{error:#}"),
+            remedy: "ways back that rest on it are shown once the database can be asked".to_owned(),
+        }),
+    }
+    facts
 }
 
 fn no_catalog() -> Unknown {

@@ -3,8 +3,12 @@
 //! Two passes, because a way back may need what the catalog says before the first statement: [`Draft::read`] parses,
 //! an edge answers [`Draft::facts_wanted`], and [`Draft::compile`] makes the plan.
 
+mod blocks;
+
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use blocks::{Sharing, Undo, blocks};
 
 use super::analysis::AnalysisPlan;
 use super::plan::{
@@ -12,7 +16,7 @@ use super::plan::{
     Unit,
 };
 use crate::api::{MigrationSpec, Reason, TransactionMode, Version};
-use crate::sql::{self, Aside, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
+use crate::sql::{self, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
 
 /// What is wrong with a spec, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,27 +311,6 @@ struct Compiler<'a> {
     problems: Vec<Problem>,
 }
 
-type Undo = (Statement, Vec<Aside>);
-
-/// Groups statements into blocks: what can share a transaction does, unless each has to stand alone.
-fn blocks(statements: Vec<Undo>, alone: bool) -> Vec<Block> {
-    let mut blocks: Vec<Block> = Vec::new();
-    for (statement, aside) in statements {
-        match blocks.last_mut() {
-            Some(last) if last.transactional && statement.transactional && !alone => {
-                last.statements.push(statement);
-                last.aside.extend(aside);
-            }
-            _ => blocks.push(Block {
-                transactional: statement.transactional,
-                statements: vec![statement],
-                aside,
-            }),
-        }
-    }
-    blocks
-}
-
 impl Compiler<'_> {
     fn problem(&mut self, reason: Reason, place: String, message: String) {
         self.problems.push(Problem { reason, place, message });
@@ -345,7 +328,8 @@ impl Compiler<'_> {
         }
         let first = self.offset;
         let alone = step.transaction == TransactionMode::PerStatement;
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), alone);
+        let sharing = if alone { Sharing::Alone } else { Sharing::Together };
+        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), sharing);
         let backs = self.ways_back(step, &ups, first);
         let parts = if alone || single { Vec::new() } else { self.parts(index, step, first) };
         let mut parts = parts.into_iter();
@@ -372,7 +356,8 @@ impl Compiler<'_> {
             return Vec::new();
         }
         let known = self.problems.len();
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), true);
+        let ups =
+            blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), Sharing::Alone);
         let backs = self.ways_back(step, &ups, first);
         let complete = self.problems.len() == known;
         self.problems.truncate(known);
@@ -407,14 +392,15 @@ impl Compiler<'_> {
 
     fn written(&mut self, down: &Script, step: &DraftStep<'_>) -> Vec<Block> {
         let Some(suffix) = &self.preserve else {
-            return blocks(down.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), false);
+            let plain = down.statements.iter().map(|one| (one.clone(), Vec::new())).collect();
+            return blocks(plain, Sharing::Together);
         };
         let (texts, asides) = sql::aside_written(&down.statements, &step.up.statements, self.facts, suffix);
         let mut undo: Vec<Undo> = Vec::new();
         for text in texts {
             undo.extend(self.composed(&text).into_iter().map(|statement| (statement, Vec::new())));
         }
-        let mut grouped = blocks(undo, false);
+        let mut grouped = blocks(undo, Sharing::Together);
         if let Some(block) = grouped.iter_mut().find(|block| block.transactional) {
             block.aside = asides;
         }
@@ -481,7 +467,7 @@ impl Compiler<'_> {
                     }
                 }
             }
-            backs.push(complete.then(|| blocks(undo, false)));
+            backs.push(complete.then(|| blocks(undo, Sharing::Derived)));
         }
         backs
     }

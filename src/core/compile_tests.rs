@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::compile::{Draft, Problem, Surroundings};
 use super::plan::{Block, DatabaseIdentity, Guard, Plan, Reversibility};
 use crate::api::{MigrationSpec, Reason};
-use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts};
+use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts, Part};
 
 fn spec(rest: &Value) -> MigrationSpec {
     let mut spec = json!({"databaseRef": {"name": "shop"}, "version": "1"});
@@ -27,9 +27,15 @@ fn facts(draft: &Draft<'_>) -> Facts {
                 generated: false,
             },
             FactKey::Name { .. } => FactValue::Name { taken: false },
-            FactKey::Before { .. } => {
-                FactValue::Before(Before { exists: true, values: vec!["x".into()], ..Before::default() })
-            }
+            FactKey::Before { part: Part::Definition, .. } => FactValue::Before(Before {
+                exists: true,
+                values: vec![
+                    "ALTER TABLE public.t ADD CONSTRAINT c CHECK (n > 0) NOT VALID".into(),
+                    "ALTER TABLE public.t VALIDATE CONSTRAINT c".into(),
+                ],
+                ..Before::default()
+            }),
+            FactKey::Before { .. } => FactValue::Before(Before { exists: true, ..Before::default() }),
         };
         (key, value)
     };
@@ -117,6 +123,19 @@ fn a_unit_comes_back_in_reverse_order() {
     }));
     let back = vec![vec!["ALTER TABLE t ALTER COLUMN n SET DEFAULT 7", "ALTER TABLE t RENAME COLUMN b TO a"]];
     assert_eq!(shape(&plan.unwrap())[0].1, Some(back));
+}
+
+#[test]
+fn rows_are_looked_at_without_the_locks_of_what_comes_before() {
+    let plan =
+        compile(&json!({"up": "ALTER TABLE t RENAME a TO b; ALTER TABLE t DROP CONSTRAINT c"})).unwrap();
+    let back = vec![
+        vec!["ALTER TABLE public.t ADD CONSTRAINT c CHECK (n > 0) NOT VALID"],
+        vec!["ALTER TABLE public.t VALIDATE CONSTRAINT c"],
+        vec!["ALTER TABLE t RENAME COLUMN b TO a"],
+    ];
+    assert_eq!(shape(&plan)[0].1, Some(back));
+    assert_eq!(plan.reversibility, Reversibility::Reversible);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::oversee::{Seen, overseen, stop_asked};
+use super::oversee::{Seen, overseen, stop_asked, teller};
 use super::runner::{Next, Runner};
 use super::subject::{Desired, Subject};
 use super::{clock, failure, standbys, watch};
@@ -135,11 +135,10 @@ impl Runner {
         }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
+        let tell = teller(&self.start.views, desired.subject(&run.key.uid), run, unit);
         let session = self.own(&desired.database).await?;
-        let (ran, seen) = overseen(session, &job, async move {
-            stop_asked(&mut news, &uid, back.is_some()).await;
-        })
-        .await;
+        let stop = async move { stop_asked(&mut news, &uid, back.is_some()).await };
+        let (ran, seen) = overseen(session, &job, stop, tell).await;
         match ran {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
@@ -181,19 +180,21 @@ impl Runner {
         };
         let before = self.failures_so_far();
         let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
-        let mut attempt = with_deadline(run, attempt);
-        // Somebody cancelled it: on the way back that is no reason to leave half of it.
-        let by_somebody =
-            failed.error.sqlstate() == Some("57014") && attempt.cause.reason != Reason::StallBudgetExceeded;
-        if by_somebody && matches!(direction, Direction::Down { .. }) {
-            attempt.class = Class::Transient;
-        }
+        let attempt = match direction {
+            Direction::Up => with_deadline(run, attempt),
+            Direction::Down { .. } => failure::on_the_way_back(&failed.error, with_deadline(run, attempt)),
+        };
         if attempt.class != Class::Transient
             && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
             && let Some(session) = self.session.as_mut()
         {
             let (epoch, place) = (session.epoch(), (unit, direction.word(), direction.block()));
-            note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await?;
+            // A note for the history: where it cannot be written, the failure counts all the same.
+            match note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await {
+                Err(error @ Error::Fenced) => return Err(error),
+                Err(error) if !failure::session_survives(&error) => self.session = None,
+                Ok(()) | Err(_) => {}
+            }
         }
         self.note(run, attempt);
         Ok(Next::Again)

@@ -3,7 +3,7 @@
 //! Invariants: the runner is the only writer of its database's ledger in this process; it acts only while `may_act` says
 //! so and its epoch stands; it stops at a safe point when it is told to.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use crate::postgres::{Builds, Error, Session};
 
 /// A wait longer than this holds no connection.
 const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long a standby may take at a time; in between, what is waited for is told.
+const STANDBY_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a session waits for the next migration of its database.
 const LINGER: Duration = Duration::from_secs(1);
@@ -73,6 +76,10 @@ pub struct Runner {
     pub(super) refused: BTreeSet<String>,
     pub(super) postponed: Postponed,
     pub(super) failures: u32,
+    /// Runs that statuses tell of and the ledger does not have, by UID.
+    pub(super) lost: BTreeMap<String, String>,
+    /// Whether something was committed that a standby may not have.
+    pub(super) unconfirmed: bool,
     /// What was published of runs that have ended: it is not read again while nothing changed.
     pub(super) shown: HashMap<String, (i64, Latest)>,
     last: Option<Box<Run>>,
@@ -90,6 +97,8 @@ impl Runner {
             refused: BTreeSet::new(),
             postponed: Postponed::default(),
             failures: 0,
+            lost: BTreeMap::new(),
+            unconfirmed: true,
             shown: HashMap::new(),
             last: None,
         }
@@ -175,6 +184,12 @@ impl Runner {
 
     async fn look(&mut self, desired: &Desired) -> Result<Next, Error> {
         self.heed(desired);
+        let confirm = desired.database.remote_apply && self.unconfirmed;
+        let session = self.open(&desired.database).await?;
+        if confirm && session.head().is_some() {
+            session.await_standby(STANDBY_WITHIN).await?;
+            self.unconfirmed = false;
+        }
         let session = self.open(&desired.database).await?;
         if session.head().is_some()
             && let Some(run) = Run::active(session.conn()).await?
@@ -212,6 +227,7 @@ impl Runner {
             if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
                 return Err(Error::IsACopy);
             }
+            database.is_behind(&session)?;
             session
         };
         let session = self.session.insert(session);
@@ -232,6 +248,7 @@ impl Runner {
         if !session.owned() {
             session.own(&owner, None, builds).await?;
         }
+        session.note_timeline().await?;
         self.remember_epoch();
         self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
@@ -263,6 +280,8 @@ impl Runner {
             error,
             Error::PoolerDetected { .. }
                 | Error::WrongServer { .. }
+                | Error::NotPinned(_)
+                | Error::LedgerGone
                 | Error::IsACopy
                 | Error::LedgerNewer { .. }
                 | Error::Settings(_)
@@ -279,7 +298,8 @@ impl Runner {
             };
             self.tell(subject, standing);
         }
-        let pause = if matches!(error, Error::OwnerAlive(_)) {
+        let waits = matches!(error, Error::OwnerAlive(_) | Error::NoStandby | Error::StandbyBehind(_));
+        let pause = if waits {
             Duration::from_millis(500)
         } else {
             failure::pause(Class::Transient, false, self.failures)
@@ -297,7 +317,8 @@ impl Runner {
         answered: Tokens,
         past: Vec<crate::core::view::PastRun>,
     ) {
-        let view = View { generation: subject.generation, standing, answered, past };
+        let lost_run = self.lost.get(&subject.key.uid).cloned();
+        let view = View { generation: subject.generation, standing, answered, past, lost_run };
         self.start.views.publish(&subject.key, view);
     }
 
@@ -363,7 +384,10 @@ impl Runner {
         }
         match decision {
             Decision::Run(effect) => {
-                let then = end_with(&run.plan, &run.state, &seen, effect, now);
+                self.unconfirmed = true;
+                // The end is recorded once a standby has all before it.
+                let then = end_with(&run.plan, &run.state, &seen, effect, now)
+                    .filter(|_| !desired.database.remote_apply);
                 self.act(desired, subject.as_deref(), &run, effect, (samples, then)).await
             }
             Decision::Move(state) => self.change_state(desired, subject.as_deref(), &run, state).await,
@@ -386,10 +410,15 @@ impl Runner {
         info!(migration = run.key.name, run = %run.id, from = run.state.phase(), to = state.phase(), "run moves on");
         let tokens = subject.map(|subject| subject.tokens.clone());
         let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
-        self.attempt = None;
+        self.unconfirmed = true;
+        // It is about what was due in the old state, which may be over although the answer to this is lost.
+        let attempt = self.attempt.take();
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
-        Run::change(session.conn(), epoch, run.id, &change).await?;
+        if let Err(error) = Run::change(session.conn(), epoch, run.id, &change).await {
+            self.attempt = attempt.filter(|_| error.class() != Class::Ambiguous);
+            return Err(error);
+        }
         Ok(Next::Again)
     }
 

@@ -53,8 +53,9 @@ impl Runner {
             candidates.push(candidate(subject, version, hash, latest.as_ref()));
             subjects.push((Arc::clone(subject), latest));
         }
+        self.look_back(desired, &in_force, &subjects).await?;
         let places = order(&candidates, &in_force);
-        self.take_turns(desired, &in_force, places, subjects).await
+        Box::pin(self.take_turns(desired, &in_force, places, subjects)).await
     }
 
     async fn take_turns(
@@ -92,11 +93,11 @@ impl Runner {
             None if look_again.is_some() => Ok(Next::Wait(look_again)),
             None => Ok(Next::Idle),
             Some((_, false, Some(latest))) => match self.whole(desired, latest.id).await? {
-                Some(run) => self.drive(desired, run).await,
+                Some(run) => Box::pin(self.drive(desired, run)).await,
                 None => Ok(Next::Again),
             },
             Some((subject, _, latest)) => {
-                self.begin(desired, in_force, &subject, latest.map(|run| run.id)).await
+                Box::pin(self.begin(desired, in_force, &subject, latest.map(|run| run.id))).await
             }
         }
     }
@@ -110,6 +111,7 @@ impl Runner {
     ) -> Result<Next, Error> {
         let from = in_force.current(&subject.spec.stream).map(Version::canonical);
         let owner = self.start.owner.clone();
+        self.unconfirmed = true;
         let session = self.open(&desired.database).await?;
         let begun =
             begin::begin(session, &desired.database, subject, &owner, (from.as_deref(), latest)).await;

@@ -42,6 +42,7 @@ pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
             return carry_out(session, job, statement).await.map(|()| Ran::default()).map_err(failed);
         }
         if let Err(error) = carry_out(session, job, statement).await {
+            let error = job.ours_if_cancelled(error);
             settle(session, job, statement, (before, &error)).await;
             return Err(failed(error));
         }
@@ -131,7 +132,7 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
     let request = crash::during(site, Moment::CommittedNotAcknowledged, request);
     let sent = crash::during(site, Moment::Executing, request)
         .await
-        .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
+        .map_err(|error| error.with_own_timer(job.cancelled(at.elapsed(), job.limits.alone)));
     session.restore_settings().await?;
     sent?;
     session.still_owner().await

@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
-use tokio::sync::Mutex;
 use uuid::Uuid;
 
 pub use self::align::align;
@@ -21,6 +20,7 @@ use super::catalog::path;
 use super::copy::{self, Overlap};
 use super::error::Error;
 use super::fingerprint::{self, Fingerprint};
+use super::guard::Witness;
 use super::ledger::{self, NewRun, Run, RunChange, Side, trash, units};
 use super::session::Session;
 use super::statement::send_ours;
@@ -212,9 +212,9 @@ fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: 
 
 /// Runs a block while a second session of the copy sees the names as they were before it.
 async fn measured(copy: &mut Session, job: Job<'_>) -> Result<Ran, Failed> {
-    let witness = Mutex::new(copy.take_observer());
+    let witness = Witness::new(copy.take_observer());
     let ran = block::run(copy, &Job { witness: Some(&witness), ..job }).await;
-    copy.give_back(witness.into_inner());
+    copy.give_back(witness.into_session());
     ran
 }
 

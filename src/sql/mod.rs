@@ -39,9 +39,7 @@ pub use kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Generated, Grant, Kind,
     Part, RelationKind, Rename, RenameTarget, TableAction, Target,
 };
-pub use lint::{
-    Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_script, refused, rule,
-};
+pub use lint::{Class, Finding, Grouping, RULES, Rule, Severity, is_advice, lint, lint_script, rule};
 pub use name::{RelationName, quote_ident, quote_literal};
 pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};

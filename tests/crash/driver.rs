@@ -17,7 +17,7 @@ use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::State;
 use whimbrel::core::view::{Standing, Tokens, View};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Subject};
+use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::metrics::{PrometheusConfig, PrometheusProvider, Provider};
 use whimbrel::postgres::ledger::RunKey;
@@ -63,6 +63,8 @@ fn database(place: &Place) -> Result<Database> {
         min_reversibility: Reversibility::default(),
         out_of_order: false,
         baseline: None,
+        remote_apply: false,
+        recorded: Recorded::default(),
     })
 }
 
@@ -124,6 +126,7 @@ impl Driver {
             gone: wanted.gone,
             tokens,
             providers: self.providers.clone(),
+            recorded_run: None,
         })
     }
 

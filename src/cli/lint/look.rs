@@ -99,8 +99,8 @@ fn one<'a>(input: &'a Input, piece: Piece<'a>, catalog: &Snapshot) -> Result<Lin
         () => Grouping::Auto,
     };
     let foreseen = sql::foresee(&statements, catalog);
-    let refused = sql::refused(&reading.refusals, &statements);
-    let mut findings = sql::lint_script(piece.sql, &statements, &foreseen, catalog, grouping, refused);
+    let refusals = &reading.refusals;
+    let mut findings = sql::lint_script(piece.sql, &statements, &foreseen, catalog, grouping, refusals);
     if piece.down || input.name.ends_with(".down.sql") {
         findings.retain(belongs_to_a_way_back);
     }

@@ -114,7 +114,7 @@ fn look(args: &Args) -> Result<(Request, Preview), Unusable> {
     let search_path = request.strict.then_some(request.spec.search_path.as_slice());
     let mut catalog = source::look(&args.source, search_path, "plan").map_err(Unusable::Catalog)?;
     source::resize(&mut catalog, &args.rows).map_err(Unusable::Catalog)?;
-    let facts = preview::facts(&draft.facts_wanted(), &draft.statements(), &catalog);
+    let facts = source::facts(&args.source, &draft.facts_wanted(), &draft.statements(), &mut catalog, "plan");
     let plan = plan(&request, &draft, &facts, &catalog).map_err(Unusable::Input)?;
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
     let preview = preview::preview(inputs);

@@ -1,5 +1,8 @@
 //! From a plan and a catalog to everything that is known of it.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
 use super::risk;
 use super::statement::{self, WayBack};
 use super::{
@@ -59,8 +62,8 @@ fn findings(inputs: Inputs<'_>, statements: &[Statement], foreseen: &[Foreseen])
         let end = first + units.iter().map(|unit| unit.up.statements.len()).sum::<usize>();
         let mine = statements.get(first..end).unwrap_or_default();
         let seen = foreseen.get(first..end).unwrap_or_default();
-        let refused = sql::refused(&source.refusals, mine);
-        let of_step = sql::lint_script(&source.text, mine, seen, inputs.catalog, grouping(&units), refused);
+        let (text, refusals) = (source.text.as_str(), source.refusals.as_slice());
+        let of_step = sql::lint_script(text, mine, seen, inputs.catalog, grouping(&units), refusals);
         found.extend(
             of_step.into_iter().map(|finding| Finding { statement: finding.statement + first, ..finding }),
         );
@@ -182,6 +185,7 @@ fn describe(
         grade: way_back.grade,
         grade_reason: way_back.reason,
         inverse: way_back.inverse,
+        condition: way_back.condition,
         consequences: foreseen.consequences.clone(),
         assumptions: foreseen.assumptions.clone(),
         estimate,
@@ -249,13 +253,18 @@ fn unit_reason(plan: &Plan, unit: &Unit, statements: &[StatementPreview]) -> Str
     if let (None, Some(declared)) = (&unit.way_back, declared) {
         return format!("its step is said to be irreversible: {declared}");
     }
-    let worst = statements.iter().min_by_key(|statement| statement.grade);
+    let worst = statements.iter().min_by_key(|statement| (statement.grade, statement.condition.is_none()));
     worst.map(|statement| statement.grade_reason.clone()).unwrap_or_default()
 }
 
 /// Why the plan cannot be undone any better.
 fn reversibility_reason(preview: &Preview) -> String {
-    let exact = "every statement has an exact inverse".to_owned();
+    let conditions = preview.statements.iter().filter_map(|statement| statement.condition.as_deref());
+    let conditions: BTreeSet<&str> = conditions.collect();
+    let mut exact = "every statement has an exact inverse".to_owned();
+    for (index, condition) in conditions.into_iter().enumerate() {
+        let _ = write!(exact, "{} {condition}", if index == 0 { ", if" } else { " and" });
+    }
     let grade = preview.reversibility;
     let one_way = preview.units.iter().find(|unit| !unit.reversible);
     let within = |statement: &&StatementPreview| {

@@ -167,6 +167,8 @@ pub struct StatementPreview {
     pub grade: Reversibility,
     /// Why no better.
     pub grade_reason: String,
+    /// What has to be so for the inverse to succeed, in words that can stand after "if".
+    pub condition: Option<String>,
     /// The SQL that brings the catalog back, empty if there is nothing to undo; absent if none can be derived. What runs
     /// when a unit is undone, with data put aside, is `wayBack` of the unit.
     pub inverse: Option<String>,

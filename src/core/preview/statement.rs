@@ -14,6 +14,7 @@ pub(super) struct WayBack {
     pub grade: Reversibility,
     pub reason: String,
     pub inverse: Option<String>,
+    pub condition: Option<String>,
 }
 
 /// Grades `statements[index]`, which belongs to a unit: by itself, whatever stands beside it.
@@ -25,44 +26,52 @@ pub(super) fn way_back(
     facts: &Facts,
 ) -> WayBack {
     let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
-    let (grade, reason, inverse) =
-        match sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None) {
-            Inverse::Exact { statements, .. } if statements.is_empty() => {
-                (Reversibility::Reversible, "there is nothing to undo".to_owned(), Some(String::new()))
-            }
-            Inverse::Exact { statements, lossless, condition, .. } => {
-                let (grade, reason) = match (lossless, preserves) {
-                    (true, _) => (Reversibility::Reversible, "its inverse is exact"),
-                    (false, true) => (
-                        Reversibility::ReversibleWithArchive,
-                        "what it adds is put aside with its data when it is undone",
-                    ),
-                    (false, false) if unit.way_back.is_none() => (
-                        Reversibility::ReversibleWithArchive,
-                        "its inverse is exact, but data that was written to it since has to be put aside",
-                    ),
-                    (false, false) => (
-                        Reversibility::Reversible,
-                        "its inverse is exact; data that was written to it since is lost",
-                    ),
-                };
-                let reason = match condition {
-                    Some(condition) => format!("{reason}, if {condition}"),
-                    None => reason.to_owned(),
-                };
-                (grade, reason, Some(statements.join(";\n")))
-            }
-            Inverse::None { .. } if unit.way_back.is_some() => {
-                let reason = "its step has a way back that was written by hand";
-                (Reversibility::Reversible, reason.to_owned(), None)
-            }
-            Inverse::None { reason } => {
-                (Reversibility::ForwardOnly, format!("no inverse can be derived, because {reason}"), None)
-            }
-        };
-    let declared = plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some());
-    let reason = if declared { format!("{reason}, but its step is said to be irreversible") } else { reason };
-    WayBack { grade, reason, inverse }
+    let mut way = match sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None) {
+        Inverse::Exact { statements, .. } if statements.is_empty() => WayBack {
+            grade: Reversibility::Reversible,
+            reason: "there is nothing to undo".to_owned(),
+            inverse: Some(String::new()),
+            condition: None,
+        },
+        Inverse::Exact { statements, lossless, condition, .. } => {
+            let (grade, reason) = exact(lossless, preserves, unit);
+            let reason = match &condition {
+                Some(condition) => format!("{reason}, if {condition}"),
+                None => reason.to_owned(),
+            };
+            WayBack { grade, reason, inverse: Some(statements.join(";\n")), condition }
+        }
+        Inverse::None { .. } if unit.way_back.is_some() => {
+            let reason = "its step has a way back that was written by hand".to_owned();
+            WayBack { grade: Reversibility::Reversible, reason, inverse: None, condition: None }
+        }
+        Inverse::None { reason } => {
+            let reason = format!("no inverse can be derived, because {reason}");
+            WayBack { grade: Reversibility::ForwardOnly, reason, inverse: None, condition: None }
+        }
+    };
+    if plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some()) {
+        way.reason.push_str(", but its step is said to be irreversible");
+    }
+    way
+}
+
+/// How well an exact inverse brings data back.
+fn exact(lossless: bool, preserves: bool, unit: &Unit) -> (Reversibility, &'static str) {
+    match (lossless, preserves) {
+        (true, _) => (Reversibility::Reversible, "its inverse is exact"),
+        (false, true) => (
+            Reversibility::ReversibleWithArchive,
+            "what it adds is put aside with its data when it is undone",
+        ),
+        (false, false) if unit.way_back.is_none() => (
+            Reversibility::ReversibleWithArchive,
+            "its inverse is exact, but data that was written to it since has to be put aside",
+        ),
+        (false, false) => {
+            (Reversibility::Reversible, "its inverse is exact; data that was written to it since is lost")
+        }
+    }
 }
 
 /// Answers what the derivation of inverses asks, as far as a catalog knows. Of one that is not complete, what the

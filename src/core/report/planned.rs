@@ -6,7 +6,7 @@ use super::sections::{MAX_MODE, MAX_NAME, MAX_RELATION, MAX_STEPS, count};
 use super::text;
 use crate::api::migration_status::MAX_MESSAGE;
 use crate::api::plan_status::{
-    MAX_FINDINGS, MAX_INVERSE, MAX_PLAN_SUMMARY, MAX_PLANNED_LOCKS, MAX_SAFE_FORM,
+    MAX_FINDINGS, MAX_INVERSE, MAX_PLAN_SUMMARY, MAX_PLANNED_LOCKS, MAX_REVERSIBILITY_REASON, MAX_SAFE_FORM,
 };
 use crate::api::{
     DurationText, EstimateStatus, Finding, LockStatus, PlanStatus, PlannedStep, Reversibility, Severity,
@@ -37,6 +37,8 @@ pub(super) fn of(plan: &Plan) -> PlanStatus {
             plan::Reversibility::ReversibleWithArchive => Reversibility::ReversibleWithArchive,
             plan::Reversibility::Reversible => Reversibility::Reversible,
         },
+        reversibility_reason: preview
+            .map(|preview| text::line(&preview.reversibility_reason, MAX_REVERSIBILITY_REASON)),
         findings: found.into_iter().take(MAX_FINDINGS).collect(),
         findings_omitted: (omitted > 0).then_some(count(omitted)),
         steps: plan
@@ -101,8 +103,19 @@ fn planned(plan: &Plan, index: usize, step: &plan::Step) -> PlannedStep {
         rewrite: Some(statements.iter().any(|statement| statement.rewrite)),
         scan: Some(statements.iter().any(|statement| statement.scan)),
         estimate: estimate(preview, &of_step),
+        reversible_reason: reason(preview, &of_step).map(|reason| text::line(reason, MAX_SUMMARY)),
         ..shape
     }
+}
+
+/// Why a step can be undone no better: of its first unit that cannot be undone, or else of the first one.
+fn reason<'a>(preview: &'a Preview, of_step: &impl Fn(usize) -> bool) -> Option<&'a str> {
+    let units = || {
+        let mine = preview.units.iter().enumerate().filter(|(index, _)| of_step(*index));
+        mine.map(|(_, unit)| unit).filter(|unit| !unit.reason.is_empty())
+    };
+    let one_way = units().find(|unit| !unit.reversible);
+    one_way.or_else(|| units().next()).map(|unit| unit.reason.as_str())
 }
 
 /// The strongest lock on each relation, strongest first.

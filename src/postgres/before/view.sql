@@ -31,7 +31,7 @@ FROM unnest($1::int8[], $2::text[], $3::text[], $4::text[], $5::text[]) WITH ORD
 JOIN pg_class v ON v.oid = k.oid AND v.relkind IN ('v', 'm')
 LEFT JOIN pg_am m ON m.oid = v.relam
 LEFT JOIN pg_tablespace s ON s.oid = v.reltablespace
-CROSS JOIN LATERAL (SELECT rtrim(pg_get_viewdef(v.oid), '; ') AS query) d
+CROSS JOIN LATERAL (SELECT btrim(pg_get_viewdef(v.oid), '; ') AS query) d
 CROSS JOIN LATERAL (
     SELECT coalesce(' WITH (' || string_agg(format('%s = %L', split_part(x, '=', 1), substr(x, strpos(x, '=') + 1)), ', ') || ')', '') AS options
     FROM unnest(v.reloptions) x

@@ -186,6 +186,20 @@ impl Run {
         row.as_ref().map(read).transpose()
     }
 
+    /// Returns which of these runs the ledger does not have.
+    pub async fn lost(conn: &mut PgConnection, recorded: &[String]) -> Result<Vec<String>, Error> {
+        if recorded.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lost = sqlx::query_scalar(
+            "SELECT n.id FROM unnest($1::text[]) AS n (id) WHERE NOT EXISTS (SELECT FROM whimbrel.runs r WHERE r.id::text = n.id)",
+        )
+        .bind(recorded)
+        .fetch_all(conn)
+        .await?;
+        Ok(lost)
+    }
+
     /// Reads the run that has not ended; there is at most one in a database.
     pub async fn active(conn: &mut PgConnection) -> Result<Option<Self>, Error> {
         let row = sqlx::raw_sql(select("WHERE r.finished_at IS NULL ORDER BY r.seq LIMIT 1"))

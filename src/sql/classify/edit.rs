@@ -46,10 +46,7 @@ fn change(node: &NodeEnum) -> Option<Edit> {
         NodeEnum::CreateTrigStmt(create) => {
             let what = Target::within("TRIGGER", range(create.relation.as_ref()?), &create.trigname);
             let drop = format!("DROP {}", what.sql());
-            Some(match create.replace {
-                true => Edit::Replace { what, drop, shape: None },
-                false => Edit::Make { what },
-            })
+            Some(if create.replace { Edit::Replace { what, drop, shape: None } } else { Edit::Make { what } })
         }
         NodeEnum::CreateStatsStmt(create) => {
             Some(Edit::Make { what: Target::new("STATISTICS", path(&create.defnames)?) })
@@ -218,10 +215,7 @@ fn function(create: &CreateFunctionStmt) -> Option<Edit> {
 fn extension(create: &CreateExtensionStmt) -> Edit {
     let what = Target::new("EXTENSION", RelationName::unqualified(&create.extname));
     let drop = format!("DROP {}", what.sql());
-    match create.if_not_exists {
-        true => Edit::Replace { what, drop, shape: None },
-        false => Edit::Plain { sql: drop },
-    }
+    if create.if_not_exists { Edit::Replace { what, drop, shape: None } } else { Edit::Plain { sql: drop } }
 }
 
 fn dropped(drop: &DropStmt) -> Vec<Edit> {

@@ -6,7 +6,7 @@ use super::{Derived, Undo};
 use crate::sql::facts::Before;
 use crate::sql::kind::{Edit, Part, Target};
 use crate::sql::name::quote_ident;
-use crate::sql::overlay::State;
+use crate::sql::overlay::{State, Value};
 
 /// The inverse of changes, the last one first.
 pub fn undo_edits(edits: &[Edit], state: &State<'_>) -> Derived {
@@ -35,9 +35,9 @@ fn set_back(part: Part, of: &Target, prefix: &str, new: Option<&str>, state: &St
         return moved_back(of, prefix, state);
     }
     match state.known.value(part, of) {
-        Some(Some(value)) if part != Part::Type => return Ok(Undo::by(format!("{prefix}{value}"))),
-        None => {}
-        Some(_) => {
+        Value::Known(value) if part != Part::Type => return Ok(Undo::by(format!("{prefix}{value}"))),
+        Value::Untouched => {}
+        Value::Known(_) | Value::Untold => {
             return Err(format!("the plan changes {} twice, and what it is between is not kept", of.sql()));
         }
     }

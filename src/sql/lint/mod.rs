@@ -82,17 +82,18 @@ impl Grouping {
 
 /// Finds what is worth knowing about the statements of one script. `text` is the script, for its comments.
 pub fn lint(text: &str, statements: &[Statement], foreseen: &[Foreseen], catalog: &Snapshot) -> Vec<Finding> {
-    lint_script(text, statements, foreseen, catalog, Grouping::Auto, Vec::new())
+    lint_script(text, statements, foreseen, catalog, Grouping::Auto, &[])
 }
 
-/// The same for statements that are known to commit together, or not to; with findings that were made of refusals.
+/// The same for statements that are known to commit together, or not to; what is refused of them is a finding, too, unless
+/// it cannot be read at all.
 pub fn lint_script(
     text: &str,
     statements: &[Statement],
     foreseen: &[Foreseen],
     catalog: &Snapshot,
     grouping: Grouping,
-    refused: Vec<Finding>,
+    refusals: &[Refusal],
 ) -> Vec<Finding> {
     let queries = catalog.queries.as_ref().is_some_and(|queries| !queries.is_empty());
     let impacts = if queries { usage::impacts(statements, catalog) } else { Vec::new() };
@@ -105,7 +106,7 @@ pub fn lint_script(
             catalog,
             impacts,
         };
-        let mut findings = refused;
+        let mut findings = refused(refusals, statements);
         for subject in around.subjects() {
             let mut found = check::all(&subject);
             safe::write(&subject, &mut found);
@@ -123,7 +124,7 @@ pub fn lint_script(
 }
 
 /// Findings for statements that Whimbrel does not run; what cannot be read at all is an error, not a finding.
-pub fn refused(refusals: &[Refusal], statements: &[Statement]) -> Vec<Finding> {
+fn refused(refusals: &[Refusal], statements: &[Statement]) -> Vec<Finding> {
     let readable = refusals.iter().filter(|refusal| !refusal.code.is_unreadable());
     readable
         .map(|refusal| {

@@ -5,6 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::sql::kind::{Edit, Grant, Part, Target};
 use crate::sql::name::RelationName;
 
+/// What a plan has set something to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// It has not set it.
+    Untouched,
+    /// To this.
+    Known(&'a str),
+    /// To something that its text does not tell.
+    Untold,
+}
+
 /// See the module. Objects are under their names of now.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
@@ -47,9 +58,13 @@ impl Known {
         self.redefined.contains(target)
     }
 
-    /// What the plan has set something to; `Some(None)` if that is not told by its text.
-    pub fn value(&self, part: Part, of: &Target) -> Option<Option<&str>> {
-        self.values.get(&(part, of.clone())).map(Option::as_deref)
+    /// What the plan has set something to.
+    pub fn value(&self, part: Part, of: &Target) -> Value<'_> {
+        match self.values.get(&(part, of.clone())) {
+            None => Value::Untouched,
+            Some(None) => Value::Untold,
+            Some(Some(value)) => Value::Known(value),
+        }
     }
 
     /// What the plan has granted and revoked so far of an object, to and from a role.

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) use catalog::Catalog;
 use catalog::ColumnState;
 use known::Known;
+pub(super) use known::Value;
 
 use super::facts::Before;
 use super::kind::{

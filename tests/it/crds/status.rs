@@ -69,12 +69,14 @@ fn plan() -> PlanStatus {
         scan: Some(false),
         estimate: Some(estimate),
         reversible: true,
+        reversible_reason: Some(text(256)),
         inverse: Some(text(2048)),
     };
     PlanStatus {
         risk: Some(Risk::High),
         summary: Some(text(256)),
         reversibility: Reversibility::ReversibleWithArchive,
+        reversibility_reason: Some(text(512)),
         findings: vec![finding; 50],
         findings_omitted: Some(3),
         steps: vec![step; 64],

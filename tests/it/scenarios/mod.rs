@@ -8,6 +8,7 @@ mod foresight;
 mod kstatus;
 mod locks;
 mod requests;
+mod restored;
 mod rights;
 mod watch;
 mod world;

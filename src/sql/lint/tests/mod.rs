@@ -20,7 +20,7 @@ fn findings(sql: &str, catalog: &Snapshot) -> Vec<Finding> {
     );
     let foreseen = foresee(statements, catalog);
     let grouping = if reading.script.wants_single_transaction { Grouping::Single } else { Grouping::Auto };
-    lint_script(sql, statements, &foreseen, catalog, grouping, refused(&reading.refusals, statements))
+    lint_script(sql, statements, &foreseen, catalog, grouping, &reading.refusals)
 }
 
 /// Codes and severities of what counts, advice left out.
