@@ -32,8 +32,6 @@ mutants! {
     StaleAfterLostCommit,
     /// After a takeover, the first decision rests on what was read before it.
     StaleAfterTakeover,
-    /// After a restart, the state of a run is not read.
-    StateForgotten,
     /// A run is stored whatever was begun since it was decided on.
     BeginsTwice,
     /// Transactions do not look at the epoch.

@@ -206,7 +206,6 @@ impl Runner {
     fn believed(&self, read: Run) -> Run {
         match &self.last {
             Some(last) if self.attempt.is_some() && planted(Mutant::StaleAfterLostCommit) => (**last).clone(),
-            None if planted(Mutant::StateForgotten) => Run { state: State::Planned, ..read },
             _ => read,
         }
     }

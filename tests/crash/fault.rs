@@ -22,6 +22,8 @@ pub enum Fault {
     Cancel,
     /// The network resets our connections.
     Reset,
+    /// What is sent next arrives, and its answer is lost with the connection.
+    LostReply,
     /// The network swallows everything; somebody else takes over, then it comes back.
     BlackHole,
     /// The server crashes and comes back.
@@ -36,7 +38,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Kill,
         Self::Panic,
         Self::KillTwice,
@@ -44,6 +46,7 @@ impl Fault {
         Self::Terminate,
         Self::Cancel,
         Self::Reset,
+        Self::LostReply,
         Self::BlackHole,
         Self::Restart,
         Self::SecondOwner,
@@ -60,6 +63,7 @@ impl Fault {
             Self::Terminate
             | Self::Cancel
             | Self::Reset
+            | Self::LostReply
             | Self::BlackHole
             | Self::Restart
             | Self::SecondOwner
@@ -71,7 +75,7 @@ impl Fault {
     /// How often it is drawn among all, for a sample: those that take seconds are rare.
     pub fn weight(self) -> u32 {
         match self {
-            Self::Kill | Self::Terminate | Self::Reset => 10,
+            Self::Kill | Self::Terminate | Self::Reset | Self::LostReply => 10,
             Self::KillTwice | Self::Panic | Self::SecondOwner | Self::Cancel | Self::Delete | Self::Edit => 4,
             Self::Restart => 3,
             Self::Freeze | Self::BlackHole => 2,

@@ -91,6 +91,8 @@ fn applies(workload: &Workload, fault: Fault, point: &str) -> bool {
         // Of several migrations the later ones wait for a person when an earlier one failed.
         Fault::Cancel | Fault::Delete => alone,
         Fault::Edit => workload.migrations.iter().any(|one| one.edited.is_some()),
+        // What follows these points is what makes an effect last.
+        Fault::LostReply => point.ends_with("/Sent") || point == "EpochTaken/BeforeIntent",
         // Seconds each: at what changes a database, and not at each look.
         Fault::Freeze | Fault::BlackHole => !point.starts_with("Probed"),
         _ => true,

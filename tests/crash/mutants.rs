@@ -19,9 +19,10 @@ fn shows(mutant: Mutant) -> &'static [&'static str] {
         Mutant::LedgerBeforeEffect | Mutant::IntentCountsAsDone => &["concurrent:AloneUp/"],
         Mutant::InvalidIndexAccepted | Mutant::NoRepair => &["concurrent:AloneUp/Executing"],
         Mutant::BlindRetry => &["concurrent:AloneUp/"],
-        Mutant::StaleAfterLostCommit => &["transactional:UnitUp/CommittedNotAcknowledged"],
-        Mutant::StaleAfterTakeover => &[":SecondOwner:", ":Freeze:"],
-        Mutant::StateForgotten => &["rollback:"],
+        Mutant::StaleAfterLostCommit => {
+            &["transactional:UnitUp/Sent#1:LostReply", "transactional:UnitUp/Sent#2:LostReply"]
+        }
+        Mutant::StaleAfterTakeover => &["UnitUp/Sent#1:SecondOwner:", "UnitUp/IntentDurable#1:SecondOwner:"],
         Mutant::BeginsTwice => &["RunStored/BeforeIntent#1:Freeze", "RunStored/BeforeIntent#1:SecondOwner"],
         Mutant::DeletionForgotten => &["wishes:", ":Delete:"],
         Mutant::RehearsalStays => &["refused:"],

@@ -13,12 +13,12 @@ use super::fault::{Case, Fault};
 use super::judge::{self, Reference};
 use super::oracle::{self, Seen};
 use super::orders::{Orders, Outcome, Place, Wanted};
-use super::owner::{Owner, Waiting};
+use super::owner::{Owner, SOON, Waiting};
 use super::stage::Stage;
 use super::workload::Workload;
 use crate::harness::postgres::Database;
 use crate::harness::proxy::{Mode, Proxy};
-use crate::harness::scratch;
+use crate::harness::{await_until, scratch};
 
 /// A run has to end so soon after its last fault.
 const CONVERGES: Duration = Duration::from_secs(30);
@@ -126,7 +126,9 @@ impl<'a> Scene<'a> {
             Wanted { database: one.database, name: one.name.to_owned(), generation: 1, spec, gone: false }
         };
         let proxy = match play.case.map(|case| case.fault) {
-            Some(Fault::Reset | Fault::BlackHole) => Some(Proxy::start(stage.port()).await?),
+            Some(Fault::Reset | Fault::LostReply | Fault::BlackHole) => {
+                Some(Proxy::start(stage.port()).await?)
+            }
             _ => None,
         };
         Ok(Self {
@@ -255,14 +257,9 @@ impl<'a> Scene<'a> {
                 tokio::time::sleep(Duration::from_millis(3)).await;
                 proxy.set(Mode::Forward);
             }
+            Fault::LostReply => return self.lost_reply(waiting).await,
             Fault::BlackHole => return self.black_hole(waiting).await,
-            Fault::SecondOwner => {
-                let second = self.start(None)?;
-                tokio::time::sleep(Duration::from_millis(self.random.random_range(0..60))).await;
-                waiting.release().await?;
-                self.end(0).await?;
-                return self.end(second).await;
-            }
+            Fault::SecondOwner => return self.second_owner(waiting).await,
             Fault::Delete => {
                 self.subjects[0].gone = true;
                 self.owners[0].wants(&self.subjects).await?;
@@ -287,6 +284,45 @@ impl<'a> Scene<'a> {
             names.join(", ")
         );
         self.stage.template().execute(&sql).await
+    }
+
+    /// The next answer is lost, on whichever connection, and its connection with it.
+    async fn lost_reply(&mut self, waiting: Waiting) -> Result<()> {
+        let proxy = self.proxy.as_ref().context("no proxy")?;
+        proxy.set(Mode::DropReply);
+        waiting.release().await?;
+        await_until("an answer being lost", SOON, async || {
+            ensure!(proxy.dropped() > 0, "none was");
+            Ok(())
+        })
+        .await?;
+        proxy.set(Mode::Forward);
+        self.end(0).await
+    }
+
+    /// Another owner begins, and the first one goes on at some moment of that: soon, or when the other has looked at the
+    /// ledger and waits for what the first one holds.
+    async fn second_owner(&mut self, waiting: Waiting) -> Result<()> {
+        let second = self.start(None)?;
+        let soon = Duration::from_millis(self.random.random_range(0..60));
+        if self.random.random_bool(0.5) {
+            let name = self.databases[0].name();
+            let sql = format!(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = '{name}' AND wait_event_type = 'Lock'"
+            );
+            let template = self.stage.template();
+            let blocked = async || {
+                ensure!(template.value(&sql).await? != "0", "nobody waits");
+                Ok(())
+            };
+            // Where the first one holds nothing, nobody waits.
+            let _ = await_until("the second owner waiting", Duration::from_secs(1), blocked).await;
+        } else {
+            tokio::time::sleep(soon).await;
+        }
+        waiting.release().await?;
+        self.end(0).await?;
+        self.end(second).await
     }
 
     /// The first owner hears nothing any more; another one takes over, and then the network comes back.

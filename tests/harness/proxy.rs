@@ -108,6 +108,11 @@ async fn pump(
         let count = tokio::select! {
             read = from.read(&mut buffer) => match read {
                 Ok(count) if count > 0 => count,
+                // That an end is gone is not heard through a black hole either.
+                _ if *mode.borrow() == Mode::BlackHole => match mode.changed().await {
+                    Ok(()) => break,
+                    Err(_) => return,
+                },
                 _ => return,
             },
             changed = mode.changed() => match changed {
