@@ -42,12 +42,26 @@ test-majors: ## Compares what is foreseen with what happens, on each major versi
 truth: ## Prints what each form of statement does and what was foreseen, and writes docs/locks.md
 	@tests/truth.sh --write
 
+.PHONY: crash
+crash: ## Kills, freezes and disturbs the engine at every point of every workload; RUN= plays one run again, RUNS= and SEED= choose
+	@tests/setup/packages.sh build servers
+	@tests/setup/target.sh
+	RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs "$(or $(RUNS),5000)" \
+	  --workers "$(or $(WORKERS),6)" $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)") $(if $(MUTANT),--mutant "$(MUTANT)")
+
+.PHONY: mutants
+mutants: ## Shows for each planted bug the run that catches it
+	@tests/setup/packages.sh build servers
+	@tests/setup/target.sh
+	RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)"
+
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences
 	@tests/setup/packages.sh build
 	@tests/setup/target.sh
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --lib --test crash --features crash-points -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 	cargo test --locked --test it licences
 	@mkdir -p "$(CARGO_TARGET_DIR)/crds"

@@ -25,8 +25,9 @@ stage() {
 # How many tests ran, or why none did.
 detail() {
   awk '/^test result:/ { passed += $4; failed += $6; any = 1 }
+       /^(runs|violations) / { said = said (said ? "; " : "") $0 }
        /NOT RUN/ { sub(/.*NOT RUN: */, ""); print; exit }
-       END { if (any) printf "%d passed, %d failed\n", passed, failed }' "$logs/stage"
+       END { if (said) { gsub(/ +/, " ", said); print said } else if (any) printf "%d passed, %d failed\n", passed, failed }' "$logs/stage"
 }
 
 set_up() {
@@ -49,6 +50,8 @@ stage "build" cargo test --locked --no-run || finish
 stage "unit" cargo test --locked --quiet --lib --bins
 # Most of these tests wait for a server: more of them than cores run at once.
 stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" cargo test --locked --test it
+# A sample of the matrix; `make crash` plays all of it.
+stage "crashes" env RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs 300 --workers 6
 stage "documentation" cargo test --locked --quiet --doc
 [ ! -x tests/e2e.sh ] || stage "whole node" tests/e2e.sh
 finish

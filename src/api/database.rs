@@ -67,6 +67,9 @@ pub struct DatabaseSpec {
     #[x_kube(validation = Rule::new("duration(self.maxReplicationLag) > duration('0s')")
         .message("maxReplicationLag must be more than 0s").field_path(".maxReplicationLag"))]
     pub guard: Guard,
+    /// When something committed counts as done.
+    #[serde(default)]
+    pub durability: Durability,
     /// What migrations of this database may do.
     #[serde(default)]
     pub policy: Policy,
@@ -268,6 +271,16 @@ impl Default for Guard {
             max_replication_lag: "10s".into(),
         }
     }
+}
+
+/// When something committed counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Durability {
+    /// When the server says so, as it is configured.
+    #[default]
+    ServerDefault,
+    /// When a synchronous standby has applied it, so that a failover cannot lose it.
+    RemoteApply,
 }
 
 /// What migrations of this database may do.

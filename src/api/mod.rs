@@ -32,8 +32,9 @@ pub use analysis::{
 pub use common::{CaSource, ConfigMapKeyRef, LocalRef, SecretKeyRef, SecretSource};
 pub use crd::{crds, print};
 pub use database::{
-    Baseline, Connection, Database, DatabaseSpec, DatabaseStatus, Engine, Existing, Guard, Isolation,
-    OutOfOrder, Policy, Primary, Replica, ReplicaMode, Reversibility, ServerStatus, Standby, Tls, TlsMode,
+    Baseline, Connection, Database, DatabaseSpec, DatabaseStatus, Durability, Engine, Existing, Guard,
+    Isolation, OutOfOrder, Policy, Primary, Replica, ReplicaMode, Reversibility, ServerStatus, Standby, Tls,
+    TlsMode,
 };
 pub use decimal::DecimalText;
 pub use duration::DurationText;

@@ -116,6 +116,7 @@ reasons! {
     StallBudgetExceeded: "A statement would block the application for longer than the stall budget.",
     LockPlanViolated: "On the primary a step locked more than on the copy, and was rolled back; the message has the difference.",
     WaitingForStandby: "A standby has a long reader of what is to be locked, or lags; the message names it.",
+    DiskFull: "The server has no space left; the message says what to free.",
     ApplyFailed: "A statement failed on the primary.",
     Analyzing: "The change is applied, and watched.",
     AnalysisPassed: "The watch ended, and every metric was good.",

@@ -137,6 +137,13 @@ impl Context {
         })
     }
 
+    /// Whether the ledger lost the run that an object's status tells of.
+    pub fn lost(&self, object: &Migration) -> bool {
+        let run = object.status.as_ref().and_then(|status| status.run_id.as_ref());
+        let uid = object.metadata.uid.as_deref().unwrap_or_default();
+        run.is_some() && self.views.get(uid).is_some_and(|view| view.lost_run.as_ref() == run)
+    }
+
     /// Returns what was handed over for an object last.
     pub fn offered(&self, uid: &str) -> Option<Offered> {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).get(uid).cloned()

@@ -7,13 +7,19 @@ use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
+use tracing::warn;
 
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
-use crate::api::{Database, FIELD_MANAGER, Migration, RECONCILE_REQUESTED_AT, condition};
+use crate::api::{
+    Database, DatabaseStatus, FIELD_MANAGER, Migration, RECONCILE_REQUESTED_AT, Reason, condition,
+};
 use crate::core::report;
+use crate::core::state::Cause;
+use crate::core::view::{Standing, Tokens, View};
 use crate::engine::{clock, survey};
+use crate::postgres::ledger::RunKey;
 
 /// How often a database that is not well is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
@@ -57,30 +63,67 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     if !due(&object, &migrations, active.as_deref(), busy) {
         return Ok(Action::await_change());
     }
+    let applied = migrations.iter().filter(|migration| report::settled(migration));
+    let recorded: Vec<String> = applied.filter_map(|migration| applied_run(migration)).collect();
     let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
-        Ok(database) => survey::survey(&database, busy).await,
+        Ok(database) => survey::survey(&database, busy, &recorded).await,
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
     };
+    if let Ok(seen) = &surveyed {
+        tell_lost(&context, &migrations, &seen.lost);
+    }
     let status = report::database(&object, &surveyed, active.as_deref(), clock::now());
     let well = report::is_ready(&status.conditions);
     if object.status.as_ref() != Some(&status) {
-        let patch = json!({
-            "apiVersion": Database::api_version(&()),
-            "kind": Database::kind(&()),
-            "metadata": {"name": name, "uid": object.uid()},
-            "status": status,
-        });
-        let params = PatchParams::apply(FIELD_MANAGER).force();
-        client::within(
-            CALL_LIMIT,
-            "write the status of a Database",
-            api.patch_status(&name, &params, &Patch::Apply(&patch)),
-        )
-        .await?;
+        write(&api, &object, &status).await?;
         context.counters.status_write();
     }
     Ok(if well { Action::await_change() } else { Action::requeue(LOOK_AGAIN) })
+}
+
+/// Writes a status by server-side apply; the UID keeps it off an object of the same name.
+async fn write(api: &Api<Database>, object: &Database, status: &DatabaseStatus) -> Result<(), Error> {
+    let patch = json!({
+        "apiVersion": Database::api_version(&()),
+        "kind": Database::kind(&()),
+        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        "status": status,
+    });
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let name = object.name_any();
+    let patch = Patch::Apply(&patch);
+    let written = api.patch_status(&name, &params, &patch);
+    client::within(CALL_LIMIT, "write the status of a Database", written).await?;
+    Ok(())
+}
+
+/// Returns the run by which a Migration is applied, as its status says.
+fn applied_run(migration: &Migration) -> Option<String> {
+    let status = migration.status.as_ref().filter(|status| status.applied == Some(true))?;
+    status.run_id.clone()
+}
+
+/// Tells the Migrations whose runs the ledger lost, so that they are looked at again: they were settled, and are not.
+fn tell_lost(context: &Context, migrations: &[Arc<Migration>], lost: &[String]) {
+    for migration in migrations {
+        let Some(run) = applied_run(migration).filter(|run| lost.contains(run)) else { continue };
+        warn!(migration = migration.name_any(), run, "the history table does not have its run any more");
+        let key = RunKey {
+            namespace: migration.namespace().unwrap_or_default(),
+            name: migration.name_any(),
+            uid: migration.uid().unwrap_or_default(),
+        };
+        let message = "the history table does not have its run any more; it is applied again";
+        let view = View {
+            generation: migration.metadata.generation.unwrap_or_default(),
+            standing: Standing::Retrying(Cause::new(Reason::LedgerRewound, message)),
+            answered: Tokens::default(),
+            past: Vec::new(),
+            lost_run: Some(run),
+        };
+        context.views.publish(&key, view);
+    }
 }
 
 /// Whether the status may say something else than it should.
@@ -92,6 +135,9 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, b
         return true;
     }
     let ready = status.conditions.iter().any(|one| one.type_ == condition::READY && one.status == "True");
+    let rewound = Some(Reason::LedgerRewound.as_str());
+    let doubtful =
+        migrations.iter().any(|migration| migration.status.as_ref().and_then(report::reason) == rewound);
     let asked = object.annotations().contains_key(RECONCILE_REQUESTED_AT) && !ready;
     let news = migrations.iter().filter_map(|migration| migration.status.as_ref()).any(|migration| {
         let (Some(stream), Some(version)) = (&migration.stream, &migration.to_version) else {
@@ -105,7 +151,7 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, b
         }
     });
     let copy_known = status.conditions.iter().any(|one| one.type_ == condition::REPLICA_USABLE);
-    !ready || asked || news || (!copy_known && !busy)
+    !ready || asked || news || doubtful || (!copy_known && !busy)
 }
 
 fn is_below(known: &str, version: &str) -> bool {

@@ -44,7 +44,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     let namespace = seen.namespace().unwrap_or_default();
     let api: Api<Migration> = Api::namespaced(context.client.clone(), &namespace);
     let uid = seen.uid().unwrap_or_default();
-    if report::settled(&seen) {
+    if report::settled(&seen) && !context.lost(&seen) {
         // Whatever changes it is an event of its own.
         context.forget(&uid);
         return Ok(Action::await_change());
@@ -61,7 +61,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     if object.meta().deletion_timestamp.is_some() {
         return delete(&api, &context, &object).await;
     }
-    if report::settled(&object) {
+    if report::settled(&object) && !context.lost(&object) {
         // Left over where a process ended between the last word and this.
         if object.finalizers().iter().any(|name| name == FINALIZER) {
             set_finalizer(&api, &object, false).await?;

@@ -7,14 +7,15 @@ use kube::{Client, ResourceExt};
 
 use super::client::{self, CALL_LIMIT};
 use crate::api::{
-    CaSource, Connection, Database as DatabaseObject, DurationText, HttpTls, LocalRef, MetricsProvider,
-    OutOfOrder, Reason, ReplicaMode, Reversibility as WireReversibility, SecretKeyRef, Tls as WireTls,
-    TlsMode as WireTlsMode, Version, validate,
+    CaSource, Connection, Database as DatabaseObject, Durability, DurationText, HttpTls, LocalRef,
+    MetricsProvider, OutOfOrder, Reason, ReplicaMode, Reversibility as WireReversibility, SecretKeyRef,
+    Tls as WireTls, TlsMode as WireTlsMode, Version, validate,
 };
 use crate::core::plan::{Guard, Reversibility};
 use crate::core::state::Cause;
-use crate::engine::subject::{Database, Providers, Standby};
+use crate::engine::subject::{Database, Providers, Recorded, Standby};
 use crate::metrics::{Auth, PrometheusConfig, PrometheusProvider, Provider, Secret as HttpSecret};
+use crate::postgres::identity::Pinned;
 use crate::postgres::{Secret, Target, Tls, TlsMode};
 
 /// Why something could not be resolved.
@@ -199,6 +200,8 @@ impl Resolver {
                 .baseline
                 .as_ref()
                 .and_then(|baseline| Version::parse(&baseline.version, "spec.baseline.version").ok()),
+            remote_apply: spec.durability == Durability::RemoteApply,
+            recorded: recorded(object),
         })
     }
 
@@ -306,5 +309,24 @@ impl Resolver {
             None => None,
         };
         Ok((ca, identity))
+    }
+}
+
+/// What the Database's status says that was seen before.
+fn recorded(object: &DatabaseObject) -> Recorded {
+    let Some(status) = &object.status else { return Recorded::default() };
+    let version = |text: &String| Version::parse(text, "status.currentVersions").ok();
+    Recorded {
+        server: status.server.as_ref().filter(|server| !server.system_identifier.is_empty()).map(|server| {
+            // Zero stands for a timeline that was not known.
+            let timeline = u32::try_from(server.timeline).ok().filter(|timeline| *timeline > 0);
+            Pinned { system_identifier: server.system_identifier.clone(), timeline }
+        }),
+        ledger: status.ledger_version.is_some(),
+        versions: status
+            .current_versions
+            .iter()
+            .filter_map(|(stream, text)| Some((stream.clone(), version(text)?)))
+            .collect(),
     }
 }

@@ -63,6 +63,7 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
         standing: Standing::Retrying(Cause::new(reason, message)),
         answered: Tokens::default(),
         past: Vec::new(),
+        lost_run: None,
     };
     if last_word_said(context, object) {
         return Ok(None);
@@ -132,7 +133,7 @@ async fn subjects(
         let same = other.namespace() == object.namespace()
             && other.spec.database_ref.name == object.spec.database_ref.name
             && other.uid() != object.uid();
-        if same && !report::succeeded(&other) {
+        if same && (!report::succeeded(&other) || context.lost(&other)) {
             objects.push((*other).clone());
         }
     }
@@ -174,5 +175,6 @@ fn subject(object: &Migration, providers: Providers) -> Subject {
         gone: object.metadata.deletion_timestamp.is_some(),
         tokens: tokens(object),
         providers,
+        recorded_run: object.status.as_ref().and_then(|status| status.run_id.clone()),
     }
 }

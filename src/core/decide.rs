@@ -239,6 +239,11 @@ fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Ti
     if !seen.units.iter().any(|unit| unit.in_force()) {
         return end(now, if aborted { Outcome::Aborted(cause) } else { Outcome::Failed(cause) });
     }
+    if cause.reason == Reason::DiskFull {
+        let message =
+            format!("{}; what is applied stays, because a rollback takes space, too", cause.message);
+        return Decision::Move(State::Held { applied_at: now, cause: Cause::new(cause.reason, message) });
+    }
     if let Some(reason) = plan.no_way_back(&seen.units) {
         let message = format!("{}; what is applied stays, because {reason}", cause.message);
         return Decision::Move(State::Held { applied_at: now, cause: Cause::new(cause.reason, message) });

@@ -88,7 +88,9 @@ impl LockPlan {
         let mine = || preview.statements.iter().filter(|statement| statement.unit == unit);
         let sure = preview.server.basis == ServerBasis::Catalog
             && mine().all(|statement| statement.assumptions.is_empty() && !statement.opaque);
-        sure.then(|| Self::guessed(preview, unit))
+        let plan = sure.then(|| Self::guessed(preview, unit))?;
+        // One relation has no order.
+        (plan.relations.len() > 1).then_some(plan)
     }
 
     fn guessed(preview: &Preview, unit: usize) -> Self {
@@ -115,11 +117,11 @@ impl LockPlan {
     /// The relations to be locked before the statements that block somebody run, in the order of the names. None where the
     /// one statement that needs a lock takes it as well.
     pub fn to_take<'a>(&'a self, found: &[Found]) -> Vec<&'a Planned> {
-        let tables: Vec<&Planned> = found
-            .iter()
-            .filter(|one| one.lockable)
-            .filter_map(|one| self.relations.get(one.planned))
-            .collect();
+        let mut numbers: Vec<usize> =
+            found.iter().filter(|one| one.lockable).map(|one| one.planned).collect();
+        numbers.sort_unstable();
+        let tables: Vec<&Planned> =
+            numbers.into_iter().filter_map(|number| self.relations.get(number)).collect();
         let order_matters = tables.len() > 1 || tables.iter().any(|table| table.raised);
         if order_matters { tables } else { Vec::new() }
     }

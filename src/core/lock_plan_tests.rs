@@ -57,6 +57,11 @@ fn the_strongest_mode_is_taken_at_once_in_the_order_of_the_names() {
         names(&[found(0, 1, true, &[]), found(1, 2, true, &[]), found(2, 3, false, &[])]),
         ["orders", "users"]
     );
+    assert_eq!(
+        names(&[found(1, 2, true, &[]), found(0, 1, true, &[])]),
+        ["orders", "users"],
+        "whatever the catalog says first"
+    );
     // One table in two modes is taken at once; one in one mode is left to its statement.
     assert_eq!(names(&[found(0, 1, false, &[]), found(1, 2, true, &[])]), ["users"]);
     assert!(names(&[found(0, 1, true, &[]), found(1, 2, false, &[])]).is_empty());

@@ -20,16 +20,22 @@ mutants! {
     LedgerAfterCommit,
     /// A unit outside a transaction counts as done before it was sent.
     LedgerBeforeEffect,
-    /// A unit outside a transaction is sent without a durable intent.
-    NoIntent,
     /// An index that is there counts as valid.
     InvalidIndexAccepted,
     /// What a failed build left is not removed.
     NoRepair,
     /// A statement whose outcome is not known is sent again without a look.
     BlindRetry,
+    /// What was announced counts as done.
+    IntentCountsAsDone,
     /// After a lost acknowledgement, the next decision rests on what was known before.
     StaleAfterLostCommit,
+    /// After a takeover, the first decision rests on what was read before it.
+    StaleAfterTakeover,
+    /// After a restart, the state of a run is not read.
+    StateForgotten,
+    /// A run is stored whatever was begun since it was decided on.
+    BeginsTwice,
     /// Transactions do not look at the epoch.
     NoFence,
     /// The fence locks too weakly to hold off the next owner.
@@ -38,15 +44,13 @@ mutants! {
     EpochNotBumped,
     /// A predecessor's session is left alone, and whether the work lock was had is not looked at.
     LockResultIgnored,
-    /// The run's plan is not read from the ledger, but its state begins anew after each restart.
-    StateForgotten,
-    /// A unit's way back is sent again after a restart in the middle of it.
-    WayBackFromStart,
-    /// A deleted object is forgotten, and what was applied of it stays.
+    /// A deleted object goes on.
     DeletionForgotten,
-    /// A rehearsal does not come back.
+    /// A rehearsal that failed does not come back.
     RehearsalStays,
-    /// The first breach is recorded as a pass.
+    /// What an interrupted rehearsal put aside is not destroyed.
+    TrashKept,
+    /// A breach counts as a pass.
     BreachPasses,
     /// A metric that is not a number counts as zero.
     NanIsZero,

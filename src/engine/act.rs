@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::oversee::{Seen, overseen, stop_asked};
+use super::oversee::{Seen, overseen, stop_asked, teller};
 use super::runner::{Next, Runner};
 use super::subject::{Desired, Subject};
 use super::{clock, failure, standbys, watch};
@@ -14,11 +14,11 @@ use crate::api::Reason;
 use crate::core::analysis::{Baseline, Sample};
 use crate::core::decide::{Effect, lock_deadline};
 use crate::core::lock_plan::LockPlan;
-use crate::core::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, Wish};
+use crate::core::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, UnitStatus, Wish};
 use crate::core::plan::{Block, Plan};
 use crate::core::stall;
 use crate::core::state::{Cause, State};
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::postgres::block::{Direction, Failed, Job, Limits};
 use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
@@ -45,7 +45,7 @@ impl Runner {
             facts = Some(watch::facts(analysis, &span, &taken, clock::now()));
         }
         let seen = Observation {
-            units: run.units.clone(),
+            units: if planted(Mutant::IntentCountsAsDone) { believed(&run.units) } else { run.units.clone() },
             wish,
             attempt: self.attempt.as_ref().map(|(_, attempt)| attempt.clone()),
             rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsal.verdict.clone()),
@@ -135,11 +135,10 @@ impl Runner {
         }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
+        let tell = teller(&self.start.views, desired.subject(&run.key.uid), run, unit);
         let session = self.own(&desired.database).await?;
-        let (ran, seen) = overseen(session, &job, async move {
-            stop_asked(&mut news, &uid, back.is_some()).await;
-        })
-        .await;
+        let stop = async move { stop_asked(&mut news, &uid, back.is_some()).await };
+        let (ran, seen) = overseen(session, &job, stop, tell).await;
         match ran {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
@@ -181,13 +180,21 @@ impl Runner {
         };
         let before = self.failures_so_far();
         let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
-        let attempt = with_deadline(run, attempt);
+        let attempt = match direction {
+            Direction::Up => with_deadline(run, attempt),
+            Direction::Down { .. } => failure::on_the_way_back(&failed.error, with_deadline(run, attempt)),
+        };
         if attempt.class != Class::Transient
             && let Some(statement) = failed.statement.and_then(|index| block.statements.get(index))
             && let Some(session) = self.session.as_mut()
         {
             let (epoch, place) = (session.epoch(), (unit, direction.word(), direction.block()));
-            note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await?;
+            // A note for the history: where it cannot be written, the failure counts all the same.
+            match note_failure(session.conn(), epoch, run.id, place, (&statement.sql, &error)).await {
+                Err(error @ Error::Fenced) => return Err(error),
+                Err(error) if !failure::session_survives(&error) => self.session = None,
+                Ok(()) | Err(_) => {}
+            }
         }
         self.note(run, attempt);
         Ok(Next::Again)
@@ -350,6 +357,12 @@ impl Runner {
         samples::record(session.conn(), epoch, run.id, &fresh).await?;
         Ok(Next::Again)
     }
+}
+
+/// The units of a program that takes an announcement for the deed.
+fn believed(units: &[UnitStatus]) -> Vec<UnitStatus> {
+    let believe = |unit: &UnitStatus| if *unit == UnitStatus::Intent { UnitStatus::Done } else { *unit };
+    units.iter().map(believe).collect()
 }
 
 /// Where an effect may be interrupted.

@@ -68,7 +68,8 @@ async fn catalog_for_preview(
 ) -> Result<Snapshot, Error> {
     let Some(observer) = observer else { return Ok(Snapshot::assumed(Some(major))) };
     // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
-    let in_detail = |outline: &Snapshot| !sql::foresee(statements, outline).iter().all(Foreseen::is_light);
+    let enough = |one: &Foreseen| one.is_light() && one.assumptions.is_empty();
+    let in_detail = |outline: &Snapshot| !sql::foresee(statements, outline).iter().all(enough);
     let read = snapshot::read_bounded(observer, search_path, MOST_RELATIONS, &in_detail).await?;
     Ok(read.unwrap_or_else(|| Snapshot {
         search_path: search_path.to_vec(),

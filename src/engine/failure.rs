@@ -14,6 +14,22 @@ use crate::sql::quote_literal;
 /// Statements that overran the stall budget so often in a row do not fit it.
 const OVERRUNS: u32 = 3;
 
+/// What stops a way forward and may pass by itself or by a person: the way back is not given up for it, but tried again,
+/// soon at first and then seldom. Cancelled by somebody (57014), no space (53100), another limit (53400), an I/O error (58030), read-only (25006).
+const NOT_THE_WAY_BACK: [&str; 5] = ["57014", "53100", "53400", "58030", "25006"];
+const SELDOM: SignedDuration = SignedDuration::from_secs(20);
+
+/// Keeps a way back going where its failure says nothing about the way back itself.
+pub fn on_the_way_back(error: &Error, attempt: Attempt) -> Attempt {
+    let passes =
+        matches!(error, Error::Server(server) if NOT_THE_WAY_BACK.contains(&server.sqlstate.as_str()));
+    if !passes || attempt.class != Class::Terminal || attempt.cause.reason == Reason::StallBudgetExceeded {
+        return attempt;
+    }
+    let pause = SELDOM.min(SignedDuration::from_millis(100 << attempt.count.min(8)));
+    Attempt { class: Class::Transient, retry_at: attempt.at + pause, ..attempt }
+}
+
 /// Returns the word for an error of the PostgreSQL edge.
 pub fn reason(error: &Error) -> Reason {
     match error {
@@ -25,6 +41,7 @@ pub fn reason(error: &Error) -> Reason {
         Error::DatabaseMissing { .. } => Reason::DatabaseNotFound,
         Error::PoolerDetected { .. } => Reason::PoolerDetected,
         Error::Server(server) if server.is_lock_timeout() => Reason::WaitingForLock,
+        Error::Server(server) if server.is_disk_full() => Reason::DiskFull,
         Error::Server(server) if server.is_denied() => Reason::InsufficientPrivilege,
         Error::Server(_) | Error::TransactionEscaped | Error::NameTaken { .. } => Reason::ApplyFailed,
         Error::Unexpected(_) | Error::Unprobed(_) | Error::PostconditionMissing(_) => Reason::Internal,
@@ -33,7 +50,9 @@ pub fn reason(error: &Error) -> Reason {
         Error::LedgerTouched(_) => Reason::LedgerTouched,
         Error::LockPlanViolated(_) => Reason::LockPlanViolated,
         Error::InRecovery { .. } => Reason::ServerInRecovery,
-        Error::WrongServer { .. } | Error::IsACopy => Reason::WrongServer,
+        Error::WrongServer { .. } | Error::NotPinned(_) | Error::IsACopy => Reason::WrongServer,
+        Error::LedgerGone | Error::LedgerRewound { .. } => Reason::LedgerRewound,
+        Error::NoStandby | Error::StandbyBehind(_) => Reason::WaitingForStandby,
         Error::CopyIsPrimary => Reason::ReplicaIsPrimary,
     }
 }
@@ -48,7 +67,10 @@ pub fn session_survives(error: &Error) -> bool {
         | Error::Unprobed(_)
         | Error::LedgerMoved { .. }
         | Error::NameTaken { .. }
-        | Error::OwnerAlive(_) => true,
+        | Error::OwnerAlive(_)
+        | Error::LedgerRewound { .. }
+        | Error::NoStandby
+        | Error::StandbyBehind(_) => true,
         _ => false,
     }
 }

@@ -7,6 +7,7 @@ pub mod failure;
 mod oversee;
 mod postponed;
 pub mod project;
+mod recorded;
 pub mod runner;
 mod standbys;
 pub mod subject;

@@ -1,13 +1,21 @@
 //! The second session beside a block that runs: sees who is in its way and who waits behind it, and cancels it in the
 //! server when somebody waits for too long or a person wants it to stop.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::subject::Desired;
+use super::project;
+use super::subject::{Desired, Subject};
+use super::views::Views;
+use crate::api::Reason;
 use crate::core::observation::Blocker;
+use crate::core::state::Cause;
+use crate::core::view::{RunView, Standing, View};
 use crate::core::waiting::{self, Waiter};
 use crate::postgres::block::{self, Failed, Job, Ran};
+use crate::postgres::build::{self, Build};
 use crate::postgres::guard::Witness;
+use crate::postgres::ledger::Run;
 use crate::postgres::{Connection, Error, Session, locks};
 
 /// When the first look is taken, and how often at least and at most afterwards.
@@ -41,11 +49,41 @@ pub(super) async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>,
     }
 }
 
+/// How often the progress of a build is told.
+const TELL_EVERY: Duration = Duration::from_secs(2);
+
+/// Returns what tells how far a build is, as what the run waits for.
+pub(super) fn teller(
+    views: &Views,
+    subject: Option<&Arc<Subject>>,
+    run: &Run,
+    unit: usize,
+) -> impl Fn(&Build) + use<> {
+    let step = run.plan.step_of(unit).map_or_else(String::new, |step| step.name.clone());
+    let (views, subject) = (views.clone(), subject.cloned());
+    let (view, answered) = (project::run(run, None, None), run.tokens.clone());
+    let told = std::sync::Mutex::new(None::<Instant>);
+    move |build: &Build| {
+        let (Some(subject), Ok(mut told)) = (&subject, told.lock()) else { return };
+        if told.is_some_and(|at| at.elapsed() < TELL_EVERY) {
+            return;
+        }
+        *told = Some(Instant::now());
+        let message = format!("step {step}: an index is built{build}");
+        let view = RunView { waiting: Some(Cause::new(Reason::Applying, message)), ..view.clone() };
+        let standing = Standing::Run(Box::new(view));
+        let (generation, answered) = (subject.generation, answered.clone());
+        views
+            .publish(&subject.key, View { generation, standing, answered, past: Vec::new(), lost_run: None });
+    }
+}
+
 /// Runs a block under the eyes of the session's observer.
 pub(super) async fn overseen(
     session: &mut Session,
     job: &Job<'_>,
     stop: impl Future<Output = ()>,
+    tell: impl Fn(&Build),
 ) -> (Result<Ran, Failed>, Seen) {
     let witness = Witness::new(session.take_observer());
     let pid = session.pid();
@@ -53,16 +91,11 @@ pub(super) async fn overseen(
     let job = Job { witness: Some(&witness), ..*job };
     let result = tokio::select! {
         result = block::run(session, &job) => result,
-        () = oversee(&witness, pid, &job, stop, &mut seen) => {
+        () = oversee(&witness, pid, &job, (stop, tell), &mut seen) => {
             Err(Failed::from(Error::Unexpected("the observer ended".to_owned())))
         }
     };
-    session.give_back(witness.into_inner());
-    let result = result.map_err(|failed| Failed {
-        // What we cancelled is as if a timer of ours had fired.
-        error: if seen.waited.is_some() { failed.error.with_own_timer(true) } else { failed.error },
-        ..failed
-    });
+    session.give_back(witness.into_session());
     (result, seen)
 }
 
@@ -70,7 +103,7 @@ async fn oversee(
     witness: &Witness,
     pid: i32,
     job: &Job<'_>,
-    stop: impl Future<Output = ()>,
+    (stop, tell): (impl Future<Output = ()>, impl Fn(&Build)),
     seen: &mut Seen,
 ) {
     let began = Instant::now();
@@ -83,13 +116,21 @@ async fn oversee(
             () = &mut stop, if !cancelled => true,
         };
         pause = every;
-        let mut guard = witness.lock().await;
+        let mut guard = witness.session().await;
         let Some(observer) = guard.as_mut() else {
             return std::future::pending().await;
         };
+        if !job.block.transactional
+            && let Ok(Some(build)) = build::progress(observer, pid).await
+        {
+            tell(&build);
+        }
         let waited = if asked { None } else { look(observer, pid, (job, began), seen).await };
         if asked || (waited.is_some() && !cancelled) {
             cancelled = true;
+            if waited.is_some() {
+                witness.note_cancellation();
+            }
             seen.waited = waited;
             // Best effort: if it fails, the statement ends by its own limits.
             let _ = locks::cancel(observer, pid).await;

@@ -3,7 +3,7 @@
 //! Invariants: the runner is the only writer of its database's ledger in this process; it acts only while `may_act` says
 //! so and its epoch stands; it stops at a safe point when it is told to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,11 +21,15 @@ use crate::core::decide::{Decision, decide, end_with};
 use crate::core::observation::{Attempt, Class, Wish};
 use crate::core::state::{Cause, State};
 use crate::core::view::{Standing, Tokens, View};
-use crate::postgres::ledger::{Run, RunChange, Side};
+use crate::crash::{Mutant, planted};
+use crate::postgres::ledger::{Latest, Run, RunChange, Side};
 use crate::postgres::{Builds, Error, Session};
 
 /// A wait longer than this holds no connection.
 const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
+
+/// How long a standby may take at a time; in between, what is waited for is told.
+const STANDBY_WITHIN: Duration = Duration::from_secs(2);
 
 /// How long a session waits for the next migration of its database.
 const LINGER: Duration = Duration::from_secs(1);
@@ -72,6 +76,12 @@ pub struct Runner {
     pub(super) refused: BTreeSet<String>,
     pub(super) postponed: Postponed,
     pub(super) failures: u32,
+    /// Runs that statuses tell of and the ledger does not have, by UID.
+    pub(super) lost: BTreeMap<String, String>,
+    /// Whether something was committed that a standby may not have.
+    pub(super) unconfirmed: bool,
+    /// What was published of runs that have ended: it is not read again while nothing changed.
+    pub(super) shown: HashMap<String, (i64, Latest)>,
     last: Option<Box<Run>>,
 }
 
@@ -87,6 +97,9 @@ impl Runner {
             refused: BTreeSet::new(),
             postponed: Postponed::default(),
             failures: 0,
+            lost: BTreeMap::new(),
+            unconfirmed: true,
+            shown: HashMap::new(),
             last: None,
         }
     }
@@ -171,15 +184,31 @@ impl Runner {
 
     async fn look(&mut self, desired: &Desired) -> Result<Next, Error> {
         self.heed(desired);
+        let confirm = desired.database.remote_apply && self.unconfirmed;
+        let session = self.open(&desired.database).await?;
+        if confirm && session.head().is_some() {
+            session.await_standby(STANDBY_WITHIN).await?;
+            self.unconfirmed = false;
+        }
         let session = self.open(&desired.database).await?;
         if session.head().is_some()
             && let Some(run) = Run::active(session.conn()).await?
         {
+            let run = self.believed(run);
             return self.drive(desired, run).await;
         }
         self.last = None;
         self.builds = Builds::Adopt;
         self.choose(desired).await
+    }
+
+    /// What a program with a planted bug takes for the ledger's word.
+    fn believed(&self, read: Run) -> Run {
+        match &self.last {
+            Some(last) if self.attempt.is_some() && planted(Mutant::StaleAfterLostCommit) => (**last).clone(),
+            None if planted(Mutant::StateForgotten) => Run { state: State::Planned, ..read },
+            _ => read,
+        }
     }
 
     /// Notes whether the end of the last run is wanted, for a build that is in the way.
@@ -199,6 +228,7 @@ impl Runner {
             if session.head().is_some_and(|head| head.side != Side::Primary.as_str()) {
                 return Err(Error::IsACopy);
             }
+            database.is_behind(&session)?;
             session
         };
         let session = self.session.insert(session);
@@ -219,6 +249,7 @@ impl Runner {
         if !session.owned() {
             session.own(&owner, None, builds).await?;
         }
+        session.note_timeline().await?;
         self.remember_epoch();
         self.session.as_mut().ok_or_else(|| Error::Unexpected("no session".to_owned()))
     }
@@ -237,6 +268,7 @@ impl Runner {
             return Next::Over;
         }
         self.failures += 1;
+        self.shown.clear();
         if !failure::session_survives(error) {
             self.session = None;
         }
@@ -249,6 +281,8 @@ impl Runner {
             error,
             Error::PoolerDetected { .. }
                 | Error::WrongServer { .. }
+                | Error::NotPinned(_)
+                | Error::LedgerGone
                 | Error::IsACopy
                 | Error::LedgerNewer { .. }
                 | Error::Settings(_)
@@ -265,7 +299,8 @@ impl Runner {
             };
             self.tell(subject, standing);
         }
-        let pause = if matches!(error, Error::OwnerAlive(_)) {
+        let waits = matches!(error, Error::OwnerAlive(_) | Error::NoStandby | Error::StandbyBehind(_));
+        let pause = if waits {
             Duration::from_millis(500)
         } else {
             failure::pause(Class::Transient, false, self.failures)
@@ -283,7 +318,8 @@ impl Runner {
         answered: Tokens,
         past: Vec<crate::core::view::PastRun>,
     ) {
-        let view = View { generation: subject.generation, standing, answered, past };
+        let lost_run = self.lost.get(&subject.key.uid).cloned();
+        let view = View { generation: subject.generation, standing, answered, past, lost_run };
         self.start.views.publish(&subject.key, view);
     }
 
@@ -312,10 +348,11 @@ impl Runner {
         };
         let wish = wish(subject.as_deref(), Some(&run.tokens), gone);
         self.last = Some(Box::new(run.clone()));
+        self.shown.remove(&run.key.uid);
         self.builds = builds(&wish);
         let owned = self.session.as_ref().is_some_and(Session::owned);
         self.own(&desired.database).await?;
-        if !owned {
+        if !owned && !planted(Mutant::StaleAfterTakeover) {
             // What an earlier owner committed before it was gone is not in what was read before.
             return Ok(Next::Again);
         }
@@ -348,7 +385,10 @@ impl Runner {
         }
         match decision {
             Decision::Run(effect) => {
-                let then = end_with(&run.plan, &run.state, &seen, effect, now);
+                self.unconfirmed = true;
+                // The end is recorded once a standby has all before it.
+                let then = end_with(&run.plan, &run.state, &seen, effect, now)
+                    .filter(|_| !desired.database.remote_apply);
                 self.act(desired, subject.as_deref(), &run, effect, (samples, then)).await
             }
             Decision::Move(state) => self.change_state(desired, subject.as_deref(), &run, state).await,
@@ -371,10 +411,15 @@ impl Runner {
         info!(migration = run.key.name, run = %run.id, from = run.state.phase(), to = state.phase(), "run moves on");
         let tokens = subject.map(|subject| subject.tokens.clone());
         let change = RunChange { state: Some(&state), tokens: tokens.as_ref(), ..RunChange::default() };
-        self.attempt = None;
+        self.unconfirmed = true;
+        // It is about what was due in the old state, which may be over although the answer to this is lost.
+        let attempt = self.attempt.take();
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
-        Run::change(session.conn(), epoch, run.id, &change).await?;
+        if let Err(error) = Run::change(session.conn(), epoch, run.id, &change).await {
+            self.attempt = attempt.filter(|_| error.class() != Class::Ambiguous);
+            return Err(error);
+        }
         Ok(Next::Again)
     }
 
@@ -412,6 +457,7 @@ fn builds(wish: &Wish) -> Builds {
 
 /// Compares an object's tokens with those that were answered.
 pub(super) fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: bool) -> Wish {
+    let gone = gone && !planted(Mutant::DeletionForgotten);
     let Some(subject) = subject else {
         return Wish { gone, ..Wish::default() };
     };
@@ -422,7 +468,7 @@ pub(super) fn wish(subject: Option<&Subject>, answered: Option<&Tokens>, gone: b
     let new = |asked: &Option<String>, answered: &Option<String>| asked.is_some() && asked != answered;
     Wish {
         suspend: subject.spec.suspend,
-        gone: gone || subject.gone,
+        gone: gone || (subject.gone && !planted(Mutant::DeletionForgotten)),
         abort: new(&subject.tokens.abort, &answered.abort),
         rollback: new(&subject.tokens.rollback, &answered.rollback),
         retry: new(&subject.tokens.retry, &answered.retry),

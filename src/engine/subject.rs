@@ -12,8 +12,9 @@ use crate::core::plan::{Guard, Reversibility};
 use crate::core::state::Cause;
 use crate::core::view::Tokens;
 use crate::metrics::Provider;
-use crate::postgres::Target;
+use crate::postgres::identity::Pinned;
 use crate::postgres::ledger::RunKey;
+use crate::postgres::{Error, Session, Target};
 
 /// A database, its Secrets resolved.
 #[derive(Debug)]
@@ -36,6 +37,37 @@ pub struct Database {
     pub out_of_order: bool,
     /// Up to here everything counts as applied.
     pub baseline: Option<Version>,
+    /// Whether what is committed counts only once a synchronous standby has applied it.
+    pub remote_apply: bool,
+    /// What was seen before.
+    pub recorded: Recorded,
+}
+
+/// What was seen of a database before, as noted outside of it.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// The server.
+    pub server: Option<Pinned>,
+    /// Whether there was a ledger.
+    pub ledger: bool,
+    /// The highest applied version of each stream.
+    pub versions: Vec<(String, Version)>,
+}
+
+impl Database {
+    /// Compares a session with what was seen before.
+    ///
+    /// # Errors
+    /// `NotPinned`, `LedgerGone`.
+    pub fn is_behind(&self, session: &Session) -> Result<(), Error> {
+        if let Some(pinned) = &self.recorded.server {
+            session.expect(pinned)?;
+        }
+        if self.recorded.ledger && session.head().is_none() && self.baseline.is_none() {
+            return Err(Error::LedgerGone);
+        }
+        Ok(())
+    }
 }
 
 /// A physical standby, its Secret resolved.
@@ -75,6 +107,8 @@ pub struct Subject {
     pub tokens: Tokens,
     /// The providers that its analysis names.
     pub providers: Providers,
+    /// The run that its status tells of.
+    pub recorded_run: Option<String>,
 }
 
 /// Asks whether an object still exists, at its source and not in a cache; the error says why that is not known.

@@ -15,19 +15,27 @@ use crate::postgres::{Error, Session, grants, rehearsal};
 const NAME: &str = "whimbrel survey";
 
 /// Connects to primary and copy, reads what the status tells, and leaves. While a run is under way
-/// (`busy`) the copy is left to it.
+/// (`busy`) the copy is left to it. `recorded` are runs that statuses tell of as applied.
 ///
 /// # Errors
 /// Why the primary cannot be used.
-pub async fn survey(database: &Database, busy: bool) -> Result<Surveyed, Cause> {
+pub async fn survey(database: &Database, busy: bool, recorded: &[String]) -> Result<Surveyed, Cause> {
     let primary = Session::open(&database.primary, NAME).await;
     let mut primary = primary.map_err(|error| Cause::new(failure::reason(&error), error.to_string()))?;
-    let seen = look(&mut primary, database, busy).await;
+    let seen = match database.is_behind(&primary) {
+        Ok(()) => look(&mut primary, database, busy, recorded).await,
+        Err(error) => Err(error),
+    };
     primary.close().await;
     seen.map_err(|error| Cause::new(failure::reason(&error), error.to_string()))
 }
 
-async fn look(primary: &mut Session, database: &Database, busy: bool) -> Result<Surveyed, Error> {
+async fn look(
+    primary: &mut Session,
+    database: &Database,
+    busy: bool,
+    recorded: &[String],
+) -> Result<Surveyed, Error> {
     let missing =
         grants::missing(primary.conn(), database.owner_role.as_deref(), &["public".to_owned()]).await?;
     let mut versions: BTreeMap<String, Version> = BTreeMap::new();
@@ -55,8 +63,13 @@ async fn look(primary: &mut Session, database: &Database, busy: bool) -> Result<
             }
         },
     };
+    let lost = match ledger_version {
+        Some(_) => Run::lost(primary.conn(), recorded).await?,
+        None => recorded.to_vec(),
+    };
     let server = primary.server();
     Ok(Surveyed {
+        lost,
         server: ServerStatus {
             version: format!("{}.{}", server.version_num / 10_000, server.version_num % 10_000),
             system_identifier: server.system_identifier.clone(),

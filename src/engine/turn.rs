@@ -15,7 +15,7 @@ use crate::core::order::{Candidate, InForce, Latest, Place, order};
 use crate::core::state::Cause;
 use crate::core::view::Standing;
 use crate::postgres::Error;
-use crate::postgres::ledger::Run;
+use crate::postgres::ledger::{self, Run};
 
 impl Runner {
     /// Nothing is under way: finds whose turn it is.
@@ -28,8 +28,6 @@ impl Runner {
             baseline: desired.database.baseline.clone(),
             out_of_order: desired.database.out_of_order,
         };
-        let mut candidates = Vec::new();
-        let mut latest_runs = Vec::new();
         if ledger {
             let applied = Run::applied_versions(session.conn()).await?;
             in_force.versions = applied
@@ -37,36 +35,27 @@ impl Runner {
                 .filter_map(|(stream, text)| Some((stream, Version::parse(&text, "version").ok()?)))
                 .collect();
         }
-        for subject in &desired.subjects {
-            let version = canonical_version(&subject.spec.version);
-            let latest = if ledger {
-                Run::latest(session.conn(), &subject.spec.stream, &version).await?
-            } else {
-                None
-            };
-            let Ok(parsed) = Version::parse(&version, "spec.version") else {
+        let versions: Vec<String> =
+            desired.subjects.iter().map(|subject| canonical_version(&subject.spec.version)).collect();
+        let mut latest = vec![None; versions.len()];
+        if ledger {
+            let streams = desired.subjects.iter().map(|subject| subject.spec.stream.as_str());
+            let asked: Vec<(&str, &str)> = streams.zip(versions.iter().map(String::as_str)).collect();
+            latest = Run::latest(session.conn(), &asked).await?;
+        }
+        let mut candidates = Vec::new();
+        let mut subjects = Vec::new();
+        for ((subject, version), latest) in desired.subjects.iter().zip(&versions).zip(latest) {
+            let Ok(version) = Version::parse(version, "spec.version") else {
                 continue;
             };
-            candidates.push(Candidate {
-                uid: subject.key.uid.clone(),
-                name: subject.key.name.clone(),
-                created: subject.created,
-                stream: subject.spec.stream.clone(),
-                version: parsed,
-                hash: plan_hash(&subject.spec, &identity, desired.database.owner_role.as_deref()),
-                budgets: budgets(&subject.spec),
-                wish: wish(Some(subject), latest.as_ref().map(|run| &run.tokens), false),
-                latest: latest.as_ref().map(|run| Latest {
-                    uid: run.key.uid.clone(),
-                    hash: run.plan.hash.clone(),
-                    budgets: run.plan.steps.iter().map(|step| step.max_stall).collect(),
-                    state: run.state.clone(),
-                }),
-            });
-            latest_runs.push((Arc::clone(subject), latest));
+            let hash = plan_hash(&subject.spec, &identity, desired.database.owner_role.as_deref());
+            candidates.push(candidate(subject, version, hash, latest.as_ref()));
+            subjects.push((Arc::clone(subject), latest));
         }
+        self.look_back(desired, &in_force, &subjects).await?;
         let places = order(&candidates, &in_force);
-        self.take_turns(desired, &in_force, places, latest_runs).await
+        Box::pin(self.take_turns(desired, &in_force, places, subjects)).await
     }
 
     async fn take_turns(
@@ -74,7 +63,7 @@ impl Runner {
         desired: &Desired,
         in_force: &InForce,
         places: Vec<Place>,
-        subjects: Vec<(Arc<Subject>, Option<Run>)>,
+        subjects: Vec<(Arc<Subject>, Option<ledger::Latest>)>,
     ) -> Result<Next, Error> {
         let now = clock::now();
         let mut turn = None;
@@ -103,9 +92,12 @@ impl Runner {
         match turn {
             None if look_again.is_some() => Ok(Next::Wait(look_again)),
             None => Ok(Next::Idle),
-            Some((_, false, Some(run))) => self.drive(desired, run).await,
+            Some((_, false, Some(latest))) => match self.whole(desired, latest.id).await? {
+                Some(run) => Box::pin(self.drive(desired, run)).await,
+                None => Ok(Next::Again),
+            },
             Some((subject, _, latest)) => {
-                self.begin(desired, in_force, &subject, latest.map(|run| run.id)).await
+                Box::pin(self.begin(desired, in_force, &subject, latest.map(|run| run.id))).await
             }
         }
     }
@@ -119,6 +111,7 @@ impl Runner {
     ) -> Result<Next, Error> {
         let from = in_force.current(&subject.spec.stream).map(Version::canonical);
         let owner = self.start.owner.clone();
+        self.unconfirmed = true;
         let session = self.open(&desired.database).await?;
         let begun =
             begin::begin(session, &desired.database, subject, &owner, (from.as_deref(), latest)).await;
@@ -150,13 +143,53 @@ impl Runner {
         }
     }
 
-    /// Publishes a run that has ended.
-    async fn show(&mut self, desired: &Desired, subject: &Subject, run: Option<Run>) -> Result<(), Error> {
-        let Some(run) = run else { return Ok(()) };
+    async fn whole(&mut self, desired: &Desired, run: Uuid) -> Result<Option<Run>, Error> {
+        Run::by_id(self.open(&desired.database).await?.conn(), run).await
+    }
+
+    /// Publishes a run that has ended, unless that was done.
+    async fn show(
+        &mut self,
+        desired: &Desired,
+        subject: &Subject,
+        latest: Option<ledger::Latest>,
+    ) -> Result<(), Error> {
+        let Some(latest) = latest else { return Ok(()) };
+        let shown = (subject.generation, latest);
+        if self.shown.get(&subject.key.uid) == Some(&shown) {
+            return Ok(());
+        }
+        let Some(run) = self.whole(desired, shown.1.id).await? else { return Ok(()) };
         let session = self.open(&desired.database).await?;
         let view = project::with_samples(session.conn(), &run, None, None).await?;
         let past = Run::past(session.conn(), &run.plan.stream, &run.plan.version).await?;
         self.publish(subject, Standing::Run(Box::new(view)), run.tokens.clone(), past);
+        self.shown.insert(subject.key.uid.clone(), shown);
         Ok(())
+    }
+}
+
+/// What the order of migrations rests on.
+fn candidate(
+    subject: &Subject,
+    version: Version,
+    hash: String,
+    latest: Option<&ledger::Latest>,
+) -> Candidate {
+    Candidate {
+        uid: subject.key.uid.clone(),
+        name: subject.key.name.clone(),
+        created: subject.created,
+        stream: subject.spec.stream.clone(),
+        version,
+        hash,
+        budgets: budgets(&subject.spec),
+        wish: wish(Some(subject), latest.map(|run| &run.tokens), false),
+        latest: latest.map(|run| Latest {
+            uid: run.uid.clone(),
+            hash: run.hash.clone(),
+            budgets: run.budgets.clone(),
+            state: run.state.clone(),
+        }),
     }
 }

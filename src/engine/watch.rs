@@ -12,6 +12,7 @@ use crate::core::analysis::{
 use crate::core::observation::{BaselineRecord, WatchFacts};
 use crate::core::state::{Cause, State};
 use crate::core::view::WatchView;
+use crate::crash::{Mutant, planted};
 
 async fn ask(subject: &Subject, provider: &str, query: &str, at: Timestamp) -> Reading {
     match subject.providers.by_name.get(provider) {
@@ -132,7 +133,12 @@ pub async fn sample(
 pub fn facts(plan: &AnalysisPlan, watch: &Watch, samples: &[Sample], now: Timestamp) -> WatchFacts {
     let next = next_due(plan, watch, last(samples));
     let due = !due_samples(plan, watch, last(samples), now).is_empty();
-    WatchFacts { assessment: assess(plan, watch, samples, now), due, next }
+    let judged = assess(plan, watch, samples, now);
+    let assessment = match judged {
+        Assessment::Breach { .. } if planted(Mutant::BreachPasses) => Assessment::Passed,
+        judged => judged,
+    };
+    WatchFacts { assessment, due, next }
 }
 
 /// What the samples say, for the status.

@@ -7,6 +7,7 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use crate::core::analysis::{Failure, Reading};
+use crate::crash::{Mutant, planted};
 
 /// Why there is no reading, in a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -123,6 +124,7 @@ fn of_series(series: &[Series]) -> Result<Reading, Refusal> {
 fn of_values(values: &[f64]) -> Reading {
     match values {
         [] => Reading::Empty,
+        [value] if value.is_nan() && planted(Mutant::NanIsZero) => Reading::Value(0.0),
         [value] if value.is_nan() => Reading::NaN,
         [value] => Reading::Value(*value),
         _ => Reading::Many(values.to_vec()),

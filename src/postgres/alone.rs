@@ -14,7 +14,7 @@ use super::session::Session;
 use super::statement::{send, send_ours};
 use crate::core::observation::UnitStatus;
 use crate::core::rehearsal::StatementFacts;
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::{Probe, Statement, quote_ident};
 
 /// How long the look at what a failed statement left may take; if it takes longer, the next attempt sees to it.
@@ -36,7 +36,13 @@ pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
     let found = found(session, job, statement, before).await.map_err(failed)?;
     if !found {
         announce(session, job, statement).await?;
+        if planted(Mutant::LedgerBeforeEffect) {
+            let marks = session.marks();
+            record(session, job, (&marks, Site::OutcomeStored), job.direction.after(), &[], &[]).await?;
+            return carry_out(session, job, statement).await.map(|()| Ran::default()).map_err(failed);
+        }
         if let Err(error) = carry_out(session, job, statement).await {
+            let error = job.ours_if_cancelled(error);
             settle(session, job, statement, (before, &error)).await;
             return Err(failed(error));
         }
@@ -65,6 +71,9 @@ async fn found(
     statement: &Statement,
     before: UnitStatus,
 ) -> Result<bool, Error> {
+    if planted(Mutant::BlindRetry) {
+        return Ok(false);
+    }
     let announced = before == UnitStatus::Intent || matches!(job.direction, Direction::Down { .. });
     if !announced && !matches!(statement.probe(), Some(Probe::IndexValid { .. })) {
         return Ok(false);
@@ -123,7 +132,7 @@ async fn send_alone(session: &mut Session, job: &Job<'_>, statement: &Statement)
     let request = crash::during(site, Moment::CommittedNotAcknowledged, request);
     let sent = crash::during(site, Moment::Executing, request)
         .await
-        .map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.alone));
+        .map_err(|error| error.with_own_timer(job.cancelled(at.elapsed(), job.limits.alone)));
     session.restore_settings().await?;
     sent?;
     session.still_owner().await

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::alone;
 use super::catalog::path;
 use super::error::Error;
+use super::explain;
 use super::guard::{self, Opened, Witness};
 use super::ledger::{self, Back, StatementRecord, UnitRecord, units};
 use super::locks;
@@ -19,7 +20,7 @@ use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
 use crate::core::rehearsal::StatementFacts;
 use crate::core::state::State;
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::{Aside, Statement, quote_ident};
 
 /// Which way a block goes.
@@ -143,6 +144,19 @@ pub struct Failed {
     pub error: Error,
 }
 
+impl Job<'_> {
+    /// Whether a statement that took so long was cancelled by us: its limit passed, or others waited for it.
+    pub(super) fn cancelled(&self, took: Duration, limit: Duration) -> bool {
+        // The server counts whole milliseconds.
+        took + Duration::from_millis(1) >= limit || self.witness.is_some_and(Witness::has_cancelled)
+    }
+
+    /// Marks an error as one that we caused, if others waited for the work and it was cancelled.
+    pub(super) fn ours_if_cancelled(&self, error: Error) -> Error {
+        if self.witness.is_some_and(Witness::has_cancelled) { error.with_own_timer(true) } else { error }
+    }
+}
+
 impl From<Error> for Failed {
     fn from(error: Error) -> Self {
         Self { statement: None, error }
@@ -151,6 +165,13 @@ impl From<Error> for Failed {
 
 /// Runs one block. After an error of class ambiguous the session is not used again.
 pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    match run_unexplained(session, job).await {
+        Err(failed) => Err(explain::explain(session, job, failed).await),
+        ran => ran,
+    }
+}
+
+async fn run_unexplained(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
     if alone::nothing_to_undo(session, job).await? {
         return alone::forget(session, job).await;
     }
@@ -238,10 +259,14 @@ async fn in_transaction(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
             // A failed COMMIT that the server answered is definite; one without an answer is ambiguous by its class.
             crash::at(site, Moment::Sent).await;
             let commit = send_ours(conn, if job.rehearse_only { "ROLLBACK" } else { "COMMIT" }.to_owned());
-            crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+            let committed = crash::during(site, Moment::CommittedNotAcknowledged, commit).await;
+            committed.map_err(|error| job.ours_if_cancelled(error))?;
             crash::at(site, Moment::AcknowledgedNotRecorded).await;
             ran.duration = started.elapsed();
             ran.held = first_block.map_or(Duration::ZERO, |at| at.elapsed());
+            if planted(Mutant::LedgerAfterCommit) && !job.rehearse_only {
+                record(session, job, (&marks, Site::OutcomeStored), job.direction.after(), &[], &[]).await?;
+            }
             Ok(ran)
         }
         Err(failed) => {
@@ -268,7 +293,8 @@ async fn transaction_body(
     let settings = format!("SET LOCAL search_path TO {path}; {}", guard::limits(job.limits.queue, first));
     let about = (marks.epoch, job.run, job.unit);
     let opened = guard::open(conn, about, name, (&role(job.plan), &settings), job.locks).await?;
-    if !job.direction.follows(opened.status) {
+    let is_stale = !job.direction.follows(opened.status);
+    if is_stale && !planted(Mutant::StaleAfterLostCommit) && !planted(Mutant::StaleAfterTakeover) {
         return Err(Error::LedgerMoved { unit: job.unit + 1, status: opened.status }.into());
     }
     crash::at(site, Moment::IntentDurable).await;
@@ -314,6 +340,9 @@ async fn check_and_record(
             duration: Some(facts.duration),
         })
         .collect();
+    if planted(Mutant::LedgerAfterCommit) {
+        return Ok(());
+    }
     unit_record(job, job.direction.after(), marks).write(conn, &opened.xid, &rows, &job.block.aside).await
 }
 
@@ -325,8 +354,9 @@ async fn take_locks(conn: &mut PgConnection, job: &Job<'_>, opened: &Opened) -> 
         return Ok(false);
     }
     let at = Instant::now();
-    let sent = send_ours(conn, guard::take(&tables, job.limits.queue, job.limits.stall)).await;
-    sent.map_err(|error| error.with_own_timer(at.elapsed() >= job.limits.stall))?;
+    let limits = (job.limits.queue, job.limits.stall);
+    let sent = send_ours(conn, guard::take(&tables, limits, &path(&job.plan.search_path))).await;
+    sent.map_err(|error| error.with_own_timer(job.cancelled(at.elapsed(), job.limits.stall)))?;
     Ok(true)
 }
 
@@ -353,9 +383,7 @@ async fn send_within(
         }
     };
     let sent = crash::during(site, Moment::Executing, sending).await;
-    // The server counts whole milliseconds.
-    let fired = at.elapsed() + Duration::from_millis(1) >= limit;
-    sent.map_err(|error| error.with_own_timer(fired))?;
+    sent.map_err(|error| error.with_own_timer(job.cancelled(at.elapsed(), limit)))?;
     Ok(at.elapsed())
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
+use super::identity::Mismatch;
 pub use crate::core::observation::Class;
 use crate::core::observation::UnitStatus;
 
@@ -149,13 +150,51 @@ pub enum Error {
         target: String,
     },
     /// Not the server that the ledger was made on.
-    #[error("wrong server: system identifier {found}, the ledger was made on {expected}")]
+    #[error(
+        "wrong server: system identifier {found}, the ledger was made on {expected}; if the database was moved on purpose: \
+         UPDATE whimbrel.ledger SET system_identifier = '{found}'"
+    )]
     WrongServer {
         /// What the ledger says.
         expected: String,
         /// What was reached.
         found: String,
     },
+    /// Not the server that was seen before.
+    #[error(
+        "wrong server: {0}; nothing is done there; correct the connection, or, if the database was moved on purpose, delete the \
+         Database object and create it again"
+    )]
+    NotPinned(Mismatch),
+    /// There was a ledger, and there is none.
+    #[error(
+        "the history table (schema whimbrel) is gone, so that nothing tells which versions are applied; restore it from a backup, \
+         or set spec.baseline of the Database to the version that is in force"
+    )]
+    LedgerGone,
+    /// The ledger lacks a run that was recorded as applied.
+    #[error(
+        "the history table lacks version {version} of stream {stream}, which was applied: the server lost its last commits, in a \
+         failover or because an older state was restored; its Migration is applied again first"
+    )]
+    LedgerRewound {
+        /// The line of versions.
+        stream: String,
+        /// The version that is lost.
+        version: String,
+    },
+    /// Nothing can be made durable on a standby.
+    #[error(
+        "durability is RemoteApply, and the server has no synchronous standby; nothing more is done until \
+         synchronous_standby_names is set (or durability is ServerDefault)"
+    )]
+    NoStandby,
+    /// The standby does not have what was committed.
+    #[error(
+        "durability is RemoteApply, and no synchronous standby has applied what was committed within {0:?}; nothing more is done \
+         until one has: look at pg_stat_replication"
+    )]
+    StandbyBehind(Duration),
     /// The copy that was named is the primary itself.
     #[error(
         "the copy is the primary itself: both connections reach the same database server; name a separate copy"
@@ -170,7 +209,11 @@ impl Error {
     /// Returns what this error means for the caller, given that no timer of ours had fired.
     pub fn class(&self) -> Class {
         match self {
-            Self::Unreachable { .. } | Self::OwnerAlive(_) => Class::Transient,
+            Self::Unreachable { .. }
+            | Self::OwnerAlive(_)
+            | Self::LedgerRewound { .. }
+            | Self::NoStandby
+            | Self::StandbyBehind(_) => Class::Transient,
             Self::Settings(_)
             | Self::Tls { .. }
             | Self::Authentication { .. }
@@ -189,6 +232,8 @@ impl Error {
             | Self::LedgerNewer { .. }
             | Self::LockPlanViolated(_)
             | Self::PostconditionMissing(_)
+            | Self::NotPinned(_)
+            | Self::LedgerGone
             | Self::WrongServer { .. } => Class::Terminal,
         }
     }
@@ -302,9 +347,29 @@ impl ServerError {
         self.sqlstate == "42501"
     }
 
+    /// Tells whether the server has no space left (53100).
+    pub fn is_disk_full(&self) -> bool {
+        self.sqlstate == "53100"
+    }
+
+    /// Adds advice to that of the server.
+    pub fn advise(&mut self, advice: String) {
+        self.hint = Some(match self.hint.take() {
+            Some(hint) => format!("{hint}; {advice}"),
+            None => advice,
+        });
+    }
+
     fn while_connecting(self: Box<Self>, target: String) -> Error {
         let cause = self.to_string();
         match self.sqlstate.as_str() {
+            "53300" => Error::Unreachable {
+                target,
+                cause: format!(
+                    "no connection is free: {cause}; waiting for one: end idle sessions, or raise max_connections or the CONNECTION \
+                     LIMIT of the role or the database"
+                ),
+            },
             "3D000" => Error::DatabaseMissing { target, cause },
             code if code.starts_with("28") => Error::Authentication { target, cause },
             _ if self.message.contains("unsupported startup parameter") => {

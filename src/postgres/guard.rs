@@ -2,10 +2,11 @@
 //! order of their names, and at the end a look whether it holds more than was rehearsed.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::{PgConnection, Row};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use uuid::Uuid;
 
 use super::error::Error;
@@ -16,7 +17,38 @@ use crate::core::observation::UnitStatus;
 use crate::sql::{quote_ident, quote_literal};
 
 /// A second session beside the one that works: it sees the catalog as it was before the transaction.
-pub type Witness = Mutex<Option<PgConnection>>;
+#[derive(Debug)]
+pub struct Witness {
+    session: Mutex<Option<PgConnection>>,
+    cancelled: AtomicBool,
+}
+
+impl Witness {
+    /// Takes a session, if there is one.
+    pub fn new(session: Option<PgConnection>) -> Self {
+        Self { session: Mutex::new(session), cancelled: AtomicBool::new(false) }
+    }
+
+    /// Waits for the session.
+    pub async fn session(&self) -> MutexGuard<'_, Option<PgConnection>> {
+        self.session.lock().await
+    }
+
+    /// Gives the session back.
+    pub fn into_session(self) -> Option<PgConnection> {
+        self.session.into_inner()
+    }
+
+    /// Notes that the work is about to be cancelled because others wait for it, which is as if a timer of ours had fired.
+    pub fn note_cancellation(&self) {
+        self.cancelled.store(true, Ordering::Release);
+    }
+
+    /// Whether the work was cancelled because others waited for it.
+    pub fn has_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Acquire)
+    }
+}
 
 /// A transaction that was begun.
 #[derive(Clone, Debug, Default)]
@@ -115,26 +147,25 @@ pub fn limits(lock: Duration, statement: Duration) -> String {
 }
 
 /// Locks tables in the order of their names, each in its strongest mode at once. Each further lock, and then the next
-/// statement, gets what is left of the budget by the server's own clock, all in one round trip.
-pub fn take(tables: &[&Planned], queue: Duration, stall: Duration) -> String {
+/// statement, gets what is left of the budget by the server's own clock, all in one round trip. Names of ours are looked up
+/// in no schema of the user; the search path is `path` again afterwards.
+pub fn take(tables: &[&Planned], (queue, stall): (Duration, Duration), path: &str) -> String {
     let left = format!(
-        "greatest(1, {} - pg_catalog.ceil(extract(epoch FROM pg_catalog.clock_timestamp() \
-         - pg_catalog.current_setting('whimbrel.stall_began')::timestamptz) * 1000))::int",
+        "greatest(1, {} - ceil(extract(epoch FROM clock_timestamp() \
+         - current_setting('whimbrel.stall_began')::timestamptz) * 1000))::int",
         millis(stall)
     );
     let rest = format!(
-        "SELECT pg_catalog.set_config('lock_timeout', least({}, {left})::text, true), \
-         pg_catalog.set_config('statement_timeout', ({left})::text, true)",
+        "SELECT set_config('lock_timeout', least({}, {left})::text, true), \
+         set_config('statement_timeout', ({left})::text, true)",
         millis(queue)
     );
-    let mut text =
-        "SELECT pg_catalog.set_config('whimbrel.stall_began', pg_catalog.clock_timestamp()::text, true)"
-            .to_owned();
+    let mut text = "SELECT set_config('whimbrel.stall_began', clock_timestamp()::text, true)".to_owned();
     for table in tables {
         let name = format!("{}.{}", quote_ident(&table.schema), quote_ident(&table.name));
         text = format!("{text}; {rest}; LOCK TABLE ONLY {name} IN {} MODE", table.mode);
     }
-    format!("{text}; {rest}")
+    format!("{text}; {rest}; SET LOCAL search_path TO {path}")
 }
 
 /// Checks that a transaction holds nothing that makes others wait beyond its lock plan.
@@ -158,7 +189,7 @@ pub async fn within(
 
 /// Returns the names of relations as they were before the transaction that works; of catalogs and TOAST tables none.
 pub async fn names(witness: &Witness, oids: &[u32]) -> Result<BTreeMap<u32, String>, Error> {
-    let mut witness = witness.lock().await;
+    let mut witness = witness.session().await;
     let Some(conn) = witness.as_mut() else { return Ok(BTreeMap::new()) };
     let oids: Vec<i64> = oids.iter().map(|oid| i64::from(*oid)).collect();
     let rows = sqlx::query(
@@ -187,12 +218,16 @@ mod tests {
     #[test]
     fn each_further_lock_gets_what_is_left() {
         let (users, odd) = (planned("users", LockMode::AccessExclusive), planned("Odd", LockMode::Share));
-        let text = take(&[&odd, &users], Duration::from_millis(20), Duration::from_millis(250));
+        let text = take(&[&odd, &users], (Duration::from_millis(20), Duration::from_millis(250)), "public");
         let statements: Vec<&str> = text.split("; ").collect();
-        assert_eq!(statements.len(), 6, "{text}");
-        assert_eq!(statements[2], "LOCK TABLE ONLY public.\"Odd\" IN SHARE MODE");
-        assert_eq!(statements[4], "LOCK TABLE ONLY public.users IN ACCESS EXCLUSIVE MODE");
-        for rest in [1, 3, 5] {
+        assert_eq!(statements.len(), 8, "{text}");
+        assert_eq!(statements[3], "LOCK TABLE ONLY public.\"Odd\" IN SHARE MODE");
+        assert_eq!(statements[5], "LOCK TABLE ONLY public.users IN ACCESS EXCLUSIVE MODE");
+        assert_eq!(
+            (statements[0], statements[7]),
+            ("SET LOCAL search_path TO ''", "SET LOCAL search_path TO public")
+        );
+        for rest in [2, 4, 6] {
             assert!(statements[rest].contains("least(20, greatest(1, 250 - "), "{text}");
         }
     }

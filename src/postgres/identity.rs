@@ -34,6 +34,15 @@ pub struct ServerIdentity {
     pub default_read_only: bool,
 }
 
+/// Which server it was, as noted outside of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// Its system identifier.
+    pub system_identifier: String,
+    /// The highest timeline that was seen; none where that is not known.
+    pub timeline: Option<u32>,
+}
+
 /// The outcome of a comparison with what was pinned at first contact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Comparison {
@@ -121,16 +130,25 @@ impl ServerIdentity {
 
     /// Compares with what was pinned at first contact.
     pub fn against(&self, pinned: &Self) -> Comparison {
+        let noted = Pinned { system_identifier: pinned.system_identifier.clone(), timeline: pinned.timeline };
+        match self.against_noted(&noted) {
+            Comparison::WrongServer(mismatch @ Mismatch::SystemIdentifier { .. }) => {
+                Comparison::WrongServer(mismatch)
+            }
+            _ if self.database != pinned.database => Comparison::WrongServer(Mismatch::Database {
+                expected: pinned.database.clone(),
+                found: self.database.clone(),
+            }),
+            compared => compared,
+        }
+    }
+
+    /// Compares with what was noted of the server outside of it.
+    pub fn against_noted(&self, pinned: &Pinned) -> Comparison {
         if self.system_identifier != pinned.system_identifier {
             return Comparison::WrongServer(Mismatch::SystemIdentifier {
                 expected: pinned.system_identifier.clone(),
                 found: self.system_identifier.clone(),
-            });
-        }
-        if self.database != pinned.database {
-            return Comparison::WrongServer(Mismatch::Database {
-                expected: pinned.database.clone(),
-                found: self.database.clone(),
             });
         }
         match (pinned.timeline, self.timeline) {

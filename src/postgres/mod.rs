@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod connect;
 pub mod copy;
 pub mod error;
+mod explain;
 pub mod facts;
 pub mod fingerprint;
 pub mod grants;

@@ -23,16 +23,12 @@ pub async fn ensure_direct(
     if first_a == first_b {
         return detected("two open sessions have the same backend");
     }
-    // A pooler that takes turns gives two sessions two backends, and then other ones.
-    if backend_pid(a).await? != first_a || backend_pid(b).await? != first_b {
+    // A pooler that takes turns gives two sessions two backends, and then other ones. The key of the lock is fixed: a third
+    // party that holds it at this moment only takes one piece of evidence away.
+    let ((second_a, got_a), (second_b, got_b)) = (pid_and_lock(a).await?, pid_and_lock(b).await?);
+    tokio::try_join!(unlock(a, got_a), unlock(b, got_b))?;
+    if second_a != first_a || second_b != first_b {
         return detected("a session changed its backend");
-    }
-    let (got_a, got_b) = (try_lock(a).await?, try_lock(b).await?);
-    if got_a {
-        unlock(a).await?;
-    }
-    if got_b {
-        unlock(b).await?;
     }
     if got_a && got_b {
         return detected("two sessions got the same exclusive lock: several servers answer");
@@ -44,12 +40,16 @@ async fn backend_pid(session: &mut PgConnection) -> Result<i32, Error> {
     Ok(sqlx::raw_sql("SELECT pg_backend_pid()").fetch_one(session).await?.try_get(0)?)
 }
 
-// The key is fixed: a third party that holds it at this moment only takes one piece of evidence away.
-async fn try_lock(session: &mut PgConnection) -> Result<bool, Error> {
-    Ok(sqlx::raw_sql("SELECT pg_try_advisory_lock(8605123980112387)").fetch_one(session).await?.try_get(0)?)
+async fn pid_and_lock(session: &mut PgConnection) -> Result<(i32, bool), Error> {
+    let row = sqlx::raw_sql("SELECT pg_backend_pid(), pg_try_advisory_lock(8605123980112387)")
+        .fetch_one(session)
+        .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-async fn unlock(session: &mut PgConnection) -> Result<(), Error> {
-    sqlx::raw_sql("SELECT pg_advisory_unlock(8605123980112387)").execute(session).await?;
+async fn unlock(session: &mut PgConnection, got: bool) -> Result<(), Error> {
+    if got {
+        sqlx::raw_sql("SELECT pg_advisory_unlock(8605123980112387)").execute(session).await?;
+    }
     Ok(())
 }

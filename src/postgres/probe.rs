@@ -12,7 +12,7 @@ use super::error::Error;
 use super::session::Session;
 use super::statement::{ours, send_ours};
 use crate::core::plan::Plan;
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::{Probe, RelationName, Statement, index_on_temporary, quote_ident};
 
 /// How often a running build is looked at.
@@ -73,7 +73,7 @@ async fn look_once(
             Some(found) if !found.table_matches => {
                 Look::Different("it is an index of another table".to_owned())
             }
-            Some(found) if !found.valid => Look::Halfway,
+            Some(found) if !found.valid && !planted(Mutant::InvalidIndexAccepted) => Look::Halfway,
             Some(found) => compare(conn, plan, statement, table, found.oid).await?,
             None => Look::Absent,
         },
@@ -105,6 +105,9 @@ async fn look_once(
 /// Removes or ends what an interrupted attempt left: an invalid index under the statement's name, half-built copies of a
 /// rebuild, a detach that waits for its end. Returns whether there was anything.
 pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -> Result<bool, Error> {
+    if planted(Mutant::NoRepair) {
+        return Ok(false);
+    }
     let conn = session.conn();
     let drop = |name: String| format!("DROP INDEX CONCURRENTLY IF EXISTS {name}");
     let repairs: Vec<String> = match statement.probe() {

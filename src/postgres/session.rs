@@ -9,9 +9,9 @@ use sqlx::{Connection, PgConnection, Row};
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::connect::{Purpose, connect};
+use super::connect::{self, Purpose, connect};
 use super::error::Error;
-use super::identity::ServerIdentity;
+use super::identity::{Comparison, Pinned, ServerIdentity};
 use super::ledger::{self, Side};
 use super::pooler;
 use super::statement::send_ours;
@@ -80,6 +80,60 @@ impl Session {
             server,
             head,
         })
+    }
+
+    /// Compares the server with what was noted of it outside; a higher timeline is a failover, and no error.
+    ///
+    /// # Errors
+    /// `NotPinned` for another server, and for an old primary that missed a promotion.
+    pub fn expect(&self, pinned: &Pinned) -> Result<(), Error> {
+        match self.server.against_noted(pinned) {
+            Comparison::Same => Ok(()),
+            Comparison::Failover { from, to } => {
+                tracing::info!(from, to, "a failover: the timeline is another one");
+                Ok(())
+            }
+            Comparison::WrongServer(mismatch) => Err(Error::NotPinned(mismatch)),
+        }
+    }
+
+    /// Notes in the ledger on which timeline it was seen, once this session owns the database.
+    pub async fn note_timeline(&mut self) -> Result<(), Error> {
+        let timeline = self.server.timeline_number();
+        if let Some(head) = self.head.as_mut().filter(|head| head.timeline < timeline) {
+            ledger::record_timeline(&mut self.work, self.epoch, timeline).await?;
+            head.timeline = timeline;
+        }
+        Ok(())
+    }
+
+    /// Waits until a synchronous standby has applied all that was committed so far.
+    ///
+    /// # Errors
+    /// `NoStandby`, `StandbyBehind`; the session is as good as before.
+    pub async fn await_standby(&mut self, within: Duration) -> Result<(), Error> {
+        let names: String = sqlx::raw_sql("SELECT current_setting('synchronous_standby_names')")
+            .fetch_one(&mut self.work)
+            .await?
+            .try_get(0)?;
+        if names.trim().is_empty() {
+            return Err(Error::NoStandby);
+        }
+        // A commit waits for all WAL before it, too; this one holds no lock that anybody needs.
+        let something = "BEGIN; SET LOCAL synchronous_commit TO remote_apply; \
+             SELECT pg_logical_emit_message(true, 'whimbrel', 'applied')";
+        send_ours(&mut self.work, something.to_owned()).await?;
+        let commit = send_ours(&mut self.work, "COMMIT".to_owned());
+        tokio::pin!(commit);
+        if let Ok(done) = tokio::time::timeout(within, &mut commit).await {
+            return done;
+        }
+        // The server's own timeouts do not end this wait.
+        if let Some(observer) = self.observer.as_mut() {
+            sqlx::query("SELECT pg_cancel_backend($1)").bind(self.pid).execute(observer).await?;
+        }
+        connect::within("cancel the wait for a standby", within, commit).await?;
+        Err(Error::StandbyBehind(within))
     }
 
     /// Returns the ledger's head, as it was when the session was opened.

@@ -17,7 +17,7 @@ use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::State;
 use whimbrel::core::view::{Standing, Tokens, View};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Subject};
+use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::metrics::{PrometheusConfig, PrometheusProvider, Provider};
 use whimbrel::postgres::ledger::RunKey;
@@ -41,7 +41,11 @@ pub fn run(orders: &Path) -> Result<u8> {
     runtime.block_on(drive(orders))
 }
 
-fn target(port: u16, name: &str) -> Result<Target> {
+/// How the operator logs in.
+///
+/// # Errors
+/// When a part of it is not usable.
+pub fn target(port: u16, name: &str) -> Result<Target> {
     let tls = Tls { mode: TlsMode::Disable, ..Tls::default() };
     let mut target = Target::new(("127.0.0.1", port), name, OPERATOR, Secret::new(PASSWORD), tls)?;
     target.connect_timeout = Duration::from_secs(2);
@@ -53,19 +57,27 @@ fn database(place: &Place) -> Result<Database> {
         name: place.name.clone(),
         primary: target(place.port, &place.name)?,
         copy: place.copy.as_ref().map(|(port, name)| target(*port, name)).transpose()?,
+        standbys: Vec::new(),
         owner_role: Some(OWNER.to_owned()),
         guard: Guard::default(),
         min_reversibility: Reversibility::default(),
         out_of_order: false,
         baseline: None,
+        remote_apply: false,
+        recorded: Recorded::default(),
     })
 }
 
-/// Answers 1 to what is asked while an applied migration is watched, else 0.
+/// Answers 1 to what is asked while an applied migration is watched, or no number where `nothing` is asked for, else 0.
 async fn metrics() -> Result<Providers> {
     let answer = async |query: axum::extract::RawQuery, body: String| {
         let asked = format!("{} {body}", query.0.unwrap_or_default());
-        let value = if asked.contains("Watching") { "1" } else { "0" };
+        let watching = asked.contains("Watching");
+        let value = match (watching, asked.contains("nothing")) {
+            (false, _) => "0",
+            (true, false) => "1",
+            (true, true) => "NaN",
+        };
         let text = format!(
             r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[{},"{value}"]}}]}}}}"#,
             Timestamp::now().as_second(),
@@ -114,6 +126,7 @@ impl Driver {
             gone: wanted.gone,
             tokens,
             providers: self.providers.clone(),
+            recorded_run: None,
         })
     }
 

@@ -37,6 +37,18 @@ fn may_end(ends: &str, fault: Option<Fault>, first: bool, outcome: &Outcome) -> 
     outcome.phase == ends || also.contains(&outcome.phase.as_str())
 }
 
+/// Whether the object was deleted before the last unit was begun, so that what is in force has to come back.
+fn deleted_early(play: &Play<'_>) -> bool {
+    let in_first_unit =
+        |point: &str| ["Apply/BeforeIntent", "UnitUp/BeforeIntent"].iter().any(|first| point == *first);
+    play.case.is_some_and(|case| {
+        case.fault == Fault::Delete
+            && case.workload == "wishes"
+            && case.hit == 1
+            && in_first_unit(&case.point)
+    })
+}
+
 /// Returns what is wrong with a run.
 pub fn judge(play: &Play<'_>, shown: &Shown) -> Vec<String> {
     let fault = play.case.map(|case| case.fault);
@@ -45,6 +57,9 @@ pub fn judge(play: &Play<'_>, shown: &Shown) -> Vec<String> {
         match shown.outcomes.iter().find(|outcome| outcome.name == migration.name) {
             None => wrong.push(format!("{} has no outcome", migration.name)),
             Some(Outcome { phase, .. }) if play.version == Version::Unwatched && phase == "Succeeded" => {}
+            Some(Outcome { phase, .. }) if deleted_early(play) && phase != "Aborted" => {
+                wrong.push(format!("{} was deleted, and ended as {phase}", migration.name));
+            }
             Some(outcome) if may_end(migration.ends, fault, index == 0, outcome) => {}
             Some(Outcome { phase, message, .. }) => {
                 wrong.push(format!("{} ended as {phase}: {message}", migration.name));

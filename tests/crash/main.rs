@@ -6,8 +6,10 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod direct;
 mod driver;
 mod fault;
+mod found;
 mod judge;
 mod matrix;
 mod mutants;
@@ -32,6 +34,13 @@ enum Command {
     Driver {
         /// What it works on.
         orders: PathBuf,
+    },
+    /// Asks the defences that hide each other; `mutants` starts it.
+    Direct {
+        /// Port of the server.
+        port: u16,
+        /// An empty database of it.
+        database: String,
     },
     /// Plays the matrix, or a part of it.
     Matrix(Options),
@@ -65,6 +74,10 @@ struct Options {
 fn main() -> Result<ExitCode> {
     let options = match Command::parse() {
         Command::Driver { orders } => return Ok(ExitCode::from(driver::run(&orders)?)),
+        Command::Direct { port, database } => {
+            direct::run(port, &database)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         Command::Matrix(options) => (false, options),
         Command::Mutants(options) => (true, options),
     };
@@ -87,11 +100,14 @@ async fn crash(known: matrix::Known, options: Options) -> Result<bool> {
         cases.retain(|case| case.to_string().contains(only));
     }
     let there_are = cases.len();
-    let cases = match (options.run, options.runs) {
+    let mut cases = match (options.run, options.runs) {
         (Some(case), _) => vec![case],
         (None, Some(runs)) if runs < there_are => matrix::sample(cases, runs, seed),
         (None, runs) => matrix::fill(cases, runs.unwrap_or(there_are), seed),
     };
+    if options.only.is_none() && cases.len() > found::ALL.len() {
+        cases.splice(..0, found::cases()?);
+    }
     let mut report = report::Report::new(&known, cases.len(), seed);
     matrix::play(&known, cases, options.workers, options.mutant.as_deref(), |played| {
         report.add(played);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use whimbrel::crash::Site;
 
+use super::found;
 use super::matrix::{Known, Played};
 
 /// Progress is told so often.
@@ -71,6 +72,9 @@ impl Report {
         }
         if !played.shown.violations.is_empty() {
             self.violations += 1;
+            if let Some(name) = found::name(&played.case) {
+                println!("found before: {name}");
+            }
             println!("VIOLATION {}\n    again: make crash RUN='{}'", played.case, played.case);
             for violation in &played.shown.violations {
                 println!("    {violation}");

@@ -91,6 +91,19 @@ fn breach() -> Workload {
     workload("breach", vec![migration("m1", with(steps("1", &[COLUMN, INDEX]), &analysis), "RolledBack")])
 }
 
+/// Nothing can be said of what is applied, and the policy wants it back then.
+fn unknown() -> Workload {
+    let metric = json!({
+        "name": "errors", "providerRef": {"name": "prometheus"}, "range": "1s",
+        "query": "nothing{phase=\"{{ phase }}\"}", "threshold": {"max": "0.5"},
+    });
+    let analysis = json!({"analysis": {
+        "window": "2s", "interval": "1s", "warmup": "0s", "minSamples": 1, "maxExtension": "0s",
+        "ingestDelay": "0s", "onUnknown": {"action": "Rollback", "after": "1s"}, "metrics": [metric],
+    }});
+    workload("unknown", vec![migration("m1", with(steps("1", &[COLUMN]), &analysis), "RolledBack")])
+}
+
 /// A watched migration whose rollback is asked for: what it added is dropped, an index concurrently.
 fn rollback() -> Workload {
     let metric = json!({
@@ -144,5 +157,15 @@ fn wishes() -> Workload {
 
 /// All workloads.
 pub fn all() -> Vec<Workload> {
-    vec![transactional(), concurrent(), breach(), rollback(), refused(), rehearsed(), several(), wishes()]
+    vec![
+        transactional(),
+        concurrent(),
+        breach(),
+        unknown(),
+        rollback(),
+        refused(),
+        rehearsed(),
+        several(),
+        wishes(),
+    ]
 }

@@ -62,6 +62,35 @@ fn message<'a>(status: &'a MigrationStatus, name: &str) -> &'a str {
     conditions::find(status, name).map_or("", |condition| condition.message.as_str())
 }
 
+/// A run that was recorded is not in the ledger any more.
+pub(super) fn lost(after: &MigrationStatus) -> Event {
+    let note = "the history table does not have the run that was recorded here any more: the server lost its last commits, in a \
+                failover or because an older state was restored; what the history table says counts";
+    Event {
+        kind: EventType::Warning,
+        reason: Reason::LedgerRewound,
+        note: note.to_owned(),
+        action: action(after.phase.unwrap_or(Phase::Pending)),
+        place: None,
+    }
+}
+
+/// The ledger has less of a run than was recorded of it.
+fn rewound(change: &Change<'_>) -> Option<Event> {
+    let at = |status: &MigrationStatus| status.progress.as_ref().map_or(0, |progress| progress.unit);
+    let going_up = |status: &MigrationStatus| status.phase == Some(Phase::Applying);
+    let (before, after) = (change.before, change.after);
+    let lost_units = going_up(before) && going_up(after) && at(before) > at(after);
+    let never_applied = before.applied == Some(true) && after.applied == Some(false) && going_up(after);
+    let note = format!(
+        "the history table went back: it has {} applied of {}, and more was recorded here; the run goes on from there",
+        at(after).saturating_sub(1),
+        after.progress.as_ref().map_or(0, |progress| progress.of),
+    );
+    (change.same_run && (lost_units || never_applied))
+        .then(|| change.event(EventType::Warning, Reason::LedgerRewound, &note))
+}
+
 /// Returns what happened between two statuses, oldest first.
 pub(super) fn between(
     before: &MigrationStatus,
@@ -72,6 +101,7 @@ pub(super) fn between(
     let change = Change { before, after, same_run: before.run_id == after.run_id };
     let mut events = Vec::new();
     if let Standing::Run(run) = &view.standing {
+        events.extend(rewound(&change));
         events.extend(dangers(&change, run));
         events.extend(milestones(&change, run));
         events.extend(breach(&change, run));

@@ -78,7 +78,12 @@ pub struct Event {
 
 /// Makes the status and the events of a Migration as it was read.
 pub fn report(migration: &Migration, view: &View, now: Timestamp) -> Report {
-    let before = migration.status.clone().unwrap_or_default();
+    let mut before = migration.status.clone().unwrap_or_default();
+    let lost = view.lost_run.is_some() && view.lost_run == before.run_id;
+    if lost {
+        // Nothing that it says of that run is true any more.
+        before = forgotten(&before);
+    }
     let summary = summary::of(view);
     let mut drafts = conditions::kstatus(&summary);
     let mut status = match &view.standing {
@@ -107,7 +112,10 @@ pub fn report(migration: &Migration, view: &View, now: Timestamp) -> Report {
         }
     }
     answer(&mut status, migration, &before, view);
-    let events = events::between(&before, &status, view, &summary);
+    let mut events = events::between(&before, &status, view, &summary);
+    if lost {
+        events.insert(0, events::lost(&status));
+    }
     Report { status, events }
 }
 
@@ -156,6 +164,11 @@ pub fn is_ready(conditions: &[Condition]) -> bool {
     conditions.iter().any(|one| one.type_ == condition::READY && one.status == "True")
 }
 
+/// Returns the reason of `Ready`.
+pub fn reason(status: &MigrationStatus) -> Option<&str> {
+    conditions::find(status, condition::READY).map(|ready| ready.reason.as_str())
+}
+
 /// Returns whether a status is a last word: nothing follows by itself, and no run is under way.
 pub fn is_final(status: &MigrationStatus) -> bool {
     let stalled = conditions::find(status, condition::STALLED);
@@ -178,9 +191,12 @@ fn kept(before: &MigrationStatus, generation: i64) -> MigrationStatus {
         status.conditions.retain(|condition| facts::ALL.contains(&condition.type_.as_str()));
         return status;
     }
+    MigrationStatus { applied: before.applied, run_id: before.run_id.clone(), ..forgotten(before) }
+}
+
+/// Returns what is true of a status whose run never was.
+fn forgotten(before: &MigrationStatus) -> MigrationStatus {
     MigrationStatus {
-        applied: before.applied,
-        run_id: before.run_id.clone(),
         history: before.history.clone(),
         last_handled_reconcile_at: before.last_handled_reconcile_at.clone(),
         last_handled_retry_at: before.last_handled_retry_at.clone(),

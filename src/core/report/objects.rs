@@ -25,6 +25,8 @@ pub struct Surveyed {
     pub versions: Vec<(String, String)>,
     /// Version of the ledger, once there is one.
     pub ledger_version: Option<i32>,
+    /// Runs that are recorded as applied, and that the ledger does not have.
+    pub lost: Vec<String>,
 }
 
 /// What was seen of a copy.
@@ -92,8 +94,10 @@ fn still_true(conditions: &[Condition]) -> Vec<Condition> {
 
 /// Makes the conditions of a server that answers; returns what keeps migrations from running.
 fn facts(object: &Database, seen: &Surveyed, drafts: &mut Vec<Draft>) -> Option<Cause> {
-    let server =
-        format!("PostgreSQL {}, system identifier {}", seen.server.version, seen.server.system_identifier);
+    let server = format!(
+        "PostgreSQL {}, system identifier {}, timeline {}",
+        seen.server.version, seen.server.system_identifier, seen.server.timeline
+    );
     drafts.push(Draft::new(condition::CONNECTED, Tri::True, Reason::Connected, &server));
     let mut wrong = None;
     if seen.missing.is_empty() {

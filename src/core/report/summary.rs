@@ -9,6 +9,10 @@ use crate::core::state::{Cause, Outcome, State};
 use crate::core::view::{RunView, Standing, View};
 use jiff::Timestamp;
 
+/// What a run under way meets, and only a person can put right.
+const NEEDS_A_PERSON: [Reason; 4] =
+    [Reason::WrongServer, Reason::PoolerDetected, Reason::LedgerNewer, Reason::ConnectionInvalid];
+
 /// Where a Migration stands.
 #[derive(Clone, Debug)]
 pub(super) struct Summary {
@@ -89,6 +93,11 @@ fn of_run(run: &RunView) -> Summary {
         State::Held { cause, .. } => held(run, run.waiting.as_ref().unwrap_or(cause)),
         state => match &run.waiting {
             Some(cause) if cause.reason == Reason::MetricUnknown => unknown(cause),
+            Some(cause) if NEEDS_A_PERSON.contains(&cause.reason) => {
+                let next =
+                    "nothing is done until that is put right; it is looked at again by itself".to_owned();
+                Summary::stalled(phase_of(state), true, cause.reason, &cause.message, next)
+            }
             Some(cause) if cause.reason != Reason::Analyzing => going_on(state, cause),
             _ => at_work(run, state),
         },
@@ -98,6 +107,7 @@ fn of_run(run: &RunView) -> Summary {
 /// A run that waits: for a person who suspended it, for a lock, or out of a failure.
 fn going_on(state: &State, cause: &Cause) -> Summary {
     let expected = [
+        Reason::Applying,
         Reason::Suspended,
         Reason::WaitingForLock,
         Reason::WaitingForStandby,

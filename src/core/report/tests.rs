@@ -84,7 +84,7 @@ pub(super) fn of_run(run: RunView) -> View {
 }
 
 pub(super) fn view(standing: Standing) -> View {
-    View { generation: 1, standing, answered: Tokens::default(), past: Vec::new() }
+    View { generation: 1, standing, answered: Tokens::default(), past: Vec::new(), lost_run: None }
 }
 
 pub(super) fn status(view: &View) -> MigrationStatus {

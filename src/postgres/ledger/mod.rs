@@ -11,14 +11,14 @@ pub mod units;
 
 use sqlx::{Connection, PgConnection, Row};
 
-pub use runs::{NewRun, Run, RunChange, RunKey};
+pub use runs::{Latest, NewRun, Run, RunChange, RunKey};
 pub use units::{StatementRecord, UnitRecord};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
 use super::statement::ours;
 use crate::core::lock_plan::Held;
-use crate::crash::{self, Moment, Site};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::LockMode;
 
 /// The version of the ledger that this program writes.
@@ -139,10 +139,12 @@ pub async fn record_timeline(conn: &mut PgConnection, epoch: i64, timeline: i32)
 /// effect of the last owner as long as the session's `lock_timeout`.
 pub async fn bump_epoch(conn: &mut PgConnection, owner: &str) -> Result<i64, Error> {
     crash::at(Site::EpochTaken, Moment::BeforeIntent).await;
+    let step = i64::from(!planted(Mutant::EpochNotBumped));
     let bump = sqlx::query_scalar(
-        "UPDATE whimbrel.epoch SET epoch = epoch + 1, owner = $1, since = clock_timestamp() RETURNING epoch",
+        "UPDATE whimbrel.epoch SET epoch = epoch + $2, owner = $1, since = clock_timestamp() RETURNING epoch",
     )
     .bind(owner)
+    .bind(step)
     .fetch_one(conn);
     let epoch = crash::during(Site::EpochTaken, Moment::CommittedNotAcknowledged, bump).await?;
     crash::at(Site::EpochTaken, Moment::Recorded).await;
@@ -158,7 +160,11 @@ pub async fn fence(conn: &mut PgConnection, epoch: i64) -> Result<(), Error> {
 
 /// The query of the fence: one row, or none if the epoch is not ours any more.
 pub fn fence_text(epoch: i64) -> String {
-    format!("SELECT epoch FROM whimbrel.epoch WHERE epoch = {epoch} FOR SHARE")
+    if planted(Mutant::NoFence) {
+        return "SELECT 1 FROM whimbrel.epoch FOR SHARE".to_owned();
+    }
+    let lock = if planted(Mutant::KeyShareFence) { "FOR KEY SHARE" } else { "FOR SHARE" };
+    format!("SELECT epoch FROM whimbrel.epoch WHERE epoch = {epoch} {lock}")
 }
 
 /// Begins a transaction behind the fence, for one effect on the ledger.

@@ -1,6 +1,7 @@
 //! Runs in the ledger: inserting, reading, moving from state to state.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
@@ -10,11 +11,11 @@ use uuid::Uuid;
 
 use super::begin_fenced;
 use crate::core::observation::{BaselineRecord, CopyLevel, UnitStatus};
-use crate::core::plan::Plan;
+use crate::core::plan::{Plan, Step};
 use crate::core::rehearsal::Rehearsal;
 use crate::core::state::State;
 use crate::core::view::{PastRun, Tokens};
-use crate::crash::Site;
+use crate::crash::{Mutant, Site, planted};
 use crate::postgres::error::Error;
 
 /// Who asked for a run.
@@ -82,6 +83,23 @@ pub struct Run {
     pub finished_at: Option<Timestamp>,
     /// One entry for each unit of the plan.
     pub units: Vec<UnitStatus>,
+}
+
+/// What has to be known of the latest run of a version to find whose turn it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latest {
+    /// Identity of the run.
+    pub id: Uuid,
+    /// UID of the object that asked for it.
+    pub uid: String,
+    /// Hash of its plan.
+    pub hash: String,
+    /// The stall budgets of its steps' own.
+    pub budgets: Vec<Option<Duration>>,
+    /// Where it is.
+    pub state: State,
+    /// What was answered.
+    pub tokens: Tokens,
 }
 
 /// What changes in a run, in one fenced transaction.
@@ -168,6 +186,20 @@ impl Run {
         row.as_ref().map(read).transpose()
     }
 
+    /// Returns which of these runs the ledger does not have.
+    pub async fn lost(conn: &mut PgConnection, recorded: &[String]) -> Result<Vec<String>, Error> {
+        if recorded.is_empty() {
+            return Ok(Vec::new());
+        }
+        let lost = sqlx::query_scalar(
+            "SELECT n.id FROM unnest($1::text[]) AS n (id) WHERE NOT EXISTS (SELECT FROM whimbrel.runs r WHERE r.id::text = n.id)",
+        )
+        .bind(recorded)
+        .fetch_all(conn)
+        .await?;
+        Ok(lost)
+    }
+
     /// Reads the run that has not ended; there is at most one in a database.
     pub async fn active(conn: &mut PgConnection) -> Result<Option<Self>, Error> {
         let row = sqlx::raw_sql(select("WHERE r.finished_at IS NULL ORDER BY r.seq LIMIT 1"))
@@ -176,14 +208,40 @@ impl Run {
         row.as_ref().map(read).transpose()
     }
 
-    /// Reads the latest run of a version.
-    pub async fn latest(conn: &mut PgConnection, stream: &str, version: &str) -> Result<Option<Self>, Error> {
-        let row = sqlx::query(select("WHERE r.stream = $1 AND r.version = $2 ORDER BY r.seq DESC LIMIT 1"))
-            .bind(stream)
-            .bind(version)
-            .fetch_optional(conn)
-            .await?;
-        row.as_ref().map(read).transpose()
+    /// Reads the latest run of each version, given as stream and version; one entry for each, in that order.
+    pub async fn latest(
+        conn: &mut PgConnection,
+        versions: &[(&str, &str)],
+    ) -> Result<Vec<Option<Latest>>, Error> {
+        let (streams, numbers): (Vec<&str>, Vec<&str>) = versions.iter().copied().unzip();
+        let mut found = vec![None; versions.len()];
+        let rows = sqlx::query(
+            "SELECT w.place, r.id, r.uid, r.plan_hash, r.plan -> 'steps', r.state, r.tokens \
+             FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (stream, version, place) \
+             CROSS JOIN LATERAL (SELECT * FROM whimbrel.runs r WHERE r.stream = w.stream AND r.version = w.version \
+                                 ORDER BY r.seq DESC LIMIT 1) r",
+        )
+        .bind(streams)
+        .bind(numbers)
+        .fetch_all(conn)
+        .await?;
+        for row in rows {
+            let place: i64 = row.try_get(0)?;
+            let (steps, state, tokens): (Json<Vec<Step>>, Json<State>, Json<Tokens>) =
+                (row.try_get(4)?, row.try_get(5)?, row.try_get(6)?);
+            let latest = Latest {
+                id: row.try_get(1)?,
+                uid: row.try_get(2)?,
+                hash: row.try_get(3)?,
+                budgets: steps.0.iter().map(|step| step.max_stall).collect(),
+                state: state.0,
+                tokens: tokens.0,
+            };
+            if let Some(entry) = usize::try_from(place - 1).ok().and_then(|place| found.get_mut(place)) {
+                *entry = Some(latest);
+            }
+        }
+        Ok(found)
     }
 
     /// Stores a run, its plan included. The one effect of this transaction is the row. Returns false, and stores nothing,
@@ -212,7 +270,7 @@ impl Run {
         .bind(Json(new.state))
         .bind(Json(new.tokens))
         .bind(Json(copy))
-        .bind(new.after.is_none())
+        .bind(new.after.is_none() || planted(Mutant::BeginsTwice))
         .bind(new.after.flatten())
         .execute(&mut *tx)
         .await?;

@@ -106,12 +106,6 @@ JOIN pg_trigger g ON g.tgrelid = r.oid AND NOT g.tgisinternal
 GROUP BY r.oid;
 
 {scope}
-SELECT 'policies', r.oid::int8, json_agg(p.polname ORDER BY p.polname)::text
-FROM rel r
-JOIN pg_policy p ON p.polrelid = r.oid
-GROUP BY r.oid;
-
-{scope}
 SELECT CASE WHEN r.relispartition THEN 'partitionOf' ELSE 'inherits' END, r.oid::int8,
        json_agg(json_build_object('schema', p.nspname, 'name', p.relname) ORDER BY h.inhseqno)::text
 FROM rel r
@@ -127,40 +121,6 @@ JOIN pg_publication p ON r.relkind IN ('r', 'p') AND r.relpersistence = 'p' AND 
     OR EXISTS (SELECT FROM {published_schemas} s (publication, schema)
                WHERE s.publication = p.oid AND s.schema = r.relnamespace))
 GROUP BY r.oid;
-
-{scope}
-SELECT 'type', t.oid::int8, json_build_object(
-    'name', json_build_object('schema', ns.nspname, 'name', t.typname),
-    'kind', CASE t.typtype
-        WHEN 'e' THEN 'enum' WHEN 'd' THEN 'domain' WHEN 'c' THEN 'composite' WHEN 'b' THEN 'base' ELSE 'range' END,
-    'labels', (SELECT coalesce(json_agg(e.enumlabel ORDER BY e.enumsortorder), '[]')
-               FROM pg_enum e WHERE e.enumtypid = t.oid),
-    'base', CASE WHEN t.typtype = 'd' THEN format_type(t.typbasetype, t.typtypmod) END,
-    'notNull', t.typnotnull,
-    'checks', (SELECT coalesce(json_agg(k.conname ORDER BY k.conname), '[]')
-               FROM pg_constraint k WHERE k.contypid = t.oid AND k.contype = 'c'),
-    'default', t.typdefault)::text
-FROM pg_type t
-JOIN ns ON ns.oid = t.typnamespace
-LEFT JOIN rel r ON r.oid = t.typrelid
-WHERE t.typtype IN ('e', 'd', 'r', 'm', 'b') AND NOT (t.typtype = 'b' AND t.typcategory = 'A')
-   OR t.typtype = 'c' AND r.relkind = 'c'
-ORDER BY ns.nspname, t.typname;
-
-{scope}
-SELECT 'function', p.oid::int8, json_build_object(
-    'name', json_build_object('schema', ns.nspname, 'name', p.proname),
-    'arguments', pg_get_function_identity_arguments(p.oid),
-    'volatility', CASE p.provolatile WHEN 'i' THEN 'immutable' WHEN 's' THEN 'stable' ELSE 'volatile' END,
-    'language', l.lanname,
-    'procedure', p.prokind = 'p',
-    'source', CASE WHEN l.lanname IN ('sql', 'plpgsql') AND p.prosqlbody IS NULL AND e.objid IS NULL THEN p.prosrc END,
-    'parsedBody', p.prosqlbody IS NOT NULL)::text
-FROM pg_proc p
-JOIN ns ON ns.oid = p.pronamespace
-JOIN pg_language l ON l.oid = p.prolang
-LEFT JOIN pg_depend e ON e.classid = 'pg_proc'::regclass AND e.objid = p.oid AND e.deptype = 'e'
-ORDER BY ns.nspname, p.proname, 3;
 
 {scope}
 SELECT 'held', oid::int8, to_json(quote_ident(nspname) || '.' || quote_ident(relname))::text

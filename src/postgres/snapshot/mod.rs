@@ -14,7 +14,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection, Row};
 
 use super::error::Error;
-use super::statement::{ours, send_ours};
+use super::statement::ours;
 use crate::sql::{Snapshot, Unknown, quote_ident};
 use assemble::{Assembly, Item};
 
@@ -23,10 +23,9 @@ const OLDEST: u32 = 14;
 
 /// Settings of the transaction: names are printed with their schema, and nobody waits for us, nor we for others.
 const BEGIN: &str = "BEGIN TRANSACTION READ ONLY";
-const SETTINGS: &str = "SELECT set_config(s.name, s.value, true)
-    FROM (VALUES ('search_path', ''), ('statement_timeout', '30s'), ('lock_timeout', '1s'), ('jit', 'off'),
-                 ('datestyle', 'ISO, MDY'), ('intervalstyle', 'postgres'), ('bytea_output', 'hex'),
-                 ('extra_float_digits', '1'), ('quote_all_identifiers', 'off')) AS s (name, value);";
+const SETTINGS: &str = "SET LOCAL search_path TO ''; SET LOCAL statement_timeout TO '30s'; SET LOCAL lock_timeout TO '1s';
+    SET LOCAL jit TO off; SET LOCAL datestyle TO 'ISO, MDY'; SET LOCAL intervalstyle TO 'postgres';
+    SET LOCAL bytea_output TO 'hex'; SET LOCAL extra_float_digits TO 1; SET LOCAL quote_all_identifiers TO off;";
 
 /// Reads the catalog. An empty `search_path` stands for that of the login, as the server has it configured.
 ///
@@ -58,7 +57,8 @@ async fn look(
     }
 }
 
-/// Whether structure and sizes, shown to it, have to be followed by what depends on them, who uses them, and how much.
+/// Whether relations and their sizes, shown to it, have to be followed by types, functions, what depends on them, who uses
+/// them, and how much.
 pub type InDetail<'a> = &'a (dyn Fn(&Snapshot) -> bool + Sync);
 
 /// Reads the catalog as [`read`] does, if `pg_class` has no more than `most` rows of the user; `None` says that it has.
@@ -72,12 +72,11 @@ pub async fn read_bounded(
     most: i64,
     in_detail: InDetail<'_>,
 ) -> Result<Option<Snapshot>, Error> {
-    let count: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 LIMIT $1) AS found",
-    )
-    .bind(most.saturating_add(1))
-    .fetch_one(&mut *conn)
-    .await?;
+    let count = format!(
+        "SELECT count(*) FROM (SELECT FROM pg_catalog.pg_class WHERE oid >= 16384 LIMIT {}) AS found",
+        most.saturating_add(1)
+    );
+    let count: i64 = sqlx::raw_sql(ours(count)).fetch_one(&mut *conn).await?.try_get(0)?;
     if count > most { Ok(None) } else { look(conn, search_path, Some(in_detail)).await.map(Some) }
 }
 
@@ -88,14 +87,25 @@ async fn attempt(
     in_detail: Option<InDetail<'_>>,
 ) -> Result<Snapshot, Error> {
     let mut tx = conn.begin_with(BEGIN).await?;
-    send_ours(&mut tx, SETTINGS.to_owned()).await?;
     let mut assembly = Assembly::new(major);
-    for item in items(&mut tx, text::core(major)).await? {
+    for item in items(&mut tx, format!("{SETTINGS} {}", text::core(major))).await? {
         assembly.add(&item)?;
     }
     read_part(&mut tx, &sizes(&assembly), &mut assembly).await?;
-    let enough = in_detail.is_some_and(|in_detail| !in_detail(&assembly.clone().finish(search_path)));
-    for part in if enough { Vec::new() } else { parts(&assembly) } {
+    // An outline has no types and no functions, so nothing may be concluded from what it lacks.
+    if let Some(in_detail) = in_detail {
+        let mut outline = assembly.clone();
+        outline.snapshot.complete = false;
+        let outline = outline.finish(search_path);
+        if !in_detail(&outline) {
+            tx.rollback().await?;
+            return Ok(outline);
+        }
+    }
+    for item in items(&mut tx, text::rest(major)).await? {
+        assembly.add(&item)?;
+    }
+    for part in parts(&assembly) {
         read_part(&mut tx, &part, &mut assembly).await?;
     }
     tx.rollback().await?;

@@ -4,6 +4,7 @@ use crate::sql::quote_ident;
 
 const SCOPE: &str = include_str!("scope.sql");
 const CORE: &str = include_str!("core.sql");
+const REST: &str = include_str!("rest.sql");
 
 /// What stands at a place marked `{name}`: since a major version, and before it.
 const VERSIONED: &[(&str, u32, &str, &str)] = &[
@@ -16,9 +17,18 @@ const VERSIONED: &[(&str, u32, &str, &str)] = &[
     ),
 ];
 
-/// Everything that any login may read, without waiting for any table.
+/// Relations and what belongs to them: what any login may read, without waiting for any table.
 pub(super) fn core(major: u32) -> String {
-    let text = CORE.replace("{scope}", SCOPE);
+    versioned(CORE, major)
+}
+
+/// The rest of what any login may read.
+pub(super) fn rest(major: u32) -> String {
+    versioned(REST, major)
+}
+
+fn versioned(text: &str, major: u32) -> String {
+    let text = text.replace("{scope}", SCOPE);
     VERSIONED.iter().fold(text, |text, (place, since, new, old)| {
         text.replace(place, if major >= *since { new } else { old })
     })
@@ -58,6 +68,7 @@ mod tests {
     fn each_major_is_asked_for_what_it_has() {
         for major in 14..=18 {
             let text = core(major);
+            assert!(!rest(major).contains(['{', '}']), "{major}");
             assert!(!text.contains(['{', '}']), "{major}");
             assert_eq!(text.contains("conenforced"), major >= 18, "{major}");
             assert_eq!(text.contains("pg_publication_namespace"), major >= 15, "{major}");

@@ -318,6 +318,23 @@ fn nothing_is_safe_that_is_not_known() {
 }
 
 #[test]
+fn relations_alone_suffice_for_what_only_locks() {
+    let outline = Snapshot { complete: false, types: Vec::new(), functions: Vec::new(), ..catalog() };
+    let check = |sql: &str, suffices: bool| {
+        let statements = crate::sql::parse(sql).unwrap().statements;
+        let found = foresee(&statements, &outline);
+        let suffice = found.iter().all(|one| one.is_light() && one.assumptions.is_empty());
+        assert_eq!(suffice, suffices, "{sql}: {found:?}");
+    };
+    check("ALTER TABLE users ADD COLUMN extra text", true);
+    check("ALTER TABLE users ADD COLUMN extra int NOT NULL DEFAULT 1", true);
+    check("ALTER TABLE users ALTER name SET DEFAULT 'x'", true);
+    check("ALTER TABLE users ADD COLUMN extra mood", false);
+    check("ALTER TABLE users ADD COLUMN extra int DEFAULT mine()", false);
+    check("ALTER TABLE nowhere ADD COLUMN extra int NOT NULL", false);
+}
+
+#[test]
 fn majors_differ() {
     let of = |major: Option<u32>| Snapshot { major, ..catalog() };
     for (major, expected) in [(Some(17), ""), (Some(18), "users AS"), (None, "users AS")] {

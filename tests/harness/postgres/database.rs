@@ -45,7 +45,8 @@ pub struct LogLine {
 }
 
 impl Database {
-    pub(super) fn new(name: &str, port: u16, tls: bool) -> Self {
+    /// A database of a server that listens on a port.
+    pub fn new(name: &str, port: u16, tls: bool) -> Self {
         Self { name: name.to_owned(), port, tls }
     }
 

@@ -14,7 +14,7 @@ use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::{Cause, Outcome, State};
 use whimbrel::core::view::{RunView, Standing, Tokens};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database as Wanted, Desired, Providers, Subject};
+use whimbrel::engine::subject::{Database as Wanted, Desired, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::postgres::ledger::RunKey;
 
@@ -52,6 +52,8 @@ impl Wish {
             min_reversibility: Reversibility::ForwardOnly,
             out_of_order: false,
             baseline: None,
+            remote_apply: false,
+            recorded: Recorded::default(),
         };
         let subject = Subject {
             key: RunKey { namespace: "it".to_owned(), name: "change".to_owned(), uid: "uid-1".to_owned() },
@@ -61,6 +63,7 @@ impl Wish {
             gone: false,
             tokens: Tokens::default(),
             providers: Providers::default(),
+            recorded_run: None,
         };
         Ok(Self { database: wanted, subject })
     }

@@ -3,4 +3,6 @@
 
 mod builds;
 mod engine;
+mod identity;
+mod inputs;
 mod takeover;

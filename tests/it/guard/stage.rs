@@ -13,7 +13,7 @@ use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::{Cause, Outcome, State};
 use whimbrel::core::view::{RunView, Standing, Tokens};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database as Served, Desired, Providers, Standby, Subject};
+use whimbrel::engine::subject::{Database as Served, Desired, Providers, Recorded, Standby, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::postgres::ledger::RunKey;
 
@@ -58,6 +58,8 @@ fn desired(served: &Served, subjects: Vec<Arc<Subject>>) -> Desired {
         min_reversibility: served.min_reversibility,
         out_of_order: served.out_of_order,
         baseline: None,
+        remote_apply: false,
+        recorded: Recorded::default(),
     };
     Desired { database: Arc::new(database), subjects, presence: Arc::new(|_| async { Ok(true) }.boxed()) }
 }
@@ -95,6 +97,8 @@ impl Stage {
             min_reversibility: Reversibility::ForwardOnly,
             out_of_order: false,
             baseline: None,
+            remote_apply: false,
+            recorded: Recorded::default(),
         };
         let (sender, receiver) = watch::channel(desired(&served, Vec::new()));
         let (views, _) = Views::new();
@@ -139,6 +143,7 @@ impl Stage {
             gone: false,
             tokens: Tokens::default(),
             providers: Providers::default(),
+            recorded_run: None,
         };
         self.views.forget(version);
         self.desired.send_replace(desired(&self.served, vec![Arc::new(subject)]));

@@ -172,3 +172,42 @@ fn who_is_in_the_way_for_hours_is_told_with_what_ends_it() -> Result<()> {
         Ok(())
     })
 }
+
+/// One that does not give way to us, as other autovacuums do.
+#[test]
+fn an_autovacuum_against_wraparound_is_told() -> Result<()> {
+    run(async {
+        let settings = vec![("autovacuum_naptime".to_owned(), "1s".to_owned())];
+        let cluster = Cluster::start(Options { settings, ..Options::default() }).await?;
+        cluster.admin().execute("GRANT pg_read_all_stats TO whimbrel").await?;
+        let stage = Stage::on(cluster.database("old").await?, None, budget(250), &[]).await?;
+        let slow = "SET ROLE app_owner; CREATE TABLE big (id int, filler text) WITH (autovacuum_enabled = off, autovacuum_freeze_max_age = 100000, \
+             autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1); \
+             INSERT INTO big SELECT g, repeat('x', 1000) FROM generate_series(1, 5000) g";
+        stage.primary.execute(slow).await?;
+        // Each block has a transaction number of its own.
+        let old = "CREATE TABLE spent (); DO $$ BEGIN FOR i IN 1..101000 LOOP BEGIN INSERT INTO spent DEFAULT VALUES; \
+             EXCEPTION WHEN division_by_zero THEN NULL; END; END LOOP; END $$";
+        stage.primary.execute(old).await?;
+        let runs = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'autovacuum:%big (to prevent wraparound)'";
+        await_until("the autovacuum", Duration::from_secs(40), async || {
+            ensure!(stage.primary.value(runs).await? == "1", "not there yet");
+            Ok(())
+        })
+        .await?;
+        stage.migrate("1", &json!({"up": "ALTER TABLE big ADD COLUMN tier text"}))?;
+        let parts = [
+            "blocked by pid ",
+            "(autovacuum worker, in a transaction since 20",
+            "does not give way",
+            "let it finish",
+        ];
+        let told = |run: &RunView| {
+            run.attempt
+                .as_ref()
+                .is_some_and(|attempt| parts.iter().all(|part| attempt.cause.message.contains(part)))
+        };
+        stage.until("1", "naming the autovacuum", told).await?;
+        Ok(())
+    })
+}

@@ -1,0 +1,57 @@
+//! Compares the ledger with what was recorded outside of it: a server that lost its last commits has less.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::runner::Runner;
+use super::subject::{Desired, Subject};
+use crate::core::compile::canonical_version;
+use crate::core::order::InForce;
+use crate::postgres::Error;
+use crate::postgres::ledger::{Latest, Run};
+
+impl Runner {
+    /// Notes which runs are lost.
+    ///
+    /// # Errors
+    /// `LedgerRewound` where a version that was applied is lost, and its Migration is not here to apply it again.
+    pub(super) async fn look_back(
+        &mut self,
+        desired: &Desired,
+        in_force: &InForce,
+        subjects: &[(Arc<Subject>, Option<Latest>)],
+    ) -> Result<(), Error> {
+        let mut doubtful = BTreeMap::new();
+        for (subject, latest) in subjects {
+            let latest = latest.as_ref().map(|run| run.id.to_string());
+            if let Some(recorded) = subject.recorded_run.as_ref().filter(|run| latest.as_ref() != Some(*run))
+            {
+                doubtful.insert(recorded.clone(), subject.key.uid.clone());
+            }
+        }
+        let session = self.open(&desired.database).await?;
+        let ledger = session.head().is_some();
+        let asked: Vec<String> = doubtful.keys().cloned().collect();
+        let lost = if ledger { Run::lost(session.conn(), &asked).await? } else { asked };
+        let lost = lost.into_iter().filter_map(|run| Some((doubtful.get(&run)?.clone(), run))).collect();
+        for (stream, version) in &desired.database.recorded.versions {
+            let text = version.canonical();
+            let here = |subject: &Subject| {
+                subject.spec.stream == *stream && canonical_version(&subject.spec.version) == text
+            };
+            let known = in_force.versions.iter().any(|(name, one)| name == stream && one == version)
+                || in_force.baseline.as_ref().is_some_and(|baseline| version <= baseline)
+                || subjects.iter().any(|(subject, _)| here(subject));
+            if known {
+                continue;
+            }
+            let any_run =
+                ledger && Run::latest(session.conn(), &[(stream, &text)]).await?.iter().any(Option::is_some);
+            if !any_run {
+                return Err(Error::LedgerRewound { stream: stream.clone(), version: text });
+            }
+        }
+        self.lost = lost;
+        Ok(())
+    }
+}
