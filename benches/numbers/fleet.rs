@@ -92,7 +92,7 @@ pub async fn measure(stage: &mut Stage, databases: usize) -> Result<Vec<Number>>
         };
         let (took, watched) = tokio::join!(work, peak.watch(stage));
         watched?;
-        (peak, took?, stage.operator().processor_time()? - before)
+        (peak, took?, stage.operator().processor_time()?.saturating_sub(before))
     };
     tokio::time::sleep(SETTLING).await;
     #[expect(clippy::cast_precision_loss, reason = "some millions")]

@@ -12,6 +12,7 @@ mod breach;
 mod fleet;
 mod idle;
 mod machine;
+mod overhead;
 mod report;
 mod sightings;
 mod stage;
@@ -66,6 +67,7 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     Trivial,
+    Overhead,
     Stall,
     Breach,
     Idle,
@@ -96,6 +98,9 @@ async fn measure(options: &Options) -> Result<()> {
     let mut report = Report::new(machine::facts(&stage, &options.operator).await?);
     if options.wants(Part::Trivial) {
         report.extend(trivial::measure(&stage, options.migrations).await?);
+    }
+    if options.wants(Part::Overhead) {
+        report.extend(overhead::measure(&stage, options.rounds).await?);
     }
     if options.wants(Part::Stall) {
         report.extend(stall::measure(&stage, options.rounds).await?);
