@@ -29,7 +29,7 @@ pub(super) struct SourceArgs {
 
 impl SourceArgs {
     /// The database, if one is to be looked at.
-    fn online(&self) -> Option<&database::DatabaseArgs> {
+    pub fn online(&self) -> Option<&database::DatabaseArgs> {
         let offline = self.offline || self.server_version.is_some() || self.catalog.is_some();
         let named = self.database.database_url.as_ref().is_some_and(|url| !url.trim().is_empty());
         (named && !offline).then_some(&self.database)

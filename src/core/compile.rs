@@ -182,7 +182,15 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// Every step that has no way back and does not say so, and every division into transactions that cannot be.
     pub fn compile(&self, around: Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
-        self.plan(around, false)
+        self.plan(around, Gaps::Refused)
+    }
+
+    /// Makes the plan where no database can be asked: what has no way back only for that reason is `ForwardOnly`.
+    ///
+    /// # Errors
+    /// As those of [`Draft::compile`].
+    pub fn compile_unasked(&self, around: Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
+        self.plan(around, Gaps::Unknown)
     }
 
     /// Makes the plan for people to look at: what has no way back is `ForwardOnly` instead of refused.
@@ -190,13 +198,13 @@ impl<'a> Draft<'a> {
     /// # Errors
     /// Every division into transactions that cannot be.
     pub fn sketch(&self, around: Surroundings<'_>) -> Result<Plan, Vec<Problem>> {
-        self.plan(around, true)
+        self.plan(around, Gaps::Allowed)
     }
 
-    fn plan(&self, around: Surroundings<'_>, forward_only: bool) -> Result<Plan, Vec<Problem>> {
+    fn plan(&self, around: Surroundings<'_>, gaps: Gaps) -> Result<Plan, Vec<Problem>> {
         let all = self.statements();
         let mut compiler = Compiler {
-            forward_only,
+            gaps,
             preserve: self.spec.rollback.preserve_data.then(|| around.suffix.clone()),
             facts: around.facts,
             all: &all,
@@ -298,9 +306,25 @@ impl From<crate::api::OnBreach> for OnBreach {
     }
 }
 
+/// Which units may be without a way back, next to those that say so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gaps {
+    /// None.
+    Refused,
+    /// Those for which a database would have to be asked.
+    Unknown,
+    /// All.
+    Allowed,
+}
+
+impl Gaps {
+    fn allow(self, unknown: bool) -> bool {
+        self == Self::Allowed || self == Self::Unknown && unknown
+    }
+}
+
 struct Compiler<'a> {
-    /// A unit without a way back is no problem.
-    forward_only: bool,
+    gaps: Gaps,
     preserve: Option<AsideSuffix>,
     facts: &'a Facts,
     all: &'a [Statement],
@@ -319,7 +343,7 @@ impl Compiler<'_> {
     fn step(&mut self, index: usize, step: &DraftStep<'_>) {
         let single = step.transaction == TransactionMode::Single || step.up.wants_single_transaction;
         if single
-            && !self.forward_only
+            && self.gaps != Gaps::Allowed
             && let Some(statement) = step.up.statements.iter().find(|statement| !statement.transactional)
         {
             let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
@@ -454,8 +478,8 @@ impl Compiler<'_> {
                         }
                         undo.extend(parsed);
                     }
-                    Inverse::None { .. } if self.forward_only => complete = false,
-                    Inverse::None { reason } => {
+                    Inverse::None { unknown, .. } if self.gaps.allow(unknown) => complete = false,
+                    Inverse::None { reason, .. } => {
                         let place = format!("{}.up:{}:{}", step.field, statement.line, statement.column);
                         let advice = if step.field == "spec" {
                             "write spec.down, or use spec.steps with irreversible: {reason: ...}"

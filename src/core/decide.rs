@@ -239,9 +239,13 @@ fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Ti
     if !seen.units.iter().any(|unit| unit.in_force()) {
         return end(now, if aborted { Outcome::Aborted(cause) } else { Outcome::Failed(cause) });
     }
-    if cause.reason == Reason::DiskFull {
-        let message =
-            format!("{}; what is applied stays, because a rollback takes space, too", cause.message);
+    let stays = match cause.reason {
+        Reason::DiskFull => Some("a rollback takes space, too"),
+        Reason::Drifted => Some("nobody knows what the other change needs of it"),
+        _ => None,
+    };
+    if let Some(because) = stays {
+        let message = format!("{}; what is applied stays, because {because}", cause.message);
         return Decision::Move(State::Held { applied_at: now, cause: Cause::new(cause.reason, message) });
     }
     if let Some(reason) = plan.no_way_back(&seen.units) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::observation::RehearsalVerdict;
+use super::observation::{RehearsalVerdict, UnitStatus};
 
 /// A lock that a statement took, named as PostgreSQL does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -64,8 +64,60 @@ pub struct Rehearsal {
     pub round_trip: RoundTrip,
     /// The structural fingerprint of the copy before, equal to the primary's.
     pub fingerprint: String,
+    /// The fingerprint after each unit; empty where that was not read.
+    #[serde(default)]
+    pub reached: Vec<String>,
     /// The units' measurements, from the first time up.
     pub units: Vec<UnitFacts>,
     /// The verdict.
     pub verdict: RehearsalVerdict,
+}
+
+impl Rehearsal {
+    /// Returns the structure that the primary must have before a unit, as the rehearsal met it there; `None` where that
+    /// is not known, or where a part of the unit may be in force.
+    pub fn before(&self, unit: usize, units: &[UnitStatus]) -> Option<&str> {
+        let none_of = |status: &UnitStatus| matches!(status, UnitStatus::Open | UnitStatus::Undone);
+        let (done, rest) = units.split_at_checked(unit)?;
+        if !done.iter().all(|status| *status == UnitStatus::Done) || !rest.iter().all(none_of) {
+            return None;
+        }
+        match unit.checked_sub(1) {
+            None => Some(&self.fingerprint),
+            Some(last) => self.reached.get(last).map(String::as_str),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use UnitStatus::{Done, Intent, Open, Reverting, Undone};
+
+    use super::*;
+
+    #[test]
+    fn a_structure_is_expected_only_at_the_edge_of_what_is_applied() {
+        let rehearsal = Rehearsal {
+            replica: String::new(),
+            started_at: Timestamp::UNIX_EPOCH,
+            finished_at: Timestamp::UNIX_EPOCH,
+            round_trip: RoundTrip::Complete,
+            fingerprint: "f0".to_owned(),
+            reached: vec!["f1".to_owned(), "f2".to_owned()],
+            units: Vec::new(),
+            verdict: RehearsalVerdict::Passed,
+        };
+        let check = |unit, units: &[UnitStatus], expected| {
+            assert_eq!(rehearsal.before(unit, units), expected, "{unit} {units:?}");
+        };
+        check(0, &[Open, Open, Open], Some("f0"));
+        check(0, &[Undone, Open, Open], Some("f0"));
+        check(1, &[Done, Open, Open], Some("f1"));
+        check(2, &[Done, Done, Undone], Some("f2"));
+        check(1, &[Done, Intent, Open], None);
+        check(0, &[Open, Done, Open], None);
+        check(1, &[Reverting { blocks: 1 }, Open, Open], None);
+        check(3, &[Done, Done, Done], None);
+        check(9, &[Open], None);
+    }
 }

@@ -45,6 +45,7 @@ fn rehearsal(first: &[u32], round_trip: RoundTrip) -> Rehearsal {
         finished_at: fixture::at(1),
         round_trip,
         fingerprint: String::new(),
+        reached: Vec::new(),
         units: vec![UnitFacts {
             unit: 0,
             duration: held,

@@ -133,6 +133,13 @@ impl Runner {
         {
             return Ok(self.not_begun(run, cause));
         }
+        if back.is_none()
+            && let Some(cause) = self.drifted(desired, run, unit).await?
+        {
+            let attempt = failure::stopped(cause, self.failures_so_far(), clock::now());
+            self.note(run, attempt);
+            return Ok(Next::Again);
+        }
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
         let tell = teller(&self.start.views, desired.subject(&run.key.uid), run, unit);
@@ -175,11 +182,12 @@ impl Runner {
         };
         let text = run.plan.failure(unit, block, failed.statement, &error);
         let way_out = match direction {
-            Direction::Up => stall::way_out(&run.plan, unit, failed.statement),
-            Direction::Down { .. } => "it is tried again when a person asks for the rollback".to_owned(),
+            Direction::Up => Some(stall::way_out(&run.plan, unit, failed.statement)),
+            Direction::Down { .. } => None,
         };
         let before = self.failures_so_far();
-        let attempt = failure::attempt(&failed.error, (text, &way_out), seen.blockers, before, clock::now());
+        let attempt =
+            failure::attempt(&failed.error, (text, way_out.as_deref()), seen.blockers, before, clock::now());
         let attempt = match direction {
             Direction::Up => with_deadline(run, attempt),
             Direction::Down { .. } => failure::on_the_way_back(&failed.error, with_deadline(run, attempt)),
@@ -214,8 +222,13 @@ impl Runner {
             Err(error @ (Error::Fenced | Error::ConnectionLost(_))) => return Err(error),
             Err(error) => {
                 let text = format!("the copy: {error}");
-                let mut attempt =
-                    failure::attempt(&error, (text, ""), Vec::new(), self.failures_so_far(), clock::now());
+                let mut attempt = failure::attempt(
+                    &error,
+                    (text, Some("")),
+                    Vec::new(),
+                    self.failures_so_far(),
+                    clock::now(),
+                );
                 if attempt.cause.reason == Reason::DatabaseUnreachable {
                     attempt.cause.reason = Reason::ReplicaUnreachable;
                 }

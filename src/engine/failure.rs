@@ -11,8 +11,9 @@ use crate::core::state::Cause;
 use crate::postgres::Error;
 use crate::sql::quote_literal;
 
-/// Statements that overran the stall budget so often in a row do not fit it.
+/// Statements that overran the stall budget so often in a row do not fit it; on the way back more is tried.
 const OVERRUNS: u32 = 3;
+const OVERRUNS_BACK: u32 = 20;
 
 /// What stops a way forward and may pass by itself or by a person: the way back is not given up for it, but tried again,
 /// soon at first and then seldom. Cancelled by somebody (57014), no space (53100), another limit (53400), an I/O error (58030), read-only (25006).
@@ -92,10 +93,10 @@ pub fn wait(class: Class, lock: bool, count: u32) -> SignedDuration {
 }
 
 /// Turns a failure into the attempt that the next decision sees. `way_out` is what a person can do about a statement that
-/// does not fit the stall budget.
+/// does not fit the stall budget; absent on the way back.
 pub fn attempt(
     error: &Error,
-    (text, way_out): (String, &str),
+    (text, way_out): (String, Option<&str>),
     blockers: Vec<Blocker>,
     before: Option<&Attempt>,
     now: Timestamp,
@@ -108,8 +109,9 @@ pub fn attempt(
     let mut message = text;
     if overran {
         reason = Reason::StallBudgetExceeded;
-        if count >= OVERRUNS {
+        if count >= way_out.map_or(OVERRUNS_BACK, |_| OVERRUNS) {
             class = Class::Terminal;
+            let way_out = way_out.unwrap_or("undo it when fewer people wait for it");
             message = format!("{message}; it does not fit the stall budget: {way_out}");
         }
     }
@@ -127,6 +129,19 @@ pub fn attempt(
         cause: Cause::new(reason, message),
         retry_at: now + wait,
         blockers,
+    }
+}
+
+/// The attempt that was not made, and will not be by itself.
+pub fn stopped(cause: Cause, before: Option<&Attempt>, now: Timestamp) -> Attempt {
+    Attempt {
+        first: before.map_or(now, |attempt| attempt.first),
+        at: now,
+        count: before.map_or(1, |attempt| attempt.count + 1),
+        class: Class::Terminal,
+        cause,
+        retry_at: now,
+        blockers: Vec::new(),
     }
 }
 

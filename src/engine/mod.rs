@@ -3,6 +3,7 @@
 mod act;
 pub mod begin;
 pub mod clock;
+mod drift;
 pub mod failure;
 mod oversee;
 mod postponed;

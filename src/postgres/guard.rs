@@ -160,7 +160,7 @@ pub fn take(tables: &[&Planned], (queue, stall): (Duration, Duration), path: &st
          set_config('statement_timeout', ({left})::text, true)",
         millis(queue)
     );
-    let mut text = "SELECT set_config('whimbrel.stall_began', clock_timestamp()::text, true)".to_owned();
+    let mut text = "SET LOCAL search_path TO ''; SELECT set_config('whimbrel.stall_began', clock_timestamp()::text, true)".to_owned();
     for table in tables {
         let name = format!("{}.{}", quote_ident(&table.schema), quote_ident(&table.name));
         text = format!("{text}; {rest}; LOCK TABLE ONLY {name} IN {} MODE", table.mode);

@@ -66,7 +66,14 @@ pub async fn rehearse(
     clock: fn() -> Timestamp,
 ) -> Result<Rehearsal, Error> {
     let started_at = clock();
-    let mut trip = Trip { copy, run: run.id, plan: &run.plan, units: Vec::new(), fingerprint: String::new() };
+    let mut trip = Trip {
+        copy,
+        run: run.id,
+        plan: &run.plan,
+        units: Vec::new(),
+        fingerprint: String::new(),
+        reached: Vec::new(),
+    };
     let ended = trip.whole(primary, run).await;
     let (round_trip, verdict) = match ended {
         Ok(round_trip) => (round_trip, RehearsalVerdict::Passed),
@@ -79,6 +86,7 @@ pub async fn rehearse(
         finished_at: clock(),
         round_trip,
         fingerprint: trip.fingerprint,
+        reached: trip.reached,
         units: trip.units,
         verdict,
     })
@@ -90,6 +98,7 @@ struct Trip<'a> {
     plan: &'a Plan,
     units: Vec<UnitFacts>,
     fingerprint: String,
+    reached: Vec<String>,
 }
 
 impl Trip<'_> {
@@ -112,6 +121,7 @@ impl Trip<'_> {
         }
         trial::run(self.copy, self.plan, &zero).await?;
         let reached = self.up(true).await?;
+        self.reached = reached.iter().map(|one| one.hash.clone()).collect();
         self.down(&zero, &reached).await.map_err(left_behind)?;
         let again = self.up(false).await?;
         if let (Some(first), Some(second)) = (reached.last(), again.last())

@@ -412,3 +412,36 @@ fn the_exit_status_says_whether_a_finding_is_too_severe() -> Result<()> {
     assert_eq!(code(&["--fail-on", "high", "2.sql"])?, Some(0));
     Ok(())
 }
+
+#[test]
+fn ways_back_rest_on_what_the_database_says_was_there() -> Result<()> {
+    run(async {
+        let database = shop("plan_before").await?;
+        database.execute("CREATE INDEX by_note ON users (note); COMMENT ON TABLE users IS 'all'").await?;
+        let text = "DROP INDEX by_note;\nCOMMENT ON TABLE users IS 'x';\nREVOKE SELECT ON users FROM app;\n\
+                    ALTER TABLE users ALTER note SET NOT NULL, ALTER note DROP NOT NULL;\nALTER TABLE orders DROP CONSTRAINT orders_owner_fkey;";
+        let migration = MIGRATION
+            .replace("    DROPPING\n", "")
+            .replace("ALTER TABLE users ADD COLUMN tier text;", text.lines().next().unwrap());
+        let here = files(&[("1.sql", text), ("m.yaml", &migration)])?;
+        // The least that a login may do is enough.
+        let shown = on_database(here.path(), &database, APPLICATION, &["1.sql"]).await?;
+        let inverse =
+            |index: usize| shown["statements"][index]["inverse"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(inverse(0), "CREATE INDEX CONCURRENTLY by_note ON public.users USING btree (note)");
+        assert_eq!(inverse(1), "COMMENT ON TABLE users IS 'all'");
+        assert_eq!(inverse(2), "GRANT SELECT ON TABLE users TO app");
+        assert!(inverse(4).contains("NOT VALID;\nALTER TABLE public.orders VALIDATE"), "{}", inverse(4));
+        let (reason, condition) = (&shown["reversibilityReason"], &shown["statements"][4]["condition"]);
+        assert_eq!(condition, "no row that was written since violates orders_owner_fkey");
+        assert!(reason.as_str().is_some_and(|reason| reason.contains("orders_owner_fkey")), "{reason}");
+        assert_eq!(shown["reversibility"], "Reversible");
+
+        // Without a database the operator's judgement is not anticipated.
+        let shown = json(here.path(), &[&OFFLINE[..], &["-f", "m.yaml"]].concat())?;
+        let reason = shown["statements"][0]["gradeReason"].as_str().unwrap_or_default();
+        assert!(reason.contains("the definition of INDEX by_note before is not known here"), "{reason}");
+        assert_eq!(shown["reversibility"], "ForwardOnly");
+        Ok(())
+    })
+}

@@ -247,7 +247,7 @@ fn what_cannot_come_back_says_why() -> Result<()> {
             let statements = parse(case).map_err(|refusals| anyhow::anyhow!("{refusals:?}"))?.statements;
             let facts = read_facts(&mut session, &statements).await?;
             match derive(&statements, statements.len() - 1, &facts, None) {
-                Inverse::None { reason } => ensure!(reason.contains(part), "{case}: {reason}"),
+                Inverse::None { reason, .. } => ensure!(reason.contains(part), "{case}: {reason}"),
                 inverse @ Inverse::Exact { .. } => anyhow::bail!("{case}: {inverse:?}"),
             }
         }

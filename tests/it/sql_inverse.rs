@@ -225,7 +225,7 @@ pub(crate) fn inverses(
                 whole.1.extend(aside);
                 whole.2 &= lossless;
             }
-            Inverse::None { reason } => anyhow::bail!("{}: {reason}", statements[index].sql),
+            Inverse::None { reason, .. } => anyhow::bail!("{}: {reason}", statements[index].sql),
         }
     }
     Ok(whole)

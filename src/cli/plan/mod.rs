@@ -115,7 +115,8 @@ fn look(args: &Args) -> Result<(Request, Preview), Unusable> {
     let mut catalog = source::look(&args.source, search_path, "plan").map_err(Unusable::Catalog)?;
     source::resize(&mut catalog, &args.rows).map_err(Unusable::Catalog)?;
     let facts = source::facts(&args.source, &draft.facts_wanted(), &draft.statements(), &mut catalog, "plan");
-    let plan = plan(&request, &draft, &facts, &catalog).map_err(Unusable::Input)?;
+    let asked = args.source.online().is_some();
+    let plan = plan(&request, &draft, &facts, &catalog, asked).map_err(Unusable::Input)?;
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
     let preview = preview::preview(inputs);
     Ok((request, preview))
@@ -127,6 +128,7 @@ fn plan(
     draft: &Draft<'_>,
     facts: &Facts,
     catalog: &Snapshot,
+    asked: bool,
 ) -> Result<Plan, Vec<InputProblem>> {
     let around = Surroundings {
         database: &DatabaseIdentity {
@@ -140,7 +142,11 @@ fn plan(
         suffix: AsideSuffix::sample(),
         facts,
     };
-    let plan = if request.strict { draft.compile(around) } else { draft.sketch(around) };
+    let plan = match request.strict {
+        true if asked => draft.compile(around),
+        true => draft.compile_unasked(around),
+        false => draft.sketch(around),
+    };
     plan.map_err(|problems| problems.iter().map(|problem| request.problem(problem)).collect())
 }
 

@@ -127,7 +127,7 @@ pub(super) fn assemble(
     }
     preview.estimate = whole(&preview.units);
     preview.reversibility_reason = reversibility_reason(&preview);
-    (preview.risk, preview.risk_reasons) = risk::judge(&preview);
+    (preview.risk, preview.risk_reasons) = risk::judge(&preview, plan.guard.max_stall);
     preview.summary = risk::summary(&preview);
     preview
 }

@@ -1,12 +1,14 @@
 //! How much can go wrong, and the line that says it.
 
+use std::time::Duration;
+
 use super::text::{amount, duration, plural};
 use super::{Preview, Risk, StatementPreview, UnitPreview};
 use crate::core::plan::Reversibility;
 use crate::sql::{Finding, Heavy, Severity};
 
 /// Judges what was gathered: the risk, and what makes it, worst first.
-pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
+pub(super) fn judge(preview: &Preview, usual: Duration) -> (Risk, Vec<String>) {
     let mut reasons: Vec<(Risk, String)> = Vec::new();
     for finding in preview.findings.iter().filter(|finding| finding.counts()) {
         let risk = match finding.severity {
@@ -24,6 +26,17 @@ pub(super) fn judge(preview: &Preview) -> (Risk, Vec<String>) {
         reasons.extend(
             of_statement(statement, budget, undone).map(|(risk, why)| (risk, placed(statement, &why))),
         );
+    }
+    // Somebody decided that the application may wait for longer than the database allows.
+    let usual = u64::try_from(usual.as_millis()).unwrap_or(u64::MAX);
+    for unit in preview.units.iter().filter(|unit| unit.blocked.is_some() && unit.max_stall_ms > usual) {
+        let most = u32::try_from(unit.max_stall_ms).map_or(f64::MAX, f64::from);
+        let why = format!(
+            "step {} may keep the application waiting for {}: its own maxStall",
+            unit.step,
+            duration(most)
+        );
+        reasons.push((Risk::High, why));
     }
     let broken = preview.queries.iter().flatten().filter(|query| query.breaks.is_some()).count();
     if broken > 0 {

@@ -45,7 +45,7 @@ pub(super) fn way_back(
             let reason = "its step has a way back that was written by hand".to_owned();
             WayBack { grade: Reversibility::Reversible, reason, inverse: None, condition: None }
         }
-        Inverse::None { reason } => {
+        Inverse::None { reason, .. } => {
             let reason = format!("no inverse can be derived, because {reason}");
             WayBack { grade: Reversibility::ForwardOnly, reason, inverse: None, condition: None }
         }

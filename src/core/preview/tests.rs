@@ -135,6 +135,13 @@ fn risk_comes_from_what_was_found() {
     check(add, quick(), vec![finding(Severity::Medium, None)], &known, Risk::Medium);
     check(add, quick(), vec![finding(Severity::High, None)], &known, Risk::High);
     check(add, quick(), vec![finding(Severity::High, Some("we know"))], &known, Risk::Low);
+    // The same with a step whose own budget is larger than the database's.
+    let larger = |max_stall| {
+        let mut preview = preview_of(add, &[quick()], vec![], &known);
+        preview.units[0].max_stall_ms = max_stall;
+        super::risk::judge(&preview, Duration::from_millis(250)).0
+    };
+    assert_eq!((larger(250), larger(5000)), (Risk::Low, Risk::High));
     let heavy = || Foreseen { scans: vec![orders()], heavy: Heavy::Everything, ..quick() };
     let not_null = "ALTER TABLE orders ALTER id SET NOT NULL";
     check(not_null, heavy(), vec![], &known, Risk::Low);

@@ -152,6 +152,7 @@ fn rehearsal() -> BoxedStrategy<Rehearsal> {
                 finished_at: at(2),
                 round_trip,
                 fingerprint: "f".to_owned(),
+                reached: Vec::new(),
                 units: (0..4).map(facts).collect(),
                 verdict,
             }
@@ -254,8 +255,14 @@ pub(super) fn view() -> BoxedStrategy<View> {
     let token = || option::of(text());
     let answered = (token(), token(), token());
     let answered = answered.prop_map(|(retry, abort, rollback)| Tokens { retry, abort, rollback });
-    (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4)
-        .prop_map(|(standing, answered, past, generation)| View { generation, standing, answered, past })
+    (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4, option::of(text()))
+        .prop_map(|(standing, answered, past, generation, lost_run)| View {
+            generation,
+            standing,
+            answered,
+            past,
+            lost_run,
+        })
         .boxed()
 }
 

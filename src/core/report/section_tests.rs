@@ -28,6 +28,7 @@ pub(super) fn rehearsal(verdict: RehearsalVerdict) -> Rehearsal {
         finished_at: at(2),
         round_trip: RoundTrip::Complete,
         fingerprint: "f0".to_owned(),
+        reached: Vec::new(),
         units: vec![
             facts(0, 12, vec![lock("public.users", "ACCESS EXCLUSIVE"), lock("public.users", "SHARE")]),
             facts(1, 4000, vec![lock("public.users", "SHARE UPDATE EXCLUSIVE")]),

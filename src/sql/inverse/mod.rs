@@ -39,6 +39,9 @@ pub enum Inverse {
     None {
         /// Why, in words that can stand after "because".
         reason: String,
+        /// Nothing but an answer of the database is missing.
+        #[serde(default)]
+        unknown: bool,
     },
 }
 
@@ -52,11 +55,12 @@ pub fn derive(
     facts: &Facts,
     preserve: Option<&AsideSuffix>,
 ) -> Inverse {
-    match undo(statements, index, &Catalog::new(facts), preserve) {
+    let catalog = Catalog::new(facts);
+    match undo(statements, index, &catalog, preserve) {
         Ok(Undo { statements, aside, lossless, condition }) => {
             Inverse::Exact { statements, aside, lossless, condition }
         }
-        Err(reason) => Inverse::None { reason },
+        Err(reason) => Inverse::None { reason, unknown: catalog.has_missed() },
     }
 }
 

@@ -124,6 +124,20 @@ pub enum Part {
 }
 
 impl Part {
+    /// What it is, in words for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Schema => "schema",
+            Self::Comment => "comment",
+            Self::Held | Self::Privileges => "privileges",
+            Self::Definition => "definition",
+            Self::Type => "type",
+            Self::PartitionBound => "bound",
+            _ => "setting",
+        }
+    }
+
     /// The stable name, the same as in its JSON.
     pub fn name(self) -> &'static str {
         match self {

@@ -1,6 +1,6 @@
 //! The catalog before the plan, as far as it was asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use crate::sql::facts::{Before, FactKey, FactValue, Facts};
@@ -11,15 +11,16 @@ use crate::sql::name::RelationName;
 pub struct Catalog<'a> {
     facts: Option<&'a Facts>,
     asked: RefCell<BTreeSet<FactKey>>,
+    missed: Cell<bool>,
 }
 
 impl<'a> Catalog<'a> {
     pub fn new(facts: &'a Facts) -> Self {
-        Self { facts: Some(facts), asked: RefCell::default() }
+        Self { facts: Some(facts), asked: RefCell::default(), missed: Cell::default() }
     }
 
     pub fn collecting() -> Self {
-        Self { facts: None, asked: RefCell::default() }
+        Self { facts: None, asked: RefCell::default(), missed: Cell::default() }
     }
 
     pub fn into_asked(self) -> BTreeSet<FactKey> {
@@ -45,7 +46,10 @@ impl<'a> Catalog<'a> {
             }
             Some(FactValue::Column { .. }) => Err(format!("{what} was not there before")),
             _ if self.facts.is_none() => Ok(ColumnState::default()),
-            _ => Err(format!("the catalog was not asked about {what}")),
+            _ => {
+                self.missed.set(true);
+                Err(format!("the catalog was not asked about {what}"))
+            }
         }
     }
 
@@ -62,12 +66,20 @@ impl<'a> Catalog<'a> {
 
     /// What something of an object is before the plan. When only asking, it is there, and nothing is told of it.
     pub fn before(&self, part: Part, of: Target, with: Option<String>) -> Result<Before, String> {
-        let told = of.sql();
+        let told = format!("the {} of {}", part.words(), of.sql());
         match self.ask(FactKey::Before { part, of, with }) {
             Some(FactValue::Before(before)) => Ok(before.clone()),
             _ if self.facts.is_none() => Ok(Before { exists: true, ..Before::default() }),
-            _ => Err(format!("what {told} was before is not known here: the database has to be asked")),
+            _ => {
+                self.missed.set(true);
+                Err(format!("{told} before is not known here: the database has to be asked"))
+            }
         }
+    }
+
+    /// Whether something was asked that only a database can answer.
+    pub fn has_missed(&self) -> bool {
+        self.missed.get()
     }
 
     /// Whether it only notes what it is asked.

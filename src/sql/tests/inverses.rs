@@ -49,7 +49,7 @@ fn inverse(sql: &str, suffix: Option<&str>) -> Vec<String> {
             }
             statements
         }
-        Inverse::None { reason } => vec![format!("none: {reason}")],
+        Inverse::None { reason, .. } => vec![format!("none: {reason}")],
     }
 }
 
@@ -58,7 +58,7 @@ fn inverse_text(sql: &str) -> Vec<String> {
     let statements = script(sql).statements;
     match derive(&statements, statements.len() - 1, &answers(&statements), None) {
         Inverse::Exact { statements, .. } => statements,
-        Inverse::None { reason } => vec![format!("none: {reason}")],
+        Inverse::None { reason, .. } => vec![format!("none: {reason}")],
     }
 }
 
@@ -302,7 +302,7 @@ fn purges_in_order() {
         .rev()
         .flat_map(|index| match derive(&statements, index, &answers(&statements), Some(&suffix)) {
             Inverse::Exact { aside, .. } => aside,
-            Inverse::None { reason } => panic!("{reason}"),
+            Inverse::None { reason, .. } => panic!("{reason}"),
         })
         .collect();
     assert_eq!(

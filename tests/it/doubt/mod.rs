@@ -2,6 +2,7 @@
 //! moment can be chosen.
 
 mod builds;
+mod drift;
 mod engine;
 mod identity;
 mod inputs;

@@ -8,7 +8,9 @@ mod foresight;
 mod kstatus;
 mod locks;
 mod requests;
+
 mod restored;
+mod rewound;
 mod rights;
 mod watch;
 mod world;
