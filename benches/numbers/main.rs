@@ -9,6 +9,7 @@
 mod harness;
 
 mod breach;
+mod fleet;
 mod idle;
 mod machine;
 mod report;
@@ -50,6 +51,9 @@ pub struct Options {
     /// Finished Migrations at a restart.
     #[arg(long, default_value_t = 100)]
     finished: usize,
+    /// Databases with twenty migrations each, all at once.
+    #[arg(long, default_value_t = 50)]
+    databases: usize,
     /// Parts to measure; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
@@ -65,6 +69,7 @@ enum Part {
     Stall,
     Breach,
     Idle,
+    Fleet,
 }
 
 impl Options {
@@ -100,6 +105,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if options.wants(Part::Idle) {
         report.extend(idle::measure(&mut stage, options.finished, options.idle).await?);
+    }
+    if options.wants(Part::Fleet) {
+        report.extend(fleet::measure(&mut stage, options.databases).await?);
     }
     stage.stop().await?;
     report.ended(machine::load()?);
