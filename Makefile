@@ -46,14 +46,14 @@ truth: ## Prints what each form of statement does and what was foreseen, and wri
 crash: ## Kills, freezes and disturbs the engine at every point of every workload; RUN= plays one run again, RUNS= and SEED= choose
 	@tests/setup/packages.sh build servers
 	@tests/setup/target.sh
-	RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs "$(or $(RUNS),5000)" \
+	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs "$(or $(RUNS),5000)" \
 	  --workers "$(or $(WORKERS),6)" $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)") $(if $(MUTANT),--mutant "$(MUTANT)")
 
 .PHONY: mutants
 mutants: ## Shows for each planted bug the run that catches it
 	@tests/setup/packages.sh build servers
 	@tests/setup/target.sh
-	RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)"
+	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)"
 
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences

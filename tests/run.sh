@@ -51,7 +51,7 @@ stage "unit" cargo test --locked --quiet --lib --bins
 # Most of these tests wait for a server: more of them than cores run at once.
 stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" cargo test --locked --test it
 # A sample of the matrix; `make crash` plays all of it.
-stage "crashes" env RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs 300 --workers 6
+stage "crashes" env TMPDIR="$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs 300 --workers 6
 stage "documentation" cargo test --locked --quiet --doc
 [ ! -x tests/e2e.sh ] || stage "whole node" tests/e2e.sh
 finish

@@ -9,8 +9,10 @@
 mod harness;
 
 mod breach;
+mod fleet;
 mod idle;
 mod machine;
+mod overhead;
 mod report;
 mod sightings;
 mod stage;
@@ -50,6 +52,9 @@ pub struct Options {
     /// Finished Migrations at a restart.
     #[arg(long, default_value_t = 100)]
     finished: usize,
+    /// Databases with twenty migrations each, all at once.
+    #[arg(long, default_value_t = 50)]
+    databases: usize,
     /// Parts to measure; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
@@ -62,9 +67,11 @@ pub struct Options {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     Trivial,
+    Overhead,
     Stall,
     Breach,
     Idle,
+    Fleet,
 }
 
 impl Options {
@@ -92,6 +99,9 @@ async fn measure(options: &Options) -> Result<()> {
     if options.wants(Part::Trivial) {
         report.extend(trivial::measure(&stage, options.migrations).await?);
     }
+    if options.wants(Part::Overhead) {
+        report.extend(overhead::measure(&stage, options.rounds).await?);
+    }
     if options.wants(Part::Stall) {
         report.extend(stall::measure(&stage, options.rounds).await?);
     }
@@ -100,6 +110,9 @@ async fn measure(options: &Options) -> Result<()> {
     }
     if options.wants(Part::Idle) {
         report.extend(idle::measure(&mut stage, options.finished, options.idle).await?);
+    }
+    if options.wants(Part::Fleet) {
+        report.extend(fleet::measure(&mut stage, options.databases).await?);
     }
     stage.stop().await?;
     report.ended(machine::load()?);

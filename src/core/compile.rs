@@ -4,17 +4,16 @@
 //! an edge answers [`Draft::facts_wanted`], and [`Draft::compile`] makes the plan.
 
 mod blocks;
+mod hash;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use blocks::{Sharing, Undo, blocks};
+pub use hash::plan_hash;
 
 use super::analysis::AnalysisPlan;
-use super::plan::{
-    Block, DatabaseIdentity, Finding, Guard, Identity, IdentityStep, OnBreach, Plan, Reversibility, Step,
-    Unit,
-};
+use super::plan::{Block, DatabaseIdentity, Finding, Guard, OnBreach, Plan, Reversibility, Step, Unit};
 use crate::api::{MigrationSpec, Reason, TransactionMode, Version};
 use crate::sql::{self, AsideSuffix, FactKey, Facts, Inverse, Script, Statement};
 
@@ -68,6 +67,16 @@ struct DraftStep<'a> {
 pub struct Draft<'a> {
     spec: &'a MigrationSpec,
     steps: Vec<DraftStep<'a>>,
+}
+
+impl DraftStep<'_> {
+    /// Whether the inverse of each statement may have to be derived: not where somebody wrote how the whole step is undone,
+    /// or that it cannot be.
+    fn need_inverses(&self) -> impl Iterator<Item = bool> {
+        let one_unit = self.up.statements.iter().all(|statement| statement.transactional);
+        let settled = self.irreversible.is_some() || self.down.is_some() && one_unit;
+        self.up.statements.iter().map(move |_| !settled)
+    }
 }
 
 fn refused(field: &str, refusals: Vec<sql::Refusal>, problems: &mut Vec<Problem>) {
@@ -163,7 +172,8 @@ impl<'a> Draft<'a> {
 
     /// Returns what has to be known of the catalog.
     pub fn facts_wanted(&self) -> BTreeSet<FactKey> {
-        sql::facts_wanted(&self.statements())
+        let needs: Vec<bool> = self.steps.iter().flat_map(DraftStep::need_inverses).collect();
+        sql::facts_wanted_where(&self.statements(), |index| needs.get(index).copied().unwrap_or(true))
     }
 
     /// Returns the plan hash: of what was asked for and where, nothing else.
@@ -260,40 +270,6 @@ impl<'a> Draft<'a> {
 /// Returns a version as the ledger stores it, so that equal versions are equal texts.
 pub fn canonical_version(text: &str) -> String {
     Version::parse(text, "spec.version").map_or_else(|_| text.to_owned(), |version| version.canonical())
-}
-
-/// Returns the plan hash of a spec, without parsing its SQL.
-pub fn plan_hash(spec: &MigrationSpec, database: &DatabaseIdentity, owner_role: Option<&str>) -> String {
-    let short = spec.up.iter().map(|up| IdentityStep {
-        name: "step-1",
-        up,
-        down: spec.down.as_deref(),
-        irreversible: None,
-        transaction: "Auto",
-    });
-    let names: Vec<String> =
-        (1..=spec.steps.iter().flatten().count()).map(|number| format!("step-{number}")).collect();
-    let long = spec.steps.iter().flatten().zip(&names).map(|(step, number)| IdentityStep {
-        name: step.name.as_deref().unwrap_or(number),
-        up: &step.sql.up,
-        down: step.sql.down.as_deref(),
-        irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
-        transaction: match step.sql.transaction {
-            TransactionMode::Auto => "Auto",
-            TransactionMode::Single => "Single",
-            TransactionMode::PerStatement => "PerStatement",
-        },
-    });
-    let steps = short.chain(long).collect();
-    let identity = Identity {
-        stream: &spec.stream,
-        version: &spec.version,
-        steps,
-        search_path: &spec.search_path,
-        owner_role,
-        database,
-    };
-    identity.hash()
 }
 
 impl From<crate::api::OnBreach> for OnBreach {

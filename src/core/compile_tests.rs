@@ -139,6 +139,19 @@ fn rows_are_looked_at_without_the_locks_of_what_comes_before() {
 }
 
 #[test]
+fn nothing_is_asked_where_a_person_said_how_it_is_undone() {
+    let asks = |rest: &Value| {
+        let spec = spec(rest);
+        let wanted = Draft::read(&spec).unwrap().facts_wanted();
+        wanted.iter().any(|key| matches!(key, FactKey::Before { .. }))
+    };
+    assert!(asks(&json!({"up": "DROP VIEW v"})));
+    assert!(!asks(&json!({"up": "DROP VIEW v", "down": "CREATE VIEW v AS SELECT 1"})));
+    assert!(!asks(&json!({"steps": [{"sql": {"up": "DROP VIEW v", "irreversible": {"reason": "unused"}}}]})));
+    assert!(!asks(&json!({"up": "CREATE TABLE t (); CREATE INDEX CONCURRENTLY i ON t (a)"})));
+}
+
+#[test]
 fn what_was_added_is_put_aside_and_graded_so() {
     let plan = compile(&json!({"up": "ALTER TABLE t ADD COLUMN c int"})).unwrap();
     assert_eq!(plan.reversibility, Reversibility::ReversibleWithArchive);

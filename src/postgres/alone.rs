@@ -17,8 +17,8 @@ use crate::core::rehearsal::StatementFacts;
 use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::{Probe, Statement, quote_ident};
 
-/// How long the look at what a failed statement left may take; if it takes longer, the next attempt sees to it.
-const SETTLE_WITHIN: Duration = Duration::from_mins(10);
+/// How long it may take to remove what a failed statement left; if it takes longer, the way back sees to it.
+const SETTLE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a block of one statement that cannot run in a transaction.
 pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
@@ -96,7 +96,7 @@ async fn announce(session: &mut Session, job: &Job<'_>, statement: &Statement) -
 
 /// Repairs, sends, and makes sure that it took effect.
 async fn carry_out(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
-    if probe::repair(session, job.plan, statement).await?
+    if probe::repair(session, job.plan, statement, None).await?
         && probe::look(session, job.plan, statement, job.limits.alone).await? == Look::InForce
     {
         // The repair was the end of it.
@@ -146,11 +146,14 @@ async fn settle(
     statement: &Statement,
     (before, error): (UnitStatus, &Error),
 ) {
-    if job.direction != Direction::Up || matches!(error.class(), Class::Ambiguous | Class::Transient) {
+    // A person who cancelled it wants to see the end of it, not a wait for whoever is in the way.
+    let cancelled = error.sqlstate() == Some("57014");
+    let passes = matches!(error.class(), Class::Ambiguous | Class::Transient);
+    if job.direction != Direction::Up || passes || cancelled {
         return;
     }
     let settled = async {
-        let repaired = probe::repair(session, job.plan, statement).await?;
+        let repaired = probe::repair(session, job.plan, statement, Some(SETTLE_WITHIN)).await?;
         let look = probe::look(session, job.plan, statement, SETTLE_WITHIN).await?;
         // What looks like it is so for another reason, unless an attempt went missing before this one.
         let by_us = repaired || before == UnitStatus::Intent;
@@ -185,7 +188,7 @@ pub(super) async fn nothing_to_undo(session: &mut Session, job: &Job<'_>) -> Res
         UnitStatus::Intent => {
             let look = probe::look(session, job.plan, statement, job.limits.alone).await?;
             if look == Look::Halfway {
-                probe::repair(session, job.plan, statement).await?;
+                probe::repair(session, job.plan, statement, None).await?;
             }
             let drops = matches!(statement.probe(), Some(Probe::IndexesAbsent { .. }));
             Ok(match probe::look(session, job.plan, statement, job.limits.alone).await? {

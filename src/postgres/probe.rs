@@ -103,8 +103,13 @@ async fn look_once(
 }
 
 /// Removes or ends what an interrupted attempt left: an invalid index under the statement's name, half-built copies of a
-/// rebuild, a detach that waits for its end. Returns whether there was anything.
-pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -> Result<bool, Error> {
+/// rebuild, a detach that waits for its end. Returns whether there was anything. A `limit` bounds what waits for others.
+pub async fn repair(
+    session: &mut Session,
+    plan: &Plan,
+    statement: &Statement,
+    limit: Option<Duration>,
+) -> Result<bool, Error> {
     if planted(Mutant::NoRepair) {
         return Ok(false);
     }
@@ -142,8 +147,9 @@ pub async fn repair(session: &mut Session, plan: &Plan, statement: &Statement) -
             .as_deref()
             .map_or_else(String::new, |role| format!("SET ROLE {};", quote_ident(role)));
         let settings = format!(
-            "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO 0",
-            path(&plan.search_path)
+            "{role} SET search_path TO {}; SET lock_timeout TO 0; SET statement_timeout TO {}",
+            path(&plan.search_path),
+            limit.map_or(0, |limit| limit.as_millis()),
         );
         send_ours(session.conn(), settings).await?;
         crash::at(Site::Repaired, Moment::BeforeIntent).await;

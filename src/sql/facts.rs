@@ -121,9 +121,21 @@ impl FromIterator<(FactKey, FactValue)> for Facts {
 
 /// What the inverses of these statements need to know, for [`super::derive`].
 pub fn facts_wanted(statements: &[Statement]) -> BTreeSet<FactKey> {
-    let catalog = Catalog::collecting();
+    facts_wanted_where(statements, |_| true)
+}
+
+/// The same where only some statements, by their index, need an inverse: of what the others change, only columns and names
+/// are asked for.
+pub fn facts_wanted_where(
+    statements: &[Statement],
+    needs_inverse: impl Fn(usize) -> bool,
+) -> BTreeSet<FactKey> {
+    let mut wanted = BTreeSet::new();
     for index in 0..statements.len() {
+        let catalog = Catalog::collecting();
         let _ = inverse::undo(statements, index, &catalog, Some(&AsideSuffix::placeholder()));
+        let needed = |key: &FactKey| needs_inverse(index) || !matches!(key, FactKey::Before { .. });
+        wanted.extend(catalog.into_asked().into_iter().filter(needed));
     }
-    catalog.into_asked()
+    wanted
 }

@@ -32,7 +32,7 @@ mod written;
 
 pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
 pub use definition::index_on_temporary;
-pub use facts::{Before, FactKey, FactValue, Facts, facts_wanted};
+pub use facts::{Before, FactKey, FactValue, Facts, facts_wanted, facts_wanted_where};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
 pub use inverse::{Inverse, derive};
 pub use kind::{

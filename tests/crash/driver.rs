@@ -80,7 +80,7 @@ async fn metrics() -> Result<Providers> {
         };
         let text = format!(
             r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[{},"{value}"]}}]}}}}"#,
-            Timestamp::now().as_second(),
+            whimbrel::engine::clock::now().as_second(),
         );
         ([("content-type", "application/json")], text)
     };

@@ -39,8 +39,7 @@ fn may_end(ends: &str, fault: Option<Fault>, first: bool, outcome: &Outcome) -> 
 
 /// Whether the object was deleted before the last unit was begun, so that what is in force has to come back.
 fn deleted_early(play: &Play<'_>) -> bool {
-    let in_first_unit =
-        |point: &str| ["Apply/BeforeIntent", "UnitUp/BeforeIntent"].iter().any(|first| point == *first);
+    let in_first_unit = |point: &str| ["Apply/BeforeIntent", "UnitUp/BeforeIntent"].contains(&point);
     play.case.is_some_and(|case| {
         case.fault == Fault::Delete
             && case.workload == "wishes"

@@ -102,7 +102,7 @@ async fn crash(known: matrix::Known, options: Options) -> Result<bool> {
     let there_are = cases.len();
     let mut cases = match (options.run, options.runs) {
         (Some(case), _) => vec![case],
-        (None, Some(runs)) if runs < there_are => matrix::sample(cases, runs, seed),
+        (None, Some(runs)) if runs < there_are => matrix::sample(&cases, runs, seed),
         (None, runs) => matrix::fill(cases, runs.unwrap_or(there_are), seed),
     };
     if options.only.is_none() && cases.len() > found::ALL.len() {
@@ -110,7 +110,7 @@ async fn crash(known: matrix::Known, options: Options) -> Result<bool> {
     }
     let mut report = report::Report::new(&known, cases.len(), seed);
     matrix::play(&known, cases, options.workers, options.mutant.as_deref(), |played| {
-        report.add(played);
+        report.add(&played);
         true
     })
     .await?;

@@ -121,10 +121,10 @@ pub fn every(known: &Known, seed: u64) -> Vec<Case> {
 }
 
 /// Draws a sample: each point at least once, as far as it reaches, then by the weights of the faults.
-pub fn sample(cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
+pub fn sample(cases: &[Case], count: usize, seed: u64) -> Vec<Case> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut by_point: BTreeMap<String, Vec<Case>> = BTreeMap::new();
-    for case in &cases {
+    for case in cases {
         by_point.entry(case.point.clone()).or_default().push(case.clone());
     }
     let mut chosen: Vec<Case> = Vec::new();
@@ -142,7 +142,7 @@ pub fn sample(cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
 /// Fills up to a number of runs with further ones, and mixes all.
 pub fn fill(mut cases: Vec<Case>, count: usize, seed: u64) -> Vec<Case> {
     let missing = count.saturating_sub(cases.len());
-    let more = sample(cases.clone(), missing, seed.wrapping_add(1));
+    let more = sample(&cases, missing, seed.wrapping_add(1));
     cases.extend(more);
     cases.shuffle(&mut StdRng::seed_from_u64(seed));
     cases

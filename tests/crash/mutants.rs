@@ -16,9 +16,10 @@ const RUNS: usize = 60;
 fn shows(mutant: Mutant) -> &'static [&'static str] {
     match mutant {
         Mutant::LedgerAfterCommit => &["transactional:"],
-        Mutant::LedgerBeforeEffect | Mutant::IntentCountsAsDone => &["concurrent:AloneUp/"],
+        Mutant::LedgerBeforeEffect | Mutant::IntentCountsAsDone | Mutant::BlindRetry => {
+            &["concurrent:AloneUp/"]
+        }
         Mutant::InvalidIndexAccepted | Mutant::NoRepair => &["concurrent:AloneUp/Executing"],
-        Mutant::BlindRetry => &["concurrent:AloneUp/"],
         Mutant::StaleAfterLostCommit => {
             &["transactional:UnitUp/Sent#1:LostReply", "transactional:UnitUp/Sent#2:LostReply"]
         }
@@ -84,7 +85,7 @@ async fn caught(known: &Known, mutant: Mutant, options: &Options) -> Result<Opti
     let mut cases = every(known, seed);
     let places = shows(mutant);
     cases.retain(|case| places.iter().any(|place| case.to_string().contains(place)));
-    let cases = sample(cases, options.runs.unwrap_or(RUNS), seed);
+    let cases = sample(&cases, options.runs.unwrap_or(RUNS), seed);
     let mut runs = 0;
     let mut found = None;
     let name = format!("{mutant:?}");

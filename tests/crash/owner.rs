@@ -16,7 +16,7 @@ use super::orders::{Orders, Outcome, Wanted};
 use crate::harness::await_until;
 
 /// How long anything may take that should come soon.
-pub const SOON: Duration = Duration::from_secs(15);
+pub const SOON: Duration = Duration::from_secs(40);
 
 /// A running driver.
 pub struct Owner {

@@ -178,7 +178,7 @@ impl<'a> Scene<'a> {
     }
 
     /// Somebody takes over until the end.
-    async fn to_the_end(&mut self) -> Result<()> {
+    async fn finish(&mut self) -> Result<()> {
         for _ in 0..OWNERS {
             if self.done.is_some() {
                 return Ok(());
@@ -218,7 +218,7 @@ impl<'a> Scene<'a> {
                 }
             }
         }
-        self.to_the_end().await
+        self.finish().await
     }
 
     /// A driver dies at its point, or ends without coming to it.

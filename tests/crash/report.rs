@@ -11,6 +11,11 @@ use super::matrix::{Known, Played};
 /// Progress is told so often.
 const TOLD_EVERY: Duration = Duration::from_secs(15);
 
+/// From so many runs on, a point that no run passed is a failure.
+const ALL: usize = 5000;
+/// What needs more than one server, or an object at rest: `tests/it` sees to it.
+const ELSEWHERE: &[Site] = &[Site::LedgerAdopted, Site::TimelineRecorded, Site::TokensAnswered];
+
 /// What was played so far.
 pub struct Report {
     seed: u64,
@@ -58,7 +63,7 @@ impl Report {
     }
 
     /// Counts a run, and prints what it violated.
-    pub fn add(&mut self, played: Played) {
+    pub fn add(&mut self, played: &Played) {
         self.passed.extend(played.shown.points.iter().map(|place| point(place)));
         self.fired.extend(played.shown.fired.iter().map(|place| point(place)));
         if played.is_valid() {
@@ -111,9 +116,12 @@ impl Report {
         println!("            without a fault: {missed:?}");
         let never: Vec<&String> = all.difference(&self.passed).collect();
         println!("            never passed: {never:?}");
+        let elsewhere =
+            |point: &String| ELSEWHERE.iter().any(|site| point.starts_with(&format!("{site:?}/")));
+        let all_passed = self.planned < ALL || never.iter().all(|point| elsewhere(point));
         println!("invalid     {} (the fault did not fire) {:?}", self.invalid.len(), first(&self.invalid));
         println!("violations  {}", self.violations);
-        self.violations == 0 && self.valid > 0 && self.invalid.len() * 20 <= self.planned
+        all_passed && self.violations == 0 && self.valid > 0 && self.invalid.len() * 20 <= self.planned
     }
 }
 

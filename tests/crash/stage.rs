@@ -25,7 +25,13 @@ impl Stage {
     /// # Errors
     /// When it does not start.
     pub async fn start() -> Result<Self> {
-        let settings = [("autovacuum", "off"), ("log_statement", "none"), ("max_wal_senders", "4")];
+        let settings = [
+            ("autovacuum", "off"),
+            ("log_statement", "none"),
+            ("max_wal_senders", "4"),
+            ("max_wal_size", "64MB"),
+            ("min_wal_size", "32MB"),
+        ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let cluster = Cluster::start(Options { trust: true, settings, ..Options::default() }).await?;
         let template = cluster.database("crash").await?;

@@ -130,6 +130,13 @@ fn refused() -> Workload {
     one
 }
 
+/// A statement fails on the primary, because nothing was rehearsed, and what was before it comes back.
+fn fails() -> Workload {
+    let plain = json!({"rollback": {"preserveData": false}});
+    let wrong = ("ALTER TABLE orders ADD CONSTRAINT orders_none CHECK (cents < 0)", None);
+    workload("fails", vec![migration("m1", with(steps("1", &[COLUMN, INDEX, wrong]), &plain), "RolledBack")])
+}
+
 /// Rehearsed on a copy, applied, and followed by the copy.
 fn rehearsed() -> Workload {
     let written = ("ALTER TABLE users ADD COLUMN score int", Some("ALTER TABLE users DROP COLUMN score"));
@@ -163,6 +170,7 @@ pub fn all() -> Vec<Workload> {
         breach(),
         unknown(),
         rollback(),
+        fails(),
         refused(),
         rehearsed(),
         several(),

@@ -141,4 +141,21 @@ impl Operator {
         let kibibytes: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
         Ok(kibibytes * 1024)
     }
+
+    /// The processor time that it took so far, user and system.
+    ///
+    /// # Errors
+    /// When it is not running.
+    pub fn processor_time(&self) -> Result<Duration> {
+        /// Ticks of `/proc` in a second, on every Linux of today.
+        const TICKS: u64 = 100;
+        let stat = Path::new("/proc").join(self.process.pid().to_string()).join("stat");
+        let stat = std::fs::read_to_string(stat)?;
+        // The name of the program may hold anything but ends with the last parenthesis.
+        let (_, fields) = stat.rsplit_once(')').context("no name")?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let ticks = |place: usize| fields.get(place).and_then(|text| text.parse::<u64>().ok());
+        let (user, system) = (ticks(11).context("no utime")?, ticks(12).context("no stime")?);
+        Ok(Duration::from_millis((user + system) * 1000 / TICKS))
+    }
 }

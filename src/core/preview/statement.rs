@@ -26,6 +26,7 @@ pub(super) fn way_back(
     facts: &Facts,
 ) -> WayBack {
     let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
+    let declared = plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some());
     let mut way = match sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None) {
         Inverse::Exact { statements, .. } if statements.is_empty() => WayBack {
             grade: Reversibility::Reversible,
@@ -45,12 +46,16 @@ pub(super) fn way_back(
             let reason = "its step has a way back that was written by hand".to_owned();
             WayBack { grade: Reversibility::Reversible, reason, inverse: None, condition: None }
         }
+        Inverse::None { unknown: true, .. } if declared => {
+            let reason = "its step is said to be irreversible".to_owned();
+            WayBack { grade: Reversibility::ForwardOnly, reason, inverse: None, condition: None }
+        }
         Inverse::None { reason, .. } => {
             let reason = format!("no inverse can be derived, because {reason}");
             WayBack { grade: Reversibility::ForwardOnly, reason, inverse: None, condition: None }
         }
     };
-    if plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some()) {
+    if declared && !way.reason.starts_with("its step is said") {
         way.reason.push_str(", but its step is said to be irreversible");
     }
     way
