@@ -114,7 +114,7 @@ SELECT line FROM (
     WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'c')
     UNION ALL
     SELECT concat_ws(' ', 'constraint', path, conname, pg_get_constraintdef(k.oid), convalidated)
-    FROM pg_constraint k JOIN r ON r.oid = conrelid
+    FROM pg_constraint k JOIN r ON r.oid = conrelid WHERE contype <> 'n'
     UNION ALL
     SELECT concat_ws(' ', 'index', path, indisvalid, pg_get_indexdef(r.oid)) FROM pg_index JOIN r ON r.oid = indexrelid
     UNION ALL

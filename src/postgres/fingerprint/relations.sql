@@ -52,10 +52,11 @@ JOIN pg_type t ON t.oid = a.atttypid
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE r.relkind IN ('r', 'p', 'f', 'c')
 UNION ALL
+-- NOT NULL is told with its column: from PostgreSQL 18 on it is a constraint, too, whose name is taken while a table is put aside.
 SELECT 'constraint ' || quote_ident(k.conname) || ' on ' || r.name,
        regexp_replace(pg_get_constraintdef(k.oid), ' NOT VALID$', '')
 FROM rel r
-JOIN pg_constraint k ON k.conrelid = r.oid AND k.contype <> 't' AND k.conname !~ '^_whimbrel_'
+JOIN pg_constraint k ON k.conrelid = r.oid AND k.contype NOT IN ('t', 'n') AND k.conname !~ '^_whimbrel_'
 LEFT JOIN hidden h ON h.classid = 'pg_constraint'::regclass AND h.objid = k.oid
 WHERE h.objid IS NULL
 UNION ALL
