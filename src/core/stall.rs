@@ -30,7 +30,7 @@ pub fn judge(plan: &Plan, rehearsal: &Rehearsal) -> Verdict {
         .units
         .iter()
         .filter_map(|facts| Some((facts, plan.units.get(facts.unit)?)))
-        .filter(|(facts, unit)| unit.up.transactional && facts.held > unit.max_stall)
+        .filter(|(facts, unit)| unit.up.transactional && held(facts, unit) > unit.max_stall)
         .collect();
     // What stays on the copy stays there under the numbers of its units.
     let left =
@@ -38,14 +38,25 @@ pub fn judge(plan: &Plan, rehearsal: &Rehearsal) -> Verdict {
     if let Some((facts, unit)) = over.iter().find(|(facts, unit)| left || !divisible(facts, unit)) {
         return Verdict::Exceeds(exceeds(plan, facts, unit));
     }
-    let Some((longest, _)) = over.iter().max_by_key(|(facts, _)| facts.held) else { return Verdict::Fits };
+    let Some((longest, unit)) = over.iter().max_by_key(|(facts, unit)| held(facts, unit)) else {
+        return Verdict::Fits;
+    };
     let step = plan.step_of(longest.unit).map_or("?", |step| step.name.as_str());
     let note = format!(
         "the statements of step {step} commit one by one, because together they held their locks for {} on the copy",
-        spoken(longest.held)
+        spoken(held(longest, unit))
     );
     let units: Vec<usize> = over.iter().map(|(facts, _)| facts.unit).collect();
     Verdict::Divide { plan: Box::new(divided(plan, &units)), note }
+}
+
+/// The time under locks that is the statements' own: how long a copy takes to commit says nothing of the plan.
+fn held(facts: &UnitFacts, unit: &Unit) -> Duration {
+    let Some(first) = unit.up.statements.iter().position(|statement| statement.blocking) else {
+        return Duration::ZERO;
+    };
+    let statements: Duration = facts.statements.iter().skip(first).map(|statement| statement.duration).sum();
+    statements.min(facts.held)
 }
 
 fn divisible(facts: &UnitFacts, unit: &Unit) -> bool {
@@ -68,7 +79,7 @@ fn exceeds(plan: &Plan, facts: &UnitFacts, unit: &Unit) -> Cause {
     let alone = longest.is_some_and(|(_, held)| held > unit.max_stall);
     let what = format!(
         "the application would wait for {} (measured on the copy; the primary was not touched), and the stall budget is {}",
-        spoken(facts.held),
+        spoken(held(facts, unit)),
         spoken(unit.max_stall)
     );
     let text = plan.failure(facts.unit, &unit.up, statement, &what);
