@@ -19,6 +19,7 @@ pub const ALL: &[(&str, &str)] = &[
     ("a_rehearsal_dies_before_it_destroys_what_it_put_aside", "rehearsed:Purged/BeforeIntent#2:Kill:1"),
     ("a_unit_announced_on_the_copy_counts_as_there", "rehearsed:CopyAloneUp/IntentDurable#3:Kill:1"),
     ("a_rollback_gives_up_when_somebody_cancels_a_statement", "rollback:UnitDown/Executing#2:Cancel:1"),
+    ("a_cancelled_statement_on_the_copy_counts_as_a_verdict", "rehearsed:CopyDown/Executing#3:Cancel:1"),
 ];
 
 /// The cases.

@@ -30,7 +30,7 @@ const BRAKE: f64 = 0.02;
 /// What a run showed.
 #[derive(Debug, Default)]
 pub struct Shown {
-    /// The points that the first driver passed.
+    /// The points that the drivers passed.
     pub points: Vec<String>,
     /// The points at which a fault fired.
     pub fired: Vec<String>,
@@ -90,11 +90,9 @@ impl Play<'_> {
         if let Err(error) = scene.act().await {
             shown.violations.push(format!("{error:#}"));
         }
-        for (index, owner) in scene.owners.iter().enumerate() {
+        for owner in &scene.owners {
             let (points, fired) = owner.points();
-            if index == 0 {
-                shown.points = points;
-            }
+            shown.points.extend(points);
             shown.fired.extend(fired);
         }
         scene.look(&mut shown).await?;
