@@ -22,6 +22,9 @@ use crate::engine::subject::{Desired, Presence};
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 
+/// How long a database may be silent while a runner waits for it: well beyond the limits of our own statements.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// A status that is still on its way is written at most so often.
 pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 
@@ -89,6 +92,7 @@ impl Context {
             stop: self.stop.clone(),
             may_act: Arc::new(move || leadership.borrow().holds(Instant::now())),
             may_linger: Arc::new(move || permits.available_permits() > 0),
+            patience: PATIENCE,
         };
         let context = Arc::clone(self);
         let key = key.to_owned();

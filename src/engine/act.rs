@@ -73,8 +73,14 @@ impl Runner {
             Effect::Revert { unit, block } => {
                 Box::pin(self.block(desired, run, unit, (Some(block), None))).await
             }
-            Effect::Rehearse => Box::pin(self.rehearse(desired, run)).await,
-            Effect::Follow { applied } => Box::pin(self.follow(desired, run, applied)).await,
+            Effect::Rehearse => {
+                self.pulse.excuse();
+                Box::pin(self.rehearse(desired, run)).await
+            }
+            Effect::Follow { applied } => {
+                self.pulse.excuse();
+                Box::pin(self.follow(desired, run, applied)).await
+            }
             Effect::Baseline => self.baseline(desired, subject, run).await,
             Effect::Sample => self.sample(desired, subject, run, &taken).await,
         };
@@ -143,13 +149,15 @@ impl Runner {
         let mut news = self.start.desired.clone();
         let uid = run.key.uid.clone();
         let tell = teller(&self.start.views, desired.subject(&run.key.uid), run, unit);
+        let pulse = self.pulse.clone();
         let session = self.own(&desired.database).await?;
         let stop = async move { stop_asked(&mut news, &uid, back.is_some()).await };
-        let (ran, seen) = overseen(session, &job, stop, tell).await;
+        let (ran, seen) = overseen(session, &job, (stop, tell), &pulse).await;
         match ran {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
                 self.attempt = None;
+                self.pulse.excuse();
                 self.await_replay(desired, run, unit).await?;
                 Ok(Next::Again)
             }

@@ -8,6 +8,7 @@ pub mod failure;
 mod oversee;
 mod postponed;
 pub mod project;
+pub mod pulse;
 mod recorded;
 pub mod runner;
 mod standbys;

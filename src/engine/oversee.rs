@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::project;
+use super::pulse::Pulse;
 use super::subject::{Desired, Subject};
 use super::views::Views;
 use crate::api::Reason;
@@ -82,8 +83,8 @@ pub(super) fn teller(
 pub(super) async fn overseen(
     session: &mut Session,
     job: &Job<'_>,
-    stop: impl Future<Output = ()>,
-    tell: impl Fn(&Build),
+    (stop, tell): (impl Future<Output = ()>, impl Fn(&Build)),
+    pulse: &Pulse,
 ) -> (Result<Ran, Failed>, Seen) {
     let witness = Witness::new(session.take_observer());
     let pid = session.pid();
@@ -91,7 +92,7 @@ pub(super) async fn overseen(
     let job = Job { witness: Some(&witness), ..*job };
     let result = tokio::select! {
         result = block::run(session, &job) => result,
-        () = oversee(&witness, pid, &job, (stop, tell), &mut seen) => {
+        () = oversee(&witness, (pid, pulse), &job, (stop, tell), &mut seen) => {
             Err(Failed::from(Error::Unexpected("the observer ended".to_owned())))
         }
     };
@@ -101,7 +102,7 @@ pub(super) async fn overseen(
 
 async fn oversee(
     witness: &Witness,
-    pid: i32,
+    (pid, pulse): (i32, &Pulse),
     job: &Job<'_>,
     (stop, tell): (impl Future<Output = ()>, impl Fn(&Build)),
     seen: &mut Seen,
@@ -118,6 +119,7 @@ async fn oversee(
         pause = every;
         let mut guard = witness.session().await;
         let Some(observer) = guard.as_mut() else {
+            pulse.excuse();
             return std::future::pending().await;
         };
         if !job.block.transactional
@@ -125,7 +127,7 @@ async fn oversee(
         {
             tell(&build);
         }
-        let waited = if asked { None } else { look(observer, pid, (job, began), seen).await };
+        let waited = if asked { None } else { look(observer, (pid, pulse), (job, began), seen).await };
         if asked || (waited.is_some() && !cancelled) {
             cancelled = true;
             if waited.is_some() {
@@ -141,11 +143,12 @@ async fn oversee(
 /// Takes one look. Returns who waits behind us for longer than the budget. What cannot be read now is read at the next look.
 async fn look(
     observer: &mut Connection,
-    pid: i32,
+    (pid, pulse): (i32, &Pulse),
     (job, began): (&Job<'_>, Instant),
     seen: &mut Seen,
 ) -> Option<Waiter> {
     let waiters = locks::waiters(observer).await.ok()?;
+    pulse.beat();
     if let Some(us) = waiters.iter().find(|waiter| waiter.pid == pid)
         && let Ok(blockers) = locks::blockers(observer, pid, &us.blocked_by).await
         && !blockers.is_empty()

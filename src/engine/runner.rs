@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use super::postponed::Postponed;
+use super::pulse::Pulse;
 use super::subject::{Database, Desired, Subject};
 use super::views::Views;
 use super::{clock, failure, project};
@@ -62,6 +63,8 @@ pub struct Start {
     pub may_act: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Whether a session may be kept for a moment when nothing is left to do: no other database waits for its turn.
     pub may_linger: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// How long the database may be silent while something is waited for.
+    pub patience: Duration,
 }
 
 /// The runner of one database.
@@ -82,6 +85,7 @@ pub struct Runner {
     pub(super) unconfirmed: bool,
     /// What was published of runs that have ended: it is not read again while nothing changed.
     pub(super) shown: HashMap<String, (i64, Latest)>,
+    pub(super) pulse: Pulse,
     last: Option<Box<Run>>,
 }
 
@@ -100,6 +104,7 @@ impl Runner {
             lost: BTreeMap::new(),
             unconfirmed: true,
             shown: HashMap::new(),
+            pulse: Pulse::default(),
             last: None,
         }
     }
@@ -167,7 +172,14 @@ impl Runner {
             self.reconsider();
         }
         let desired = self.start.desired.borrow_and_update().clone();
-        match self.look(&desired).await {
+        let (pulse, patience) = (self.pulse.clone(), self.start.patience);
+        pulse.beat();
+        let looked = tokio::select! {
+            looked = self.look(&desired) => looked,
+            // What is under way is given up with its connection; the next one looks what became of it.
+            () = pulse.silence(patience) => Err(Error::Deadline { what: "hear from the database", after: patience }),
+        };
+        match looked {
             Ok(next) => {
                 self.failures = 0;
                 next

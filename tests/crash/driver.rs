@@ -223,6 +223,7 @@ async fn drive(orders: Orders) -> Result<u8> {
             stop: CancellationToken::new(),
             may_act: Arc::new(|| true),
             may_linger: Arc::new(|| false),
+            patience: Duration::from_mins(1),
         };
         runners.spawn(Runner::new(start).run());
     }

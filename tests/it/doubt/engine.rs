@@ -25,6 +25,9 @@ use crate::postgres_edge::target;
 /// How long anything may take.
 pub const SOON: Duration = Duration::from_secs(20);
 
+/// How long a database may be silent.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
 /// What is wanted of a database: its primary and one migration.
 pub struct Wish {
     pub database: Wanted,
@@ -97,6 +100,7 @@ impl Engine {
             stop: stop.clone(),
             may_act: Arc::new(|| true),
             may_linger: Arc::new(|| false),
+            patience: PATIENCE,
         };
         let task = tokio::spawn(async move {
             let mut start = start;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::engine::{Engine, Wish, await_value, effects};
+use super::engine::{Engine, PATIENCE, Wish, await_value, effects};
 use crate::harness::postgres::{self, Database, OPERATOR, PASSWORD, execute};
 use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::run;
@@ -50,6 +50,26 @@ fn a_partitioned_owner_in_the_middle_of_a_statement_is_replaced() -> Result<()> 
         }
         first.kill().await;
         second.finish().await
+    })
+}
+
+#[test]
+fn a_connection_that_is_swallowed_without_a_word_is_given_up() -> Result<()> {
+    run(async {
+        let database = tables("doubt_swallowed").await?;
+        let proxy = Proxy::start(database.port()).await?;
+        let engine = Engine::start("a", Wish::new(&database.through(proxy.port()), slow())?);
+        await_value(&database, SLEEPS, "1").await?;
+        proxy.set(Mode::BlackHole);
+        // The answer is lost for good, and no error ever comes.
+        tokio::time::sleep(PATIENCE + Duration::from_secs(1)).await;
+        proxy.set(Mode::Forward);
+        engine.succeeds().await?;
+        assert_eq!(database.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM users").await?, "1 2");
+        for table in ["public.one", "public.two"] {
+            assert_eq!(effects(&database, "CREATE TABLE", table).await?, 1, "{table}");
+        }
+        engine.finish().await
     })
 }
 

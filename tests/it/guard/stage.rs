@@ -110,6 +110,7 @@ impl Stage {
             stop: stop.clone(),
             may_act: Arc::new(|| true),
             may_linger: Arc::new(|| true),
+            patience: Duration::from_mins(1),
         };
         let runner = Runner::new(start.clone());
         let again = start;
