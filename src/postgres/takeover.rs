@@ -112,7 +112,7 @@ async fn predecessors(conn: &mut PgConnection, ours: &[i32]) -> Result<Vec<Prede
     let query = format!(
         "SELECT a.pid, a.backend_start::text, coalesce(a.usename::text, ''), p.pid IS NOT NULL, {PROGRESS} \
          FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_progress_create_index p \
-           ON p.pid = a.pid AND p.command IS DISTINCT FROM 'REINDEX CONCURRENTLY' \
+           ON p.pid = a.pid AND coalesce(p.command = 'CREATE INDEX CONCURRENTLY', true) \
          WHERE a.datname = current_database() AND a.pid NOT IN ({ours}) AND (a.application_name LIKE 'whimbrel/%' \
            OR a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database \
                         WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database() \

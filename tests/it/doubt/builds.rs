@@ -15,8 +15,9 @@ const TABLE: &str = "SET ROLE app_owner; CREATE TABLE users (id bigint PRIMARY K
 const VALID: &str = "SELECT coalesce(string_agg(indexrelid::regclass || ' ' || indisvalid, ',' ORDER BY indexrelid::regclass::text), '') \
      FROM pg_index WHERE indrelid = 'public.users'::regclass AND NOT indisprimary";
 
-const BUILDS: &str =
-    "SELECT count(*)::text FROM pg_stat_progress_create_index WHERE datname = current_database()";
+/// The ledger's own indexes are not meant.
+const BUILDS: &str = "SELECT count(*)::text FROM pg_stat_progress_create_index \
+     WHERE datname = current_database() AND command LIKE '%CONCURRENTLY'";
 
 async fn tables(name: &str) -> Result<Database> {
     let database = postgres::shared().await?.database(name).await?;

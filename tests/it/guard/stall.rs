@@ -99,7 +99,7 @@ fn who_reads_behind_an_index_build_for_too_long_has_it_cancelled() -> Result<()>
         let mut writer = stage.primary.connect().await?;
         execute(&mut writer, "BEGIN; UPDATE users SET name = 'x' WHERE id = 1").await?;
         stage.migrate("1", &json!({"up": "CREATE INDEX CONCURRENTLY by_name ON users (name)"}))?;
-        let builds = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()";
+        let builds = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database() AND command LIKE '%CONCURRENTLY'";
         await_until("the build", Duration::from_secs(20), async || {
             ensure!(stage.primary.value(builds).await? == "1", "not there yet");
             Ok(())

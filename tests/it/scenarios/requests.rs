@@ -112,8 +112,7 @@ fn abort_cancels_an_index_build_that_waits() -> Result<()> {
         postgres::execute(&mut writer, "BEGIN; UPDATE users SET name = name WHERE id = 1").await?;
         let build = json!({"up": "CREATE INDEX CONCURRENTLY users_name ON users (name)"});
         world.migrate("build", "1", build).await?;
-        let building =
-            "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database()";
+        let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database() AND command LIKE '%CONCURRENTLY'";
         await_until("the build", SOON, async || {
             ensure!(world.value(building).await? == "1", "it does not run");
             Ok(())
