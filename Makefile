@@ -35,7 +35,7 @@ e2e: ## Tries image, chart and samples on a whole Kubernetes node (root, Linux)
 	@tests/e2e.sh
 
 .PHONY: test-majors
-test-majors: ## Compares what is foreseen with what happens, on each major version of PostgreSQL that is to be had
+test-majors: ## Compares what is foreseen with what happens, and tries the derived ways back, on each major version of PostgreSQL
 	@tests/truth.sh
 
 .PHONY: truth

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs the forms of tests/it/truth on each major version of PostgreSQL that is to be had, and ends with a summary.
+# Runs the forms of tests/it/truth, and the derived ways back, on each major version of PostgreSQL that is to be had.
 #
 #   truth.sh [--write] [MAJOR...]     --write: prints every measurement, and writes docs/locks.md
 set -euo pipefail
@@ -29,7 +29,7 @@ for major in "${majors[@]}"; do
   fi
   export WHIMBREL_TEST_POSTGRES=$programs
   [ -z "$write" ] || export WHIMBREL_TRUTH=$records
-  if ! RUST_BACKTRACE=0 cargo test --locked --quiet --test it truth:: -- --nocapture >"$log" 2>&1; then
+  if ! RUST_BACKTRACE=0 cargo test --locked --quiet --test it -- truth:: sql_before:: sql_inverse:: --nocapture >"$log" 2>&1; then
     failed=1
   fi
   cat "$log"

@@ -46,7 +46,7 @@ impl Peak {
 
 async fn shops(stage: &Stage, databases: usize) -> Result<Vec<Shop<'_>>> {
     stream::iter(1..=databases)
-        .map(async |number| stage.shop(&format!("fleet-{number}"), false).await)
+        .map(async |number| stage.shop(&format!("fleet{number}"), false).await)
         .buffer_unordered(4)
         .try_collect()
         .await
