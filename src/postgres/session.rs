@@ -50,7 +50,7 @@ impl Session {
     /// ledger was made on. Changes nothing.
     ///
     /// # Errors
-    /// Everything of [`connect`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
+    /// Everything of [`connect()`], `InRecovery`, `PoolerDetected`, `WrongServer`, `LedgerNewer`.
     pub async fn open(target: &Target, application: &str) -> Result<Self, Error> {
         let purpose = Purpose::new(application).stop_when_abandoned(Duration::from_millis(500));
         let (mut work, mut observer) = connect_twice(target, purpose).await?;
