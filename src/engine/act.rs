@@ -73,14 +73,8 @@ impl Runner {
             Effect::Revert { unit, block } => {
                 Box::pin(self.block(desired, run, unit, (Some(block), None))).await
             }
-            Effect::Rehearse => {
-                self.pulse.excuse();
-                Box::pin(self.rehearse(desired, run)).await
-            }
-            Effect::Follow { applied } => {
-                self.pulse.excuse();
-                Box::pin(self.follow(desired, run, applied)).await
-            }
+            Effect::Rehearse => Box::pin(self.rehearse(desired, run)).await,
+            Effect::Follow { applied } => Box::pin(self.follow(desired, run, applied)).await,
             Effect::Baseline => self.baseline(desired, subject, run).await,
             Effect::Sample => self.sample(desired, subject, run, &taken).await,
         };
@@ -157,7 +151,6 @@ impl Runner {
             Ok(ran) => {
                 info!(migration = run.key.name, run = %run.id, unit = unit + 1, back = back.is_some(), ended, held = ?ran.held, took = ?ran.duration, "unit committed");
                 self.attempt = None;
-                self.pulse.excuse();
                 self.await_replay(desired, run, unit).await?;
                 Ok(Next::Again)
             }
@@ -290,14 +283,17 @@ impl Runner {
             ));
         };
         let owner = self.start.owner.clone();
+        let pulse = self.pulse.clone();
+        let heard = || pulse.beat();
         let mut copy = Session::open(target, "whimbrel/copy").await?;
         let primary = self.own(&desired.database).await?;
         let result = async {
             rehearsal::take(primary, &mut copy, &owner).await?;
             if rehearse {
-                rehearsal::rehearse(primary, &mut copy, run, &target.address(), clock::now).await.map(Some)
+                let address = target.address();
+                rehearsal::rehearse(primary, &mut copy, run, &address, (clock::now, &heard)).await.map(Some)
             } else {
-                rehearsal::align(primary, &mut copy).await.map(|()| None)
+                rehearsal::align(primary, &mut copy, &heard).await.map(|()| None)
             }
         }
         .await;
@@ -329,6 +325,16 @@ impl Runner {
         Ok(Next::Again)
     }
 
+    /// Awaits something of the world outside, and keeps the session alive meanwhile, if there is one.
+    pub(super) async fn beside<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Error> {
+        let work = async { Ok(work.await) };
+        let pulse = self.pulse.clone();
+        match self.session.as_mut() {
+            Some(session) => session.beside(&|| pulse.beat(), work).await,
+            None => work.await,
+        }
+    }
+
     async fn baseline(
         &mut self,
         desired: &Desired,
@@ -338,7 +344,7 @@ impl Runner {
         let (Some(analysis), Some(subject)) = (&run.plan.analysis, subject) else {
             return Ok(Next::Again);
         };
-        match watch::baseline(analysis, subject, clock::now()).await {
+        match self.beside(watch::baseline(analysis, subject, clock::now())).await? {
             Ok(record) => {
                 let session = self.own(&desired.database).await?;
                 let epoch = session.epoch();
@@ -372,7 +378,8 @@ impl Runner {
             return Ok(Next::Again);
         };
         let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
-        let fresh = watch::sample(analysis, &span, subject, taken, &before, clock::now()).await;
+        let fresh =
+            self.beside(watch::sample(analysis, &span, subject, taken, &before, clock::now())).await?;
         let session = self.own(&desired.database).await?;
         let epoch = session.epoch();
         samples::record(session.conn(), epoch, run.id, &fresh).await?;

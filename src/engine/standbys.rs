@@ -65,8 +65,7 @@ impl Runner {
         let position = standby::position(self.own(database).await?.conn()).await?;
         let most = run.plan.guard.max_replication_lag;
         let replay = |one: &Standby| replay(one.name.clone(), one.target.clone(), position.clone(), most);
-        futures::future::join_all(database.standbys.iter().map(replay)).await;
-        Ok(())
+        self.beside(futures::future::join_all(database.standbys.iter().map(replay))).await.map(drop)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod facts;
 pub mod fingerprint;
 pub mod grants;
 pub mod guard;
+pub mod heartbeat;
 pub mod identity;
 pub mod ledger;
 pub mod locks;

@@ -21,6 +21,7 @@ use super::copy::{self, Overlap};
 use super::error::Error;
 use super::fingerprint::{self, Fingerprint};
 use super::guard::Witness;
+use super::heartbeat::Heard;
 use super::ledger::{self, NewRun, Run, RunChange, Side, trash, units};
 use super::session::Session;
 use super::statement::send_ours;
@@ -63,7 +64,7 @@ pub async fn rehearse(
     copy: &mut Session,
     run: &Run,
     replica: &str,
-    clock: fn() -> Timestamp,
+    (clock, heard): (fn() -> Timestamp, Heard<'_>),
 ) -> Result<Rehearsal, Error> {
     let started_at = clock();
     let mut trip = Trip {
@@ -74,7 +75,7 @@ pub async fn rehearse(
         fingerprint: String::new(),
         reached: Vec::new(),
     };
-    let ended = trip.whole(primary, run).await;
+    let ended = trip.whole(primary, run, heard).await;
     let (round_trip, verdict) = match ended {
         Ok(round_trip) => (round_trip, RehearsalVerdict::Passed),
         Err(Stop::Verdict(cause)) => (RoundTrip::Broken, RehearsalVerdict::Failed(cause)),
@@ -102,8 +103,8 @@ struct Trip<'a> {
 }
 
 impl Trip<'_> {
-    async fn whole(&mut self, primary: &mut Session, run: &Run) -> Result<RoundTrip, Stop> {
-        align(primary, self.copy).await.map_err(cannot_align)?;
+    async fn whole(&mut self, primary: &mut Session, run: &Run, heard: Heard<'_>) -> Result<RoundTrip, Stop> {
+        align(primary, self.copy, heard).await.map_err(cannot_align)?;
         let zero = fingerprint::read(self.copy.conn()).await?;
         let there = fingerprint::read(primary.conn()).await?;
         self.fingerprint.clone_from(&zero.hash);
@@ -116,6 +117,10 @@ impl Trip<'_> {
             return verdict(Reason::Drifted, message);
         }
         register(self.copy, run).await?;
+        primary.beside(heard, Box::pin(self.there_and_back(zero))).await
+    }
+
+    async fn there_and_back(&mut self, zero: Fingerprint) -> Result<RoundTrip, Stop> {
         if self.plan.no_way_back(&vec![UnitStatus::Done; self.plan.units.len()]).is_some() {
             return self.forward_only().await;
         }
@@ -223,7 +228,7 @@ fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: 
 /// Runs a block while a second session of the copy sees the names as they were before it.
 async fn measured(copy: &mut Session, job: Job<'_>) -> Result<Ran, Failed> {
     let witness = Witness::new(copy.take_observer());
-    let ran = block::run(copy, &Job { witness: Some(&witness), ..job }).await;
+    let ran = witness.beside(Box::pin(block::run(copy, &Job { witness: Some(&witness), ..job }))).await;
     copy.give_back(witness.into_session());
     ran
 }
@@ -301,7 +306,7 @@ async fn one_back(
     index: usize,
     of: usize,
 ) -> Result<Ran, Failed> {
-    block::run(copy, &job(run, plan, unit, Direction::Down { block: index, of }, block)).await
+    measured(copy, job(run, plan, unit, Direction::Down { block: index, of }, block)).await
 }
 
 /// Destroys what a run put aside: its names are needed the next time.

@@ -161,6 +161,11 @@ impl Session {
         &mut self.work
     }
 
+    /// Returns the connection that runs the statements, and the observer, unless it was taken out.
+    pub(super) fn both(&mut self) -> (&mut PgConnection, &mut Option<PgConnection>) {
+        (&mut self.work, &mut self.observer)
+    }
+
     /// Returns what a ledger row says of its writer.
     pub(super) fn marks(&self) -> Marks {
         Marks { epoch: self.epoch, pid: self.pid, server: self.server.clone() }

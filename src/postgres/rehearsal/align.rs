@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use uuid::Uuid;
 
-use super::{job, purge, register, undo};
+use super::{job, measured, purge, register, undo};
 use crate::core::observation::UnitStatus;
 use crate::crash::{Mutant, planted};
-use crate::postgres::block::{self, Direction};
+use crate::postgres::block::Direction;
 use crate::postgres::error::Error;
+use crate::postgres::heartbeat::Heard;
 use crate::postgres::ledger::{Run, trash, units};
 use crate::postgres::session::Session;
 
@@ -44,7 +45,7 @@ impl Levels {
 ///
 /// # Errors
 /// The first error; the copy is then somewhere between, which the next call goes on from.
-pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Error> {
+pub async fn align(primary: &mut Session, copy: &mut Session, heard: Heard<'_>) -> Result<(), Error> {
     // A way back that was cut off put things aside, whose names the next one needs.
     let left = if planted(Mutant::TrashKept) { Vec::new() } else { trash::runs(copy.conn()).await? };
     for id in left {
@@ -65,6 +66,10 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
         }
     }
     runs.sort_by_key(|run| run.started_at);
+    primary.beside(heard, Box::pin(bring(copy, &runs, (&there, &here)))).await
+}
+
+async fn bring(copy: &mut Session, runs: &[Run], (there, here): (&Levels, &Levels)) -> Result<(), Error> {
     // First back, newest first; then forward, oldest first.
     for run in runs.iter().rev() {
         let kept = there.in_force(run.id);
@@ -73,10 +78,10 @@ pub async fn align(primary: &mut Session, copy: &mut Session) -> Result<(), Erro
             undo(copy, run.id, &run.plan, unit, from).await.map_err(|(_, failed)| failed.error)?;
         }
     }
-    for run in &runs {
+    for run in runs {
         register(copy, run).await?;
         for index in there.in_force(run.id) {
-            forward(copy, run, index, &here).await?;
+            forward(copy, run, index, here).await?;
         }
     }
     Ok(())
@@ -93,5 +98,5 @@ async fn forward(copy: &mut Session, run: &Run, index: usize, here: &Levels) -> 
         UnitStatus::Open | UnitStatus::Intent | UnitStatus::Undone => {}
     }
     let job = job(run.id, &run.plan, index, Direction::Up, &unit.up);
-    block::run(copy, &job).await.map(|_| ()).map_err(|failed| failed.error)
+    measured(copy, job).await.map(|_| ()).map_err(|failed| failed.error)
 }

@@ -13,6 +13,7 @@ use crate::crash::{self, Moment, Site};
 use crate::postgres::block::Failed;
 use crate::postgres::catalog::path;
 use crate::postgres::fingerprint::{self, Fingerprint};
+use crate::postgres::guard::Witness;
 use crate::postgres::ledger;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{send, send_ours};
@@ -32,11 +33,12 @@ pub(super) async fn run(copy: &mut Session, plan: &Plan, zero: &Fingerprint) -> 
     }
     let epoch = copy.epoch();
     crash::at(Site::Trial, Moment::BeforeIntent).await;
-    let conn = copy.conn();
-    send_ours(conn, "BEGIN".to_owned()).await?;
-    let tried = there_and_back(conn, plan, &units, zero, epoch).await;
+    send_ours(copy.conn(), "BEGIN".to_owned()).await?;
+    let witness = Witness::new(copy.take_observer());
+    let tried = witness.beside(there_and_back(copy.conn(), plan, &units, zero, epoch)).await;
+    copy.give_back(witness.into_session());
     crash::at(Site::Trial, Moment::Executing).await;
-    send_ours(conn, "ROLLBACK".to_owned()).await?;
+    send_ours(copy.conn(), "ROLLBACK".to_owned()).await?;
     crash::at(Site::Trial, Moment::Recorded).await;
     tried
 }

@@ -42,6 +42,22 @@ fn what_holds_its_locks_for_too_long_is_refused_before_the_primary_is_touched() 
 }
 
 #[test]
+fn a_rehearsal_may_take_longer_than_an_idle_session_lives() -> Result<()> {
+    run(async {
+        let stage = Stage::new("guard_long", true, budget(250)).await?;
+        // Slower on the copy only, where each statement runs twice.
+        let slow = "UPDATE one SET id = 1 FROM pg_sleep(CASE WHEN current_setting('port') = '{port}' THEN 0 ELSE 9 END)";
+        let up = slow.replace("{port}", &stage.primary.port().to_string());
+        let began = Instant::now();
+        stage
+            .applied("1", &json!({"steps": [{"sql": {"up": up, "down": "SELECT", "maxStall": "30s"}}]}))
+            .await?;
+        ensure!(began.elapsed() > Duration::from_secs(16), "{:?}", began.elapsed());
+        Ok(())
+    })
+}
+
+#[test]
 fn statements_that_fit_one_by_one_commit_one_by_one() -> Result<()> {
     run(async {
         let stage = Stage::new("guard_divided", true, budget(260)).await?;
