@@ -123,6 +123,8 @@ elif [ "$(id -u)" -ne 0 ]; then
   names=()
   for entry in "${missing[@]}"; do names+=("$(candidate "$entry")"); done
   die "missing: ${names[*]}
-Install them with:  sudo apt-get install --no-install-recommends ${names[*]}"
+Install them with:
+  sudo apt-get update && sudo apt-get install --no-install-recommends ${names[*]}
+Only their programs are used: servers that this starts may be stopped, or kept."
 fi
 install
