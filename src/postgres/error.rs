@@ -9,6 +9,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 
 use super::identity::Mismatch;
+use super::remedy;
 pub use crate::core::observation::Class;
 use crate::core::observation::UnitStatus;
 
@@ -264,15 +265,19 @@ impl Error {
         self
     }
 
+    fn handshake(target: String, cause: &str) -> Self {
+        Self::Tls { target, cause: bounded(cause) + remedy::of_handshake(cause) }
+    }
+
     /// Converts an error of the connect phase, in which nothing can have happened in the database.
     pub(super) fn connecting(target: &str, error: sqlx::Error) -> Self {
         let target = target.to_owned();
         match error {
-            sqlx::Error::Tls(cause) => Self::Tls { target, cause: bounded(&cause.to_string()) },
+            sqlx::Error::Tls(cause) => Self::handshake(target, &cause.to_string()),
             sqlx::Error::Io(io) => {
                 let cause = bounded(&io.to_string());
                 let is_tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some();
-                if is_tls { Self::Tls { target, cause } } else { Self::Unreachable { target, cause } }
+                if is_tls { Self::handshake(target, &cause) } else { Self::Unreachable { target, cause } }
             }
             sqlx::Error::Configuration(cause) => Self::Settings(bounded(&cause.to_string())),
             sqlx::Error::Protocol(cause) if cause.contains("authentication") => {
@@ -393,7 +398,7 @@ impl From<&PgDatabaseError> for ServerError {
         Self {
             sqlstate: error.code().to_owned(),
             message: bounded(&shown(error.code(), error.message(), position.is_some())),
-            hint: owned(error.hint()),
+            hint: owned(error.hint().or(remedy::of_sqlstate(error.code()))),
             position,
             schema: owned(error.schema()),
             table: owned(error.table()),

@@ -20,6 +20,7 @@ pub mod locks;
 pub mod pooler;
 pub mod probe;
 pub mod rehearsal;
+mod remedy;
 pub mod session;
 pub mod snapshot;
 pub mod standby;
