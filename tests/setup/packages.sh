@@ -46,6 +46,7 @@ check_node() {
   need program containerd containerd
   need program runc runc
   need program dnsmasq dnsmasq-base
+  need program openssl openssl
   need program unshare util-linux
   need cni_plugin bridge containernetworking-plugins
 }
