@@ -11,7 +11,8 @@ COPY src src
 # Cargo tells sources apart by their times, and the kept target directory may be that of another checkout.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
     touch src/*.rs && target=$(rustc -vV | sed -n 's/^host: //p') \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin whimbrel --target "$target" \
+    && RUSTFLAGS="-C target-feature=+crt-static" cargo rustc --locked --release --bin whimbrel --target "$target" \
+       -- -C link-arg=-Wl,-z,pack-relative-relocs \
     && install -D --mode=0755 "target/$target/release/whimbrel" /out/whimbrel
 
 FROM scratch
