@@ -117,7 +117,7 @@ fn look(args: &Args) -> Result<(Request, Preview), Unusable> {
     let facts = source::facts(&args.source, &draft.facts_wanted(), &draft.statements(), &mut catalog, "plan");
     let asked = args.source.online().is_some();
     let plan = plan(&request, &draft, &facts, &catalog, asked).map_err(Unusable::Input)?;
-    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
+    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog };
     let preview = preview::preview(inputs);
     Ok((request, preview))
 }

@@ -60,7 +60,7 @@ fn seen(rewrites: bool, scans: bool, mode: LockMode) -> Foreseen {
 
 fn one(text: &str, foreseen: Foreseen, catalog: &Snapshot) -> Option<Estimate> {
     let statements = sql::parse(text).unwrap().statements;
-    estimate(&statements, &[foreseen], catalog, None).pop().unwrap()
+    estimate(&statements, &[foreseen], catalog).pop().unwrap()
 }
 
 const AX: LockMode = LockMode::AccessExclusive;
@@ -113,7 +113,7 @@ fn tables_of_the_plan_itself_are_empty() {
     let statements =
         sql::parse("CREATE TABLE users (id int); CREATE INDEX i ON users (id)").unwrap().statements;
     let foreseen = [Foreseen::default(), seen(false, true, LockMode::Share)];
-    let each = estimate(&statements, &foreseen, &catalog(5_000_000), None);
+    let each = estimate(&statements, &foreseen, &catalog(5_000_000));
     assert!(each[1].unwrap().total_ms.high < 50.0, "{each:?}");
 }
 
@@ -140,21 +140,58 @@ fn a_condition_may_leave_a_single_row() {
     assert!(low("UPDATE users SET name = ''") > 1000.0);
 }
 
+/// The estimate for `rows`, after a rehearsal of `ms` on a copy of a tenth of them, or of another part.
+fn after(text: &str, foreseen: &Foreseen, (there, here): (u32, u32), ms: Option<f64>) -> Estimate {
+    let statements = sql::parse(text).unwrap().statements;
+    let foreseen = std::slice::from_ref(foreseen);
+    let before = estimate(&statements, foreseen, &catalog(here));
+    let copy = Rehearsal { catalog: &catalog(there), foreseen, durations_ms: &[ms] };
+    rehearsed(&before, &statements, copy).pop().unwrap().unwrap()
+}
+
 #[test]
 fn a_rehearsal_is_scaled_by_the_work() {
     let check = |text: &str, foreseen: Foreseen, factor: std::ops::Range<f64>| {
-        let statements = sql::parse(text).unwrap().statements;
-        let rehearsal = Rehearsal { catalog: catalog(300_000), durations_ms: vec![Some(400.0)] };
-        let large = catalog(3_000_000);
-        let estimate = estimate(&statements, &[foreseen], &large, Some(&rehearsal)).pop().unwrap().unwrap();
+        let estimate = after(text, &foreseen, (300_000, 3_000_000), Some(400.0));
         assert_eq!(estimate.basis, Basis::Rehearsed);
         let grown = estimate.total_ms.expected / 400.0;
         assert!(factor.contains(&grown), "{text}: {grown}");
-        assert!(estimate.total_ms.high / estimate.total_ms.expected < 1.3);
+        assert!(estimate.total_ms.high / estimate.total_ms.expected < 1.4);
+        assert_eq!(estimate.hold_ms, estimate.total_ms, "{text}");
     };
     check("ALTER TABLE users ALTER id TYPE bigint", seen(true, false, AX), 9.5..11.0);
     check("CREATE INDEX i ON users (id)", seen(false, true, LockMode::Share), 10.5..12.0);
     check("ALTER TABLE users ADD note text", seen(false, false, AX), 0.99..1.01);
+}
+
+#[test]
+fn a_rehearsal_counts_only_where_it_says_something() {
+    let scan = || seen(false, true, AX);
+    let check = |text: &str, foreseen: &Foreseen, rows: (u32, u32), ms: Option<f64>, basis: Basis| {
+        let estimate = after(text, foreseen, rows, ms);
+        assert_eq!(estimate.basis, basis, "{text} {rows:?} {ms:?}");
+        estimate
+    };
+    let not_null = "ALTER TABLE users ALTER name SET NOT NULL";
+    check(not_null, &scan(), (1_000_000, 1_000_000), None, Basis::Catalog);
+    // A thousand rows are read in no time, whatever a million takes.
+    check(not_null, &scan(), (1000, 1_000_000), Some(0.4), Basis::Catalog);
+    check(not_null, &scan(), (1000, 1000), Some(0.4), Basis::Rehearsed);
+    check(
+        "ALTER TABLE users ADD note text",
+        &seen(false, false, AX),
+        (0, 9_000_000),
+        Some(0.4),
+        Basis::Rehearsed,
+    );
+    let near = check(not_null, &scan(), (500_000, 5_000_000), Some(20.0), Basis::Rehearsed);
+    let far = check(not_null, &scan(), (100_000, 5_000_000), Some(5.0), Basis::Rehearsed);
+    let width = |estimate: Estimate| estimate.total_ms.high / estimate.total_ms.low;
+    assert!(width(far) > 1.2 * width(near), "{near:?} {far:?}");
+    let weak = seen(false, true, LockMode::ShareUpdateExclusive);
+    let build = "CREATE INDEX CONCURRENTLY i ON users (id)";
+    let build = check(build, &weak, (1_000_000, 1_000_000), Some(900.0), Basis::Rehearsed);
+    assert_eq!((build.hold_ms, build.total_ms.expected.round()), (Band::default(), 900.0));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use sqlx::{Connection, Row};
 
 use super::error::Error;
 use super::statement::ours;
-use crate::sql::{Snapshot, Unknown, quote_ident};
+use crate::sql::{self, Foreseen, Snapshot, Statement, Unknown, quote_ident};
 use assemble::{Assembly, Item};
 
 /// The oldest major version that is supported.
@@ -78,6 +78,25 @@ pub async fn read_bounded(
     );
     let count: i64 = sqlx::raw_sql(ours(count)).fetch_one(&mut *conn).await?.try_get(0)?;
     if count > most { Ok(None) } else { look(conn, search_path, Some(in_detail)).await.map(Some) }
+}
+
+/// Rows of `pg_class` up to which a catalog is read for a plan: some 40 MB while it is looked at.
+pub const MOST_RELATIONS: i64 = 10_000;
+
+/// Reads what has to be known of a catalog to foresee these statements; `None` where it has more relations than
+/// [`MOST_RELATIONS`].
+///
+/// # Errors
+/// Those of [`read`].
+pub async fn read_for(
+    conn: &mut PgConnection,
+    search_path: &[String],
+    statements: &[Statement],
+) -> Result<Option<Snapshot>, Error> {
+    // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
+    let enough = |one: &Foreseen| one.is_light() && one.assumptions.is_empty();
+    let in_detail = |outline: &Snapshot| !sql::foresee(statements, outline).iter().all(enough);
+    read_bounded(conn, search_path, MOST_RELATIONS, &in_detail).await
 }
 
 async fn attempt(
