@@ -206,7 +206,8 @@ async fn compare(copy: &Database, primary: &Database, operation: &Operation, rou
     let expected = |each: Vec<Option<Estimate>>| {
         each.into_iter().next().flatten().map(|one| one.total_ms.expected).context("it is not estimated")
     };
-    let from_catalog = estimate(&statements, &foreseen, &large);
+    let from_catalog: Vec<Option<Estimate>> =
+        estimate(&statements, &foreseen, &large).into_iter().map(Result::ok).collect();
     let on_copy = sql::foresee(&statements, &small);
     let durations_ms = [Some(statistics::median(&copy_ms))];
     let rehearsal = Rehearsal { catalog: &small, foreseen: &on_copy, durations_ms: &durations_ms };

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use crate::cli::database;
 use crate::core::{estimate, preview};
-use crate::sql::{FactKey, Facts, RelationName, Snapshot, Statement, Unknown};
+use crate::sql::{self, FactKey, Facts, RelationName, Snapshot, Statement, Unknown};
 
 /// Majors of the server that are supported.
 const MAJORS: std::ops::RangeInclusive<u32> = 14..=18;
@@ -111,6 +111,25 @@ pub(super) fn look(
         catalog.search_path = path;
     }
     Ok(catalog)
+}
+
+/// Asks the planner of the database about the queries whose rows these statements store. What it does not tell is unknown,
+/// and said so.
+pub(super) fn plan_queries(
+    args: &SourceArgs,
+    statements: &[Statement],
+    catalog: &mut Snapshot,
+    command: &str,
+) {
+    let stores = |one: &Statement| sql::stored_query(one, catalog).is_some();
+    let Some(database) = args.online().filter(|_| statements.iter().any(stores)) else { return };
+    if let Err(error) = database.plan_queries(command, catalog, statements) {
+        catalog.unknown.push(Unknown {
+            what: "rows of the queries whose result is stored".to_owned(),
+            why: format!("{error:#}"),
+            remedy: "try again".to_owned(),
+        });
+    }
 }
 
 /// Answers what ways back rest on: from the catalog, and from the database what the catalog does not keep. What the

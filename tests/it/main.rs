@@ -9,6 +9,7 @@ mod architecture;
 mod bad_input;
 mod cli_lint;
 mod cli_plan;
+mod cli_planner;
 mod crds;
 mod doubt;
 mod election;

@@ -63,16 +63,37 @@ impl Estimate {
     }
 }
 
-/// Estimates each statement of a plan; `None` where the size of a table is not known, or the work cannot be foreseen.
+/// Why a statement cannot be estimated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// The size of a relation is not known.
+    #[error("the size of {0} is not known")]
+    Size(RelationName),
+    /// Its text does not tell what it does.
+    #[error("what it does cannot be known from its text")]
+    Text,
+    /// It is not foreseen how many rows it concerns.
+    #[error("how many rows it concerns cannot be foreseen")]
+    Rows,
+    /// The planner was not asked about the query whose rows it stores, or did not tell.
+    #[error("how many rows its query has, only the planner of a database tells{}", because(.0.as_deref()))]
+    Plan(Option<String>),
+}
+
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
+}
+
+/// Estimates each statement of a plan, or tells why that cannot be.
 pub fn estimate(
     statements: &[Statement],
     foreseen: &[Foreseen],
     catalog: &Snapshot,
-) -> Vec<Option<Estimate>> {
+) -> Vec<Result<Estimate, Missing>> {
     let each = statements.iter().zip(foreseen).enumerate();
     each.map(|(index, (statement, foreseen))| {
         let before = statements.get(..index).unwrap_or_default();
-        let load = work::load(statement, foreseen, &Stage::after(before, catalog)).ok()?;
+        let load = work::load(statement, foreseen, &Stage::after(before, catalog))?;
         let whole = Band::within(load.ms, CATALOG_BAND);
         // How many rows a condition leaves is not known; one is the least.
         let total_ms = if work::is_partial(statement) {
@@ -81,7 +102,7 @@ pub fn estimate(
             whole
         };
         let written = load.wal + if statement.transactional { CATALOG_WAL } else { 2.0 * CATALOG_WAL };
-        Some(Estimate {
+        Ok(Estimate {
             basis: Basis::Catalog,
             wait_ms: wait(statement, foreseen, catalog),
             hold_ms: if felt(statements, index, foreseen, catalog).is_empty() {

@@ -10,7 +10,7 @@ use super::{
     UnitPreview,
 };
 use crate::core::blast;
-use crate::core::estimate::{self, Estimate};
+use crate::core::estimate::{self, Estimate, Missing};
 use crate::core::plan::{Block, Plan, Reversibility, Unit};
 use crate::sql::{
     self, Facts, Finding, Foreseen, Grouping, Kind, Refusal, RelationName, Snapshot, Statement,
@@ -101,7 +101,7 @@ pub(super) fn assemble(
         for index in first..end {
             let way_back = statement::way_back(plan, unit, statements, index, inputs.facts);
             if let (Some(one), Some(seen)) = (statements.get(index), foreseen.get(index)) {
-                let estimate = estimates.get(index).copied().flatten();
+                let estimate = estimates.get(index).cloned().unwrap_or(Err(Missing::Rows));
                 let described = describe(inputs, unit, (one, seen, estimate), way_back);
                 let findings = preview.findings.iter().filter(|finding| finding.statement == index);
                 let findings = findings.cloned().collect();
@@ -143,7 +143,7 @@ fn spelled(name: &RelationName, catalog: &Snapshot) -> String {
 fn describe(
     inputs: Inputs<'_>,
     unit: &Unit,
-    (statement, foreseen, estimate): (&Statement, &Foreseen, Option<Estimate>),
+    (statement, foreseen, estimate): (&Statement, &Foreseen, Result<Estimate, Missing>),
     way_back: WayBack,
 ) -> StatementPreview {
     let names = |list: &[RelationName]| list.iter().map(|name| spelled(name, inputs.catalog)).collect();
@@ -180,7 +180,8 @@ fn describe(
         condition: way_back.condition,
         consequences: foreseen.consequences.clone(),
         assumptions: foreseen.assumptions.clone(),
-        estimate,
+        no_estimate: estimate.as_ref().err().map(ToString::to_string),
+        estimate: estimate.ok(),
         ..StatementPreview::default()
     }
 }

@@ -183,6 +183,9 @@ pub struct StatementPreview {
     pub findings: Vec<Finding>,
     /// How long, and how much; absent if it cannot be estimated.
     pub estimate: Option<Estimate>,
+    /// Why it cannot be estimated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_estimate: Option<String>,
 }
 
 /// A lock on a relation.

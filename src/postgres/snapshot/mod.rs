@@ -8,6 +8,7 @@ mod assemble;
 mod dependencies;
 mod finish;
 mod path;
+mod planned;
 mod text;
 
 use sqlx::postgres::PgConnection;
@@ -17,6 +18,7 @@ use super::error::Error;
 use super::statement::ours;
 use crate::sql::{self, Foreseen, Snapshot, Statement, Unknown, quote_ident};
 use assemble::{Assembly, Item};
+pub use planned::plan_queries;
 
 /// The oldest major version that is supported.
 const OLDEST: u32 = 14;
@@ -83,8 +85,8 @@ pub async fn read_bounded(
 /// Rows of `pg_class` up to which a catalog is read for a plan: some 40 MB while it is looked at.
 pub const MOST_RELATIONS: i64 = 10_000;
 
-/// Reads what has to be known of a catalog to foresee these statements; `None` where it has more relations than
-/// [`MOST_RELATIONS`].
+/// Reads what has to be known of a catalog to foresee these statements, and asks the planner about the queries whose rows
+/// they store; `None` where the catalog has more relations than [`MOST_RELATIONS`].
 ///
 /// # Errors
 /// Those of [`read`].
@@ -95,8 +97,15 @@ pub async fn read_for(
 ) -> Result<Option<Snapshot>, Error> {
     // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
     let enough = |one: &Foreseen| one.is_light() && one.assumptions.is_empty();
-    let in_detail = |outline: &Snapshot| !sql::foresee(statements, outline).iter().all(enough);
-    read_bounded(conn, search_path, MOST_RELATIONS, &in_detail).await
+    let in_detail = |outline: &Snapshot| {
+        !sql::foresee(statements, outline).iter().all(enough)
+            || statements.iter().any(|one| sql::stored_query(one, outline).is_some())
+    };
+    let mut read = read_bounded(conn, search_path, MOST_RELATIONS, &in_detail).await?;
+    if let Some(catalog) = &mut read {
+        plan_queries(conn, catalog, statements).await?;
+    }
+    Ok(read)
 }
 
 async fn attempt(

@@ -34,6 +34,8 @@ use super::snapshot::Snapshot;
 use super::statement::Statement;
 use case::Case;
 pub use lock::LockMode;
+pub(super) use reads::{Reads, of_statement};
+pub(super) use volatility::built_in;
 use world::World;
 
 /// What one statement will do.
