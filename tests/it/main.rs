@@ -7,6 +7,7 @@ mod harness;
 
 mod architecture;
 mod bad_input;
+mod cli_formats;
 mod cli_lint;
 mod cli_plan;
 mod cli_planner;

@@ -57,6 +57,7 @@ pub(super) fn estimate(preview: &Preview, unit: &UnitPreview) -> String {
     };
     let wait = estimate.wait_ms.as_ref().map_or_else(|| "not known".to_owned(), |wait| band(wait, duration));
     let basis = match estimate.basis {
+        Basis::Catalog if preview.server.basis == ServerBasis::Assumed => "estimate without a catalog",
         Basis::Catalog => "estimate from the catalog, not rehearsed",
         Basis::Rehearsed => "from a rehearsal",
     };

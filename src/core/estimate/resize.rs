@@ -14,7 +14,7 @@ pub fn resize(catalog: &mut Snapshot, table: &RelationName, rows: f64) -> Result
         if catalog.complete {
             return Err(format!("there is no table {table} in the catalog"));
         }
-        let schema = table.schema.clone().or_else(|| catalog.search_path.first().cloned());
+        let schema = table.schema.clone().or_else(|| catalog.creation_schema().cloned());
         let name = RelationName { schema, name: table.name.clone() };
         catalog.format = FORMAT;
         let mut relation = Relation { name, rows: Some(rows), ..Relation::default() };

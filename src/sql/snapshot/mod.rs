@@ -214,6 +214,12 @@ impl Snapshot {
         Self { format: FORMAT, major, search_path: vec!["public".to_owned()], ..Self::default() }
     }
 
+    /// The schema in which something without one is made: the first of the search path that is there.
+    pub fn creation_schema(&self) -> Option<&String> {
+        let mut there = self.search_path.iter().filter(|schema| self.schemas.contains(schema));
+        there.next().or_else(|| self.search_path.first())
+    }
+
     /// Finds a relation as the server would: in its schema, or in the first schema of the search path that has one.
     pub fn relation(&self, name: &RelationName) -> Option<&Relation> {
         let of = |schema: &str| {
