@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::compile::{Draft, Problem, Surroundings};
 use super::plan::{Block, DatabaseIdentity, Guard, Plan, Reversibility};
 use crate::api::{MigrationSpec, Reason};
-use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts, Part};
+use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts, Part, RowColumn, RowsFact};
 
 fn spec(rest: &Value) -> MigrationSpec {
     let mut spec = json!({"databaseRef": {"name": "shop"}, "version": "1"});
@@ -27,6 +27,14 @@ fn facts(draft: &Draft<'_>) -> Facts {
                 generated: false,
             },
             FactKey::Name { .. } => FactValue::Name { taken: false },
+            FactKey::Rows { .. } => FactValue::Rows(RowsFact {
+                kind: Some("r".to_owned()),
+                columns: ["id", "n", "tier"]
+                    .map(|name| RowColumn { name: name.to_owned(), ..RowColumn::default() })
+                    .to_vec(),
+                key: vec!["id".to_owned()],
+                ..RowsFact::default()
+            }),
             FactKey::Before { part: Part::Definition, .. } => FactValue::Before(Before {
                 exists: true,
                 values: vec![
@@ -214,4 +222,43 @@ fn the_hash_is_of_what_was_asked_for_and_of_nothing_else() {
     assert_ne!(plain, hash(&json!({"up": "CREATE TABLE a ( )"})));
     assert_ne!(plain, hash(&json!({"up": "CREATE TABLE a ()", "searchPath": ["other"]})));
     assert_ne!(plain, hash(&json!({"up": "CREATE TABLE a ()", "down": "DROP TABLE a"})));
+}
+
+#[test]
+fn a_backfill_of_an_added_column_goes_with_it() {
+    let plan = |table: &str, added: &str| {
+        compile(&json!({"steps": [
+            {"sql": {"up": format!("ALTER TABLE {added} ADD COLUMN fresh text")}},
+            {"backfill": {"table": table, "set": {"fresh": "'a'"}, "where": "fresh IS NULL", "sync": "Trigger"}},
+        ]}))
+    };
+    for (table, added) in [("t", "t"), ("public.t", "t"), ("t", "public.t")] {
+        let plan = plan(table, added).unwrap();
+        assert_eq!(plan.units.len(), 4, "{plan:?}");
+        assert_eq!(plan.reversibility, Reversibility::ReversibleWithArchive);
+        let [_, install, fill, remove] = plan.units.as_slice() else { panic!("{plan:?}") };
+        assert_eq!(
+            texts(&install.up)[0].split('(').next(),
+            Some(if table == "t" {
+                "CREATE FUNCTION whimbrel_sync_1_2"
+            } else {
+                "CREATE FUNCTION public.whimbrel_sync_1_2"
+            })
+        );
+        let back = |unit: &super::plan::Unit| {
+            unit.way_back
+                .iter()
+                .flatten()
+                .flat_map(texts)
+                .map(|text| text.split(' ').take(2).collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(back(install), ["DROP TRIGGER", "DROP FUNCTION"]);
+        assert_eq!(back(remove), ["CREATE FUNCTION", "CREATE TRIGGER"]);
+        assert_eq!(fill.way_back, Some(Vec::new()));
+        let filled = fill.up.backfill.as_ref().unwrap();
+        assert!(filled.until_done && filled.repeatable && !fill.up.transactional);
+    }
+    let problems = plan("other.t", "t").unwrap_err();
+    assert_eq!(problems.last().unwrap().reason, Reason::IrreversibleStep);
 }

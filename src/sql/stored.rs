@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{InsertStmt, SelectStmt, WithClause};
 
-use super::foresight::{Reads, built_in, of_statement};
+use super::foresight::{Reads, built_in_volatile, of_statement};
 use super::grammar::{self, on_deep_stack};
 use super::kind::Kind;
 use super::name::RelationName;
@@ -99,7 +99,7 @@ fn unasked(reads: &Reads, catalog: &Snapshot) -> Option<String> {
         names.extend(reads.relations.iter().map(|access| access.name.clone()));
         let runs = |function: &RelationName| RUNS_QUERIES.iter().any(|word| function.name.contains(word));
         let mut functions = reads.functions.iter();
-        let other = functions.find(|function| built_in(function).is_none() || runs(function))?;
+        let other = functions.find(|function| built_in_volatile(function).is_none() || runs(function))?;
         Some(format!("the planner may call the function {other}"))
     };
     if let Some(why) = add(reads, &mut names) {

@@ -6,6 +6,7 @@
 mod harness;
 
 mod architecture;
+mod backfill;
 mod bad_input;
 mod cli_formats;
 mod cli_lint;
