@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use clap::Parser;
 use serde::Serialize;
 use sqlx::postgres::PgConnection;
-use whimbrel::core::estimate::{Rehearsal, estimate};
+use whimbrel::core::estimate::{Estimate, Rehearsal, estimate, rehearsed};
 use whimbrel::sql::{self, Snapshot};
 
 use harness::postgres::{Cluster, Database, Options as ClusterOptions, execute};
@@ -203,12 +203,16 @@ async fn compare(copy: &Database, primary: &Database, operation: &Operation, rou
     let primary_ms = durations(primary, operation, rounds).await?;
     let statements = sql::parse(operation.measured).expect("it parses").statements;
     let foreseen = sql::foresee(&statements, &large);
-    let expected = |rehearsal: Option<&Rehearsal>| {
-        let each = estimate(&statements, &foreseen, &large, rehearsal);
+    let expected = |each: Vec<Option<Estimate>>| {
         each.into_iter().next().flatten().map(|one| one.total_ms.expected).context("it is not estimated")
     };
-    let rehearsal = Rehearsal { catalog: small, durations_ms: vec![Some(statistics::median(&copy_ms))] };
-    let (predicted_ms, catalog_ms) = (expected(Some(&rehearsal))?, expected(None)?);
+    let from_catalog: Vec<Option<Estimate>> =
+        estimate(&statements, &foreseen, &large).into_iter().map(Result::ok).collect();
+    let on_copy = sql::foresee(&statements, &small);
+    let durations_ms = [Some(statistics::median(&copy_ms))];
+    let rehearsal = Rehearsal { catalog: &small, foreseen: &on_copy, durations_ms: &durations_ms };
+    let predicted_ms = expected(rehearsed(&from_catalog, &statements, rehearsal))?;
+    let catalog_ms = expected(from_catalog)?;
     let actual = statistics::median(&primary_ms);
     Ok(Line {
         name: operation.name,

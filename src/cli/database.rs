@@ -10,7 +10,7 @@ use url::Url;
 
 use crate::postgres::connect::{self, Purpose};
 use crate::postgres::{Connection, Error, Target, Tls, TlsMode, catalog, snapshot};
-use crate::sql::{FactKey, Facts, Snapshot};
+use crate::sql::{FactKey, Facts, Snapshot, Statement};
 
 /// Longest time that reading the catalog may take.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
@@ -61,6 +61,26 @@ impl DatabaseArgs {
             let facts = asked.with_context(|| format!("cannot read what objects of {name} are like"))?;
             connect::close(session).await;
             Ok(facts)
+        })
+    }
+
+    /// Asks the planner about the queries whose rows these statements store, and notes the answers in the catalog.
+    ///
+    /// # Errors
+    /// What went wrong, for a person to read; never with the password.
+    pub fn plan_queries(
+        &self,
+        command: &str,
+        catalog: &mut Snapshot,
+        statements: &[Statement],
+    ) -> anyhow::Result<()> {
+        runtime()?.block_on(async {
+            let (mut session, name) = self.session(command).await?;
+            let asked = snapshot::plan_queries(&mut session, catalog, statements);
+            let asked = connect::within("ask the planner", READ_TIMEOUT, asked).await;
+            asked.with_context(|| format!("cannot ask the planner of {name}"))?;
+            connect::close(session).await;
+            Ok(())
         })
     }
 

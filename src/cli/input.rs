@@ -2,6 +2,7 @@
 
 mod manifest;
 mod problem;
+mod sections;
 mod walk;
 
 use std::fs::{self, File};
@@ -11,6 +12,7 @@ use std::sync::Arc;
 
 pub(super) use manifest::Piece;
 pub(super) use problem::InputProblem;
+pub(super) use walk::flyway;
 
 use crate::api::MigrationSpec;
 use crate::sql::MAX_FILE_BYTES;
@@ -23,8 +25,10 @@ const STDIN: &str = "-";
 pub(super) struct Input {
     /// What it is called in output: its path as it was given, or `-`.
     pub name: String,
-    /// The whole text of the file.
+    /// The whole text of the file; without its way back where that is divided from the rest by comments.
     pub text: Arc<str>,
+    /// The way back that stands in the same file.
+    pub down: Option<Arc<str>>,
     /// What it holds.
     pub content: Content,
 }
@@ -49,7 +53,10 @@ impl Input {
     /// Its pieces of SQL in the order in which they are written, ways back after the ways forward.
     pub fn pieces(&self) -> Vec<Piece<'_>> {
         match &self.content {
-            Content::Sql => vec![Piece::whole(&self.text)],
+            Content::Sql => {
+                let down = self.down.iter().map(|text| Piece { down: true, ..Piece::whole(text) });
+                std::iter::once(Piece::whole(&self.text)).chain(down).collect()
+            }
             Content::Migration { spec, start, .. } => manifest::pieces(spec, &self.text, *start),
         }
     }
@@ -98,7 +105,11 @@ fn load(file: &walk::Named) -> Result<Vec<Input>, InputProblem> {
     let text: Arc<str> = decode(&name, bytes)?.into();
     let yaml = walk::is_yaml(&file.path) || name == STDIN && manifest::looks_like_one(&text);
     if !yaml {
-        return Ok(vec![Input { name, text, content: Content::Sql }]);
+        let (text, down) = match sections::divide(&text) {
+            Some((up, down)) => (up.into(), down.map(Arc::from)),
+            None => (text, None),
+        };
+        return Ok(vec![Input { name, text, down, content: Content::Sql }]);
     }
     let migrations = manifest::migrations(&name, &text)?;
     if migrations.is_empty() && !file.found {
@@ -107,7 +118,7 @@ fn load(file: &walk::Named) -> Result<Vec<Input>, InputProblem> {
     }
     Ok(migrations
         .into_iter()
-        .map(|content| Input { name: name.clone(), text: text.clone(), content })
+        .map(|content| Input { name: name.clone(), text: text.clone(), down: None, content })
         .collect())
 }
 

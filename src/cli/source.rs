@@ -7,7 +7,7 @@ use anyhow::anyhow;
 
 use crate::cli::database;
 use crate::core::{estimate, preview};
-use crate::sql::{FactKey, Facts, RelationName, Snapshot, Statement, Unknown};
+use crate::sql::{self, FactKey, Facts, RelationName, Snapshot, Statement, Unknown};
 
 /// Majors of the server that are supported.
 const MAJORS: std::ops::RangeInclusive<u32> = 14..=18;
@@ -28,6 +28,19 @@ pub(super) struct SourceArgs {
 }
 
 impl SourceArgs {
+    /// Refuses a `--database-url` without a value, as a variable that is not set gives it: to look at no database has to be
+    /// said. The variable of our own may be empty.
+    fn refuse_empty(&self) -> anyhow::Result<()> {
+        let blank = |text: &str| text.trim().is_empty();
+        let in_variable = std::env::var("WHIMBREL_DATABASE_URL").is_ok_and(|url| blank(&url));
+        let given = self.database.database_url.as_deref().is_some_and(blank) && !in_variable;
+        anyhow::ensure!(
+            !given,
+            "--database-url is empty: is a variable in it not set? Leave it out, or say --offline, to look at no database"
+        );
+        Ok(())
+    }
+
     /// The database, if one is to be looked at.
     pub fn online(&self) -> Option<&database::DatabaseArgs> {
         let offline = self.offline || self.server_version.is_some() || self.catalog.is_some();
@@ -95,6 +108,7 @@ pub(super) fn look(
     search_path: Option<&[String]>,
     command: &str,
 ) -> anyhow::Result<Snapshot> {
+    args.refuse_empty()?;
     let wanted = search_path.map(<[String]>::to_vec);
     if let Some(database) = args.online() {
         let mut database = database.clone();
@@ -111,6 +125,25 @@ pub(super) fn look(
         catalog.search_path = path;
     }
     Ok(catalog)
+}
+
+/// Asks the planner of the database about the queries whose rows these statements store. What it does not tell is unknown,
+/// and said so.
+pub(super) fn plan_queries(
+    args: &SourceArgs,
+    statements: &[Statement],
+    catalog: &mut Snapshot,
+    command: &str,
+) {
+    let stores = |one: &Statement| sql::stored_query(one, catalog).is_some();
+    let Some(database) = args.online().filter(|_| statements.iter().any(stores)) else { return };
+    if let Err(error) = database.plan_queries(command, catalog, statements) {
+        catalog.unknown.push(Unknown {
+            what: "rows of the queries whose result is stored".to_owned(),
+            why: format!("{error:#}"),
+            remedy: "try again".to_owned(),
+        });
+    }
 }
 
 /// Answers what ways back rest on: from the catalog, and from the database what the catalog does not keep. What the

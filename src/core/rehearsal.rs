@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::observation::{RehearsalVerdict, UnitStatus};
+use super::preview::Prediction;
 
 /// A lock that a statement took, named as PostgreSQL does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +72,9 @@ pub struct Rehearsal {
     pub units: Vec<UnitFacts>,
     /// The verdict.
     pub verdict: RehearsalVerdict,
+    /// What that lets expect of the primary; absent where the catalog of the copy could not be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Box<Prediction>>,
 }
 
 impl Rehearsal {
@@ -106,6 +110,7 @@ mod tests {
             reached: vec!["f1".to_owned(), "f2".to_owned()],
             units: Vec::new(),
             verdict: RehearsalVerdict::Passed,
+            prediction: None,
         };
         let check = |unit, units: &[UnitStatus], expected| {
             assert_eq!(rehearsal.before(unit, units), expected, "{unit} {units:?}");

@@ -53,6 +53,7 @@ fn rehearsal(first: &[u32], round_trip: RoundTrip) -> Rehearsal {
             statements: first.iter().map(statement).collect(),
         }],
         verdict: RehearsalVerdict::Passed,
+        prediction: None,
     }
 }
 

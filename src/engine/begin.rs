@@ -17,7 +17,7 @@ use crate::core::preview::{Inputs, Source, preview};
 use crate::core::state::Cause;
 use crate::postgres::ledger::{NewRun, Run, Side};
 use crate::postgres::{Builds, Connection, Error, Session, catalog, snapshot};
-use crate::sql::{self, AsideSuffix, Facts, Foreseen, Snapshot, Statement, Unknown};
+use crate::sql::{AsideSuffix, Facts, Snapshot, Statement, Unknown};
 
 /// Why a run does not begin.
 #[derive(Debug)]
@@ -56,9 +56,6 @@ fn invalid(root: &str, problems: &[FieldProblem]) -> NotBegun {
     NotBegun::Refused(Cause::new(Reason::PlanInvalid, message))
 }
 
-/// Rows of `pg_class` up to which the catalog is read for a preview: some 40 MB while it is looked at.
-const MOST_RELATIONS: i64 = 10_000;
-
 /// The catalog for a preview, or one of which nothing is known where it is too large.
 async fn catalog_for_preview(
     observer: Option<&mut Connection>,
@@ -67,16 +64,14 @@ async fn catalog_for_preview(
     statements: &[Statement],
 ) -> Result<Snapshot, Error> {
     let Some(observer) = observer else { return Ok(Snapshot::assumed(Some(major))) };
-    // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
-    let enough = |one: &Foreseen| one.is_light() && one.assumptions.is_empty();
-    let in_detail = |outline: &Snapshot| !sql::foresee(statements, outline).iter().all(enough);
-    let read = snapshot::read_bounded(observer, search_path, MOST_RELATIONS, &in_detail).await?;
+    let read = snapshot::read_for(observer, search_path, statements).await?;
     Ok(read.unwrap_or_else(|| Snapshot {
         search_path: search_path.to_vec(),
         unknown: vec![Unknown {
             what: "the catalog".to_owned(),
             why: format!(
-                "it has more than {MOST_RELATIONS} relations, too many to look at for each migration"
+                "it has more than {} relations, too many to look at for each migration",
+                snapshot::MOST_RELATIONS
             ),
             remedy: "whimbrel plan --database-url reads it whole".to_owned(),
         }],
@@ -145,7 +140,7 @@ async fn plan(
         .into_iter()
         .map(|text| Source { text: text.into_owned(), ..Source::default() })
         .collect();
-    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
+    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog };
     plan.preview = Some(Box::new(preview(inputs)));
     if plan.reversibility < database.min_reversibility {
         let message = format!(

@@ -15,6 +15,9 @@ impl Error {
                 if is_tls { handshake_failed(target, cause) } else { Self::Unreachable { target, cause } }
             }
             sqlx::Error::Configuration(cause) => Self::Settings(bounded(&cause.to_string())),
+            sqlx::Error::Protocol(cause) if cause.contains("SSLRequest") => {
+                Self::Unreachable { target, cause: "what answers there is no PostgreSQL server".to_owned() }
+            }
             sqlx::Error::Protocol(cause) if cause.contains("authentication") => {
                 Self::Authentication { target, cause: bounded(&cause) }
             }

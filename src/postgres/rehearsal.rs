@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::PgConnection;
+use tracing::warn;
 use uuid::Uuid;
 
 pub use self::align::align;
@@ -24,15 +25,17 @@ use super::guard::Witness;
 use super::heartbeat::Heard;
 use super::ledger::{self, NewRun, Run, RunChange, Side, trash, units};
 use super::session::Session;
+use super::snapshot;
 use super::statement::send_ours;
 use super::takeover::Builds;
 use crate::api::Reason;
 use crate::core::observation::{RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Block, Plan, Unit};
+use crate::core::preview::predict;
 use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use crate::core::state::Cause;
 use crate::crash::{Mutant, Site, planted};
-use crate::sql::{self, quote_ident};
+use crate::sql::{self, Snapshot, quote_ident};
 
 /// Time limits on the copy, where nobody waits behind us.
 const ON_COPY: Limits = Limits {
@@ -74,6 +77,7 @@ pub async fn rehearse(
         units: Vec::new(),
         fingerprint: String::new(),
         reached: Vec::new(),
+        catalog: None,
     };
     let ended = trip.whole(primary, run, heard).await;
     let (round_trip, verdict) = match ended {
@@ -81,6 +85,7 @@ pub async fn rehearse(
         Err(Stop::Verdict(cause)) => (RoundTrip::Broken, RehearsalVerdict::Failed(cause)),
         Err(Stop::Error(error)) => return Err(error),
     };
+    let prediction = trip.catalog.and_then(|catalog| predict(&run.plan, &trip.units, &catalog));
     Ok(Rehearsal {
         replica: replica.to_owned(),
         started_at,
@@ -90,6 +95,7 @@ pub async fn rehearse(
         reached: trip.reached,
         units: trip.units,
         verdict,
+        prediction: prediction.map(Box::new),
     })
 }
 
@@ -100,6 +106,8 @@ struct Trip<'a> {
     units: Vec<UnitFacts>,
     fingerprint: String,
     reached: Vec<String>,
+    /// The catalog of the copy before, with its sizes.
+    catalog: Option<Snapshot>,
 }
 
 impl Trip<'_> {
@@ -121,6 +129,7 @@ impl Trip<'_> {
     }
 
     async fn there_and_back(&mut self, zero: Fingerprint) -> Result<RoundTrip, Stop> {
+        self.catalog = sizes(self.copy, self.plan).await?;
         if self.plan.no_way_back(&vec![UnitStatus::Done; self.plan.units.len()]).is_some() {
             return self.forward_only().await;
         }
@@ -206,6 +215,18 @@ impl Trip<'_> {
             compare_back(self.plan, index, before, &now)?;
         }
         Ok(())
+    }
+}
+
+/// Reads the catalog of the copy for what its sizes say of the primary. Foresight is advice: a copy without it is as good.
+async fn sizes(copy: &mut Session, plan: &Plan) -> Result<Option<Snapshot>, Error> {
+    let statements: Vec<_> = plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
+    match snapshot::read_for(copy.conn(), &plan.search_path, &statements).await {
+        Err(Error::Server(error)) => {
+            warn!("the catalog of the copy cannot be read for the prediction: {error}");
+            Ok(None)
+        }
+        read => read,
     }
 }
 

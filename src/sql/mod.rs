@@ -27,6 +27,7 @@ mod refuse;
 mod script;
 mod snapshot;
 mod statement;
+mod stored;
 mod token;
 mod usage;
 mod written;
@@ -47,10 +48,11 @@ pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};
 pub use snapshot::{
     Activity, CatalogError, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts,
-    LiveQuery, ObjectRef, Persistence, Relation, RelationType, ReplicaIdentity, Snapshot, TriggerFacts,
-    TypeFacts, TypeKind, Unknown, Volatility,
+    LiveQuery, ObjectRef, Persistence, QueryPlan, Relation, RelationType, ReplicaIdentity, Snapshot,
+    TriggerFacts, TypeFacts, TypeKind, Unknown, Volatility,
 };
 pub use statement::{Probe, Statement};
+pub use stored::{StoredQuery, stored_query};
 pub use usage::{BodyUses, Change, QueryImpact, Touch, Touched, body_uses, impacts, touched};
 pub use written::aside_written;
 

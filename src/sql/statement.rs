@@ -102,6 +102,17 @@ impl Statement {
         }
     }
 
+    /// Whether a word is in its text, be it only in a name or a literal.
+    pub fn says(&self, word: &str) -> bool {
+        let mut words = self.sql.split(|c: char| !c.is_alphanumeric() && c != '_');
+        words.any(|one| one.eq_ignore_ascii_case(word))
+    }
+
+    /// What is asked of a planner about the query whose rows it stores, in words: `rows of CREATE TABLE ...`.
+    pub fn rows_wanted(&self) -> String {
+        format!("rows of {}", self.summary())
+    }
+
     /// The statement in one short line, for people.
     pub fn summary(&self) -> String {
         let line = super::token::one_line(&self.sql);

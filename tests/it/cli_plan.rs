@@ -12,7 +12,7 @@ use crate::harness::postgres::{self, APPLICATION, Database, PASSWORD, SUPERUSER}
 use crate::harness::run;
 
 /// A directory with files.
-fn files(contents: &[(&str, &str)]) -> Result<TempDir> {
+pub fn files(contents: &[(&str, &str)]) -> Result<TempDir> {
     let directory = tempfile::tempdir()?;
     for (name, text) in contents {
         std::fs::write(directory.path().join(name), text)?;
@@ -35,7 +35,7 @@ fn shown(output: &Output) -> String {
 }
 
 /// Shows a plan as JSON, which has to succeed.
-fn json(directory: &Path, arguments: &[&str]) -> Result<Value> {
+pub fn json(directory: &Path, arguments: &[&str]) -> Result<Value> {
     let output = plan(directory, &[arguments, &["--output", "json"]].concat())?;
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{arguments:?}: {told}");
@@ -51,7 +51,7 @@ fn refused(directory: &Path, arguments: &[&str]) -> Result<String> {
     Ok(told)
 }
 
-const OFFLINE: [&str; 3] = ["--offline", "--server-version", "16"];
+pub const OFFLINE: [&str; 3] = ["--offline", "--server-version", "16"];
 
 #[test]
 fn every_statement_has_what_programs_read() -> Result<()> {
@@ -317,7 +317,12 @@ async fn shop(name: &str) -> Result<Database> {
 }
 
 /// Runs the binary aside, so that the server of the test is served meanwhile.
-async fn on_database(directory: &Path, database: &Database, role: &str, arguments: &[&str]) -> Result<Value> {
+pub async fn on_database(
+    directory: &Path,
+    database: &Database,
+    role: &str,
+    arguments: &[&str],
+) -> Result<Value> {
     let url = database.url(role);
     let mut all: Vec<String> = vec!["--database-url".to_owned(), url];
     all.extend(arguments.iter().map(|argument| (*argument).to_owned()));

@@ -49,7 +49,10 @@ fn below(directory: &Path, files: &mut Vec<Named>, depth: usize) -> Result<(), I
     for entry in fs::read_dir(directory).map_err(unreadable)? {
         entries.push(entry.map_err(unreadable)?.path());
     }
-    entries.sort_by(|a, b| natural(&file_name(a), &file_name(b)));
+    let versioned = entries.iter().any(|path| matches!(flyway(&file_name(path)), Some(('V', _))));
+    // What Flyway repeats runs after everything that has a version.
+    let last = |path: &Path| versioned && matches!(flyway(&file_name(path)), Some(('R', _)));
+    entries.sort_by(|a, b| last(a).cmp(&last(b)).then_with(|| natural(&file_name(a), &file_name(b))));
     for path in entries {
         let hidden = file_name(&path).starts_with('.');
         if path.is_dir() {
@@ -81,6 +84,16 @@ fn holds_migration(path: &Path) -> bool {
     let small = fs::metadata(path).is_ok_and(|meta| meta.len() <= crate::sql::MAX_FILE_BYTES as u64);
     small
         && fs::read(path).is_ok_and(|bytes| super::manifest::looks_like_one(&String::from_utf8_lossy(&bytes)))
+}
+
+/// What a name of Flyway's says: `V` (forward), `U` (the way back of that version) or `R` (repeated), and the version.
+pub(in crate::cli) fn flyway(name: &str) -> Option<(char, &str)> {
+    let (prefix, _) = name.strip_suffix(".sql")?.split_once("__")?;
+    let kind = prefix.chars().next().filter(|kind| "VUR".contains(*kind))?;
+    let version = prefix.get(1..)?;
+    let numbered = version.starts_with(|c: char| c.is_ascii_digit())
+        && version.chars().all(|c| c.is_ascii_digit() || c == '.' || c == '_');
+    (numbered || kind == 'R' && version.is_empty()).then_some((kind, version))
 }
 
 /// Compares names so that `V2__b` comes before `V10__a`.
@@ -118,6 +131,18 @@ fn natural(one: &str, other: &str) -> Ordering {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_flyway_are_known() {
+        let check = |name: &str, expected| assert_eq!(flyway(name), expected, "{name}");
+        check("V1__init.sql", Some(('V', "1")));
+        check("U2.1__more.sql", Some(('U', "2.1")));
+        check("R__views.sql", Some(('R', "")));
+        check("Users__old.sql", None);
+        check("V__x.sql", None);
+        check("V1_x.sql", None);
+        check("1__x.sql", None);
+    }
 
     #[test]
     fn names_are_in_natural_order() {

@@ -1,10 +1,11 @@
 //! Looks at inputs, several at once.
 
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use crate::cli::input::{Input, InputProblem, Piece};
+use crate::cli::input::{Input, InputProblem, Piece, flyway};
 use crate::cli::sarif::{Located, end_of};
 use crate::sql::{self, Class, Finding, Grouping, MAX_FILE_BYTES, Snapshot, Statement};
 
@@ -101,7 +102,8 @@ fn one<'a>(input: &'a Input, piece: Piece<'a>, catalog: &Snapshot) -> Result<Lin
     let foreseen = sql::foresee(&statements, catalog);
     let refusals = &reading.refusals;
     let mut findings = sql::lint_script(piece.sql, &statements, &foreseen, catalog, grouping, refusals);
-    if piece.down || input.name.ends_with(".down.sql") {
+    let name = Path::new(&input.name).file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    if piece.down || name.ends_with(".down.sql") || matches!(flyway(&name), Some(('U', _))) {
         findings.retain(belongs_to_a_way_back);
     }
     Ok(Linted { file: &input.name, piece, statements, findings })

@@ -70,7 +70,7 @@ fn findings(text: &mut String, preview: &Preview) {
 fn unit(text: &mut String, preview: &Preview, index: usize, unit: &UnitPreview) {
     let title = escaped(&words::unit(unit));
     let _ = write!(text, "\n#### Unit {} of {} · {title}\n\n", index + 1, preview.units.len());
-    let _ = write!(text, "{}\n\n", escaped(&words::estimate(unit.estimate.as_ref())));
+    let _ = write!(text, "{}\n\n", escaped(&words::estimate(preview, unit)));
     text.push_str("| statement | locks | work | grade |\n|---|---|---|---|\n");
     for statement in unit.statements.iter().filter_map(|number| preview.statements.get(*number)) {
         row(text, statement);

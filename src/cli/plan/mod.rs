@@ -113,11 +113,12 @@ fn look(args: &Args) -> Result<(Request, Preview), Unusable> {
     let (draft, sources) = request.draft().map_err(Unusable::Input)?;
     let search_path = request.strict.then_some(request.spec.search_path.as_slice());
     let mut catalog = source::look(&args.source, search_path, "plan").map_err(Unusable::Catalog)?;
+    source::plan_queries(&args.source, &draft.statements(), &mut catalog, "plan");
     source::resize(&mut catalog, &args.rows).map_err(Unusable::Catalog)?;
     let facts = source::facts(&args.source, &draft.facts_wanted(), &draft.statements(), &mut catalog, "plan");
     let asked = args.source.online().is_some();
     let plan = plan(&request, &draft, &facts, &catalog, asked).map_err(Unusable::Input)?;
-    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
+    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog };
     let preview = preview::preview(inputs);
     Ok((request, preview))
 }

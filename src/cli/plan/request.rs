@@ -81,18 +81,40 @@ fn build(inputs: Vec<Input>) -> Result<Request, Vec<InputProblem>> {
     of_migrations(inputs)
 }
 
-/// Each file of SQL is a step; `NAME.down.sql` is the way back of `NAME.up.sql`.
+/// The version of a file of Flyway's that is a way back, with its directory; else the way forward, if `kind` is `V`.
+fn version_of(name: &str, kind: char) -> Option<(&Path, &str)> {
+    let path = Path::new(name);
+    match input::flyway(path.file_name()?.to_str()?) {
+        Some((found, version)) if found == kind => Some((path.parent()?, version)),
+        _ => None,
+    }
+}
+
+/// The file that holds the way back of another one: `NAME.down.sql` of `NAME.up.sql`, `U1__NAME.sql` of `V1__NAME.sql`.
+fn way_back_of(name: &str, inputs: &[Input]) -> Option<usize> {
+    let beside = name.strip_suffix(UP).map(|stem| format!("{stem}{DOWN}"));
+    let version = version_of(name, 'V');
+    inputs.iter().position(|other| {
+        beside.as_ref() == Some(&other.name) || version.is_some() && version_of(&other.name, 'U') == version
+    })
+}
+
+/// Each file of SQL is a step, but for those that are the way back of another one.
 fn of_scripts(inputs: Vec<Input>) -> Request {
     let mut names = BTreeSet::new();
     let (mut steps, mut origins) = (Vec::new(), Vec::new());
-    let named = |name: &str| inputs.iter().position(|input| input.name == name);
+    let ways_back: Vec<Option<usize>> =
+        inputs.iter().map(|input| way_back_of(&input.name, &inputs)).collect();
     for (index, input) in inputs.iter().enumerate() {
-        let forward = input.name.strip_suffix(DOWN).map(|stem| format!("{stem}{UP}"));
-        if forward.is_some_and(|up| named(&up).is_some()) {
+        if ways_back.contains(&Some(index)) {
             continue;
         }
-        let down = input.name.strip_suffix(UP).and_then(|stem| named(&format!("{stem}{DOWN}")));
-        let text = |index: usize| inputs.get(index).map(|input| input.text.to_string());
+        let within = input.down.is_some().then_some(index);
+        let down = within.or_else(|| ways_back.get(index).copied().flatten());
+        let text = |at: usize| {
+            let text = inputs.get(at).map(|of| if at == index { of.down.as_ref() } else { Some(&of.text) });
+            text.flatten().map(ToString::to_string)
+        };
         let sql = SqlStep { up: input.text.to_string(), down: down.and_then(text), ..SqlStep::default() };
         steps.push(Step::of_sql(Some(step_name(&input.name, steps.len(), &mut names)), sql));
         let place = |input| Place { input, field: None };
@@ -260,12 +282,14 @@ impl Request {
     fn refusal(&self, field: &str, refusal: &Refusal) -> InputProblem {
         let place = step_of(field).and_then(|(step, up)| {
             let origin = self.origins.get(step)?;
-            if up { Some(&origin.up) } else { origin.down.as_ref() }
+            Some((if up { &origin.up } else { origin.down.as_ref()? }, up))
         });
-        let found = place.and_then(|place| {
+        let found = place.and_then(|(place, up)| {
             let input = self.inputs.get(place.input)?;
             let mut pieces = input.pieces().into_iter();
-            let piece: Piece<'_> = pieces.find(|piece| piece.field == place.field)?;
+            let in_file =
+                |piece: &Piece<'_>| piece.field.is_some() || input.down.is_none() || piece.down != up;
+            let piece: Piece<'_> = pieces.find(|piece| piece.field == place.field && in_file(piece))?;
             Some(InputProblem::refused(&input.name, &piece, refusal))
         });
         found.unwrap_or_else(|| InputProblem::new(self.name(), format!("{field}: {refusal}")))

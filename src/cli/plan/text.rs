@@ -96,7 +96,7 @@ impl Page {
 
     fn unit(&mut self, preview: &Preview, index: usize, unit: &UnitPreview) {
         self.title(&format!("Unit {} of {} · {}", index + 1, preview.units.len(), words::unit(unit)));
-        let estimate = self.surface.wrap(&words::estimate(unit.estimate.as_ref()), 2);
+        let estimate = self.surface.wrap(&words::estimate(preview, unit), 2);
         let estimate = self.paint(FAINT, &estimate);
         self.line(&estimate);
         for statement in unit.statements.iter().filter_map(|number| preview.statements.get(*number)) {

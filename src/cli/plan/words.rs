@@ -1,8 +1,9 @@
 //! What a preview says, in words: the same for the terminal and for pull requests.
 
-use crate::core::estimate::{Band, Basis, Estimate};
+use crate::core::estimate::{Band, Basis};
 use crate::core::preview::{
-    Blocked, Lock, QueryPreview, Server, ServerBasis, StatementPreview, UnitPreview, amount, duration, size,
+    Blocked, Lock, Preview, QueryPreview, Server, ServerBasis, StatementPreview, UnitPreview, amount,
+    duration, size,
 };
 use crate::sql::{Finding, Heavy};
 
@@ -52,13 +53,15 @@ fn band(band: &Band, show: impl Fn(f64) -> String) -> String {
 }
 
 /// Wait, hold and total, what is written, and what the numbers rest on.
-pub(super) fn estimate(estimate: Option<&Estimate>) -> String {
-    let Some(estimate) = estimate else {
-        return "how long it takes cannot be told; a size that is not known can be given with --rows TABLE=N"
-            .to_owned();
+pub(super) fn estimate(preview: &Preview, unit: &UnitPreview) -> String {
+    let Some(estimate) = &unit.estimate else {
+        let mut statements = unit.statements.iter().filter_map(|index| preview.statements.get(*index));
+        let why = statements.find_map(|one| one.no_estimate.as_deref()).unwrap_or("not known");
+        return format!("how long it takes cannot be told: {}", with_remedy(why));
     };
     let wait = estimate.wait_ms.as_ref().map_or_else(|| "not known".to_owned(), |wait| band(wait, duration));
     let basis = match estimate.basis {
+        Basis::Catalog if preview.server.basis == ServerBasis::Assumed => "estimate without a catalog",
         Basis::Catalog => "estimate from the catalog, not rehearsed",
         Basis::Rehearsed => "from a rehearsal",
     };
@@ -71,10 +74,18 @@ pub(super) fn estimate(estimate: Option<&Estimate>) -> String {
     )
 }
 
+/// Why something is not known, and what can be done about it on the command line.
+fn with_remedy(why: &str) -> String {
+    if why.starts_with("the size of") { format!("{why}; --rows TABLE=N gives one") } else { why.to_owned() }
+}
+
 /// How long a statement takes.
 pub(super) fn takes(statement: &StatementPreview) -> String {
     match &statement.estimate {
-        None => "not known".to_owned(),
+        None => {
+            let why = statement.no_estimate.as_deref().map(with_remedy);
+            why.map_or_else(|| "not known".to_owned(), |why| format!("not known: {why}"))
+        }
         Some(estimate) => {
             let total = band(&estimate.total_ms, duration);
             if estimate.hold_ms.high > 0.0 { format!("{total}, and somebody waits for it") } else { total }

@@ -1,6 +1,6 @@
 //! What work costs per row, measured on PostgreSQL 14 to 18 with tables in memory (`benches/README.md`).
 
-use crate::sql::{ColumnFacts, IndexFacts, Relation};
+use crate::sql::{ColumnFacts, ConstraintKind, IndexFacts, QueryPlan, Relation};
 
 /// A statement that changes the catalog only, in milliseconds.
 pub(super) const CATALOG_CHANGE: f64 = 2.0;
@@ -126,6 +126,21 @@ pub(super) fn delete(table: Size) -> Load {
 /// A query whose result is stored.
 pub(super) fn refresh(view: Size) -> Load {
     Load { wal: view.bytes, disk: view.bytes, ..Load::reading(1.0, view) }
+}
+
+/// Milliseconds of a unit of the planner's cost.
+const PLANNED: f64 = 0.006;
+
+/// The result of a query, run and stored in a new relation, or in one that is there.
+pub(super) fn stored(plan: &QueryPlan, into: Option<&Relation>) -> Load {
+    let indexes = count(into.map_or(0, |table| table.indexes.len()));
+    let keys = into.into_iter().flat_map(|table| &table.constraints);
+    let keys = count(keys.filter(|one| one.kind == ConstraintKind::ForeignKey).count());
+    let rows = Size { rows: plan.rows, bytes: plan.rows * (plan.width + ROW_OVERHEAD) };
+    let beside = (1.5 * indexes + 4.0 * keys) * plan.rows / 1000.0;
+    let written = rows.bytes + rows.rows * ENTRY_OVERHEAD * indexes;
+    let ms = PLANNED * plan.cost + beside;
+    Load { ms, wal: written, disk: written }.plus(Load::reading(0.6, rows))
 }
 
 /// `VACUUM`: every page is looked at, and the indexes with it.

@@ -1,11 +1,12 @@
 //! Pure: how long a plan will take: three numbers for each statement and unit, and what it writes.
 //!
 //! From the catalog alone, the numbers are rows and bytes times measured unit costs, and may be three times too large or
-//! too small. With the durations of a rehearsal, they are those durations, scaled by how much more there is to do on the
-//! primary: linear in rows, `n log n` where rows are sorted.
+//! too small. After a rehearsal they are its durations, scaled by how much more there is to do on the primary: linear in
+//! rows, `n log n` where rows are sorted.
 
 mod band;
 mod cost;
+mod rehearsed;
 mod resize;
 #[cfg(test)]
 mod tests;
@@ -16,13 +17,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::sql::{Foreseen, Relation, RelationName, Snapshot, Statement};
 pub use band::Band;
+pub use rehearsed::{Rehearsal, rehearsed};
 pub use resize::resize;
 use work::Stage;
 
 /// How many times an estimate from the catalog alone may be too large or too small.
 const CATALOG_BAND: f64 = 3.0;
-/// How many times an estimate from a rehearsal may be too large or too small.
-const REHEARSED_BAND: f64 = 1.25;
 /// Bytes of the smallest change of a catalog in the log.
 const CATALOG_WAL: f64 = 8192.0;
 
@@ -56,46 +56,54 @@ pub struct Estimate {
     pub disk_peak_bytes: Band,
 }
 
-/// What a rehearsal on a copy measured.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Rehearsal {
-    /// The catalog of the copy, for its sizes.
-    pub catalog: Snapshot,
-    /// Milliseconds of each statement of the plan, without waiting for locks; `None` if it was not measured.
-    pub durations_ms: Vec<Option<f64>>,
+impl Estimate {
+    /// Whether somebody waits for it.
+    pub fn is_felt(&self) -> bool {
+        self.hold_ms != Band::default()
+    }
 }
 
-/// Estimates each statement of a plan; `None` where the size of a table is not known, or the work cannot be foreseen.
+/// Why a statement cannot be estimated.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Missing {
+    /// The size of a relation is not known.
+    #[error("the size of {0} is not known")]
+    Size(RelationName),
+    /// Its text does not tell what it does.
+    #[error("what it does cannot be known from its text")]
+    Text,
+    /// It is not foreseen how many rows it concerns.
+    #[error("how many rows it concerns cannot be foreseen")]
+    Rows,
+    /// The planner was not asked about the query whose rows it stores, or did not tell.
+    #[error("how many rows its query has, only the planner of a database tells{}", because(.0.as_deref()))]
+    Plan(Option<String>),
+}
+
+fn because(why: Option<&str>) -> String {
+    why.map(|why| format!(": {why}")).unwrap_or_default()
+}
+
+/// Estimates each statement of a plan, or tells why that cannot be.
 pub fn estimate(
     statements: &[Statement],
     foreseen: &[Foreseen],
     catalog: &Snapshot,
-    rehearsal: Option<&Rehearsal>,
-) -> Vec<Option<Estimate>> {
+) -> Vec<Result<Estimate, Missing>> {
     let each = statements.iter().zip(foreseen).enumerate();
     each.map(|(index, (statement, foreseen))| {
         let before = statements.get(..index).unwrap_or_default();
-        let here = work::load(statement, foreseen, &Stage::after(before, catalog));
-        let measured = rehearsal.and_then(|rehearsal| {
-            let ms = rehearsal.durations_ms.get(index).copied().flatten()?;
-            let there = work::load(statement, foreseen, &Stage::after(before, &rehearsal.catalog)).ok()?;
-            Some((ms, there.ms))
-        });
-        let load = here.ok()?;
-        let (basis, total_ms, band) = match measured {
-            Some((ms, there)) => (Basis::Rehearsed, ms * load.ms / there, REHEARSED_BAND),
-            None => (Basis::Catalog, load.ms, CATALOG_BAND),
-        };
-        let whole = Band::within(total_ms, band);
+        let load = work::load(statement, foreseen, &Stage::after(before, catalog))?;
+        let whole = Band::within(load.ms, CATALOG_BAND);
         // How many rows a condition leaves is not known; one is the least.
-        let total_ms = if measured.is_none() && work::is_partial(statement) {
+        let total_ms = if work::is_partial(statement) {
             Band::of(whole.expected, whole.low.min(work::LEAST), whole.high)
         } else {
             whole
         };
         let written = load.wal + if statement.transactional { CATALOG_WAL } else { 2.0 * CATALOG_WAL };
-        Some(Estimate {
-            basis,
+        Ok(Estimate {
+            basis: Basis::Catalog,
             wait_ms: wait(statement, foreseen, catalog),
             hold_ms: if felt(statements, index, foreseen, catalog).is_empty() {
                 Band::default()
@@ -103,8 +111,8 @@ pub fn estimate(
                 total_ms
             },
             total_ms,
-            wal_bytes: Band::within(written, band),
-            disk_peak_bytes: Band::within(load.disk + written, band),
+            wal_bytes: Band::within(written, CATALOG_BAND),
+            disk_peak_bytes: Band::within(load.disk + written, CATALOG_BAND),
         })
     })
     .collect()

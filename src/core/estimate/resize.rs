@@ -3,7 +3,8 @@
 use super::cost;
 use crate::sql::{FORMAT, Relation, RelationName, RelationType, Snapshot};
 
-/// Gives a table another number of rows; its bytes and those of its indexes grow with it. In a catalog that is not
+/// Gives a table another number of rows; its bytes, those of its indexes and the results of queries that read it grow with
+/// it. In a catalog that is not
 /// complete, a table that is not known is noted with that many rows.
 ///
 /// # Errors
@@ -13,7 +14,7 @@ pub fn resize(catalog: &mut Snapshot, table: &RelationName, rows: f64) -> Result
         if catalog.complete {
             return Err(format!("there is no table {table} in the catalog"));
         }
-        let schema = table.schema.clone().or_else(|| catalog.search_path.first().cloned());
+        let schema = table.schema.clone().or_else(|| catalog.creation_schema().cloned());
         let name = RelationName { schema, name: table.name.clone() };
         catalog.format = FORMAT;
         let mut relation = Relation { name, rows: Some(rows), ..Relation::default() };
@@ -25,6 +26,11 @@ pub fn resize(catalog: &mut Snapshot, table: &RelationName, rows: f64) -> Result
     let mut factor = 1.0;
     for relation in catalog.relations.iter_mut().filter(|relation| relation.name == found) {
         factor = grow(relation, rows);
+    }
+    let of_table: Vec<bool> = catalog.query_plans.iter().map(|plan| plan.reads(&found, catalog)).collect();
+    for (plan, _) in catalog.query_plans.iter_mut().zip(of_table).filter(|(_, reads)| *reads) {
+        plan.rows *= factor;
+        plan.cost *= factor;
     }
     for relation in &mut catalog.relations {
         let index = matches!(relation.kind, RelationType::Index | RelationType::PartitionedIndex);

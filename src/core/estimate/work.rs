@@ -1,9 +1,10 @@
 //! What a statement has to read and to write.
 
+use super::Missing;
 use super::cost::{self, Build, Load, Size};
 use crate::sql::{
-    AlterTable, Constraint, ConstraintKind, CreateIndex, Foreseen, Kind, Relation, RelationName, Snapshot,
-    Statement, TableAction,
+    self, AlterTable, Constraint, ConstraintKind, CreateIndex, Foreseen, Kind, Relation, RelationName,
+    Snapshot, Statement, TableAction,
 };
 
 /// The catalog, and the tables that the plan itself makes, which are empty.
@@ -36,16 +37,16 @@ impl<'a> Stage<'a> {
     }
 
     /// A relation with its size; `Ok(None)` for one that the plan makes, `Err` if its size is not known.
-    fn find(&self, name: &RelationName) -> Result<Option<(&'a Relation, Size)>, Unknown> {
+    fn find(&self, name: &RelationName) -> Result<Option<(&'a Relation, Size)>, Missing> {
         if self.made.iter().any(|made| made.name == name.name) {
             return Ok(None);
         }
-        let relation = self.catalog.relation(name).ok_or_else(|| Unknown(name.clone()))?;
-        let size = Size::of(relation).ok_or_else(|| Unknown(name.clone()))?;
+        let relation = self.catalog.relation(name).ok_or_else(|| Missing::Size(name.clone()))?;
+        let size = Size::of(relation).ok_or_else(|| Missing::Size(name.clone()))?;
         Ok(Some((relation, size)))
     }
 
-    fn of(&self, name: &RelationName, load: impl Fn(&Relation, Size) -> Load) -> Result<Load, Unknown> {
+    fn of(&self, name: &RelationName, load: impl Fn(&Relation, Size) -> Load) -> Result<Load, Missing> {
         Ok(self.find(name)?.map_or_else(Load::default, |(relation, size)| load(relation, size)))
     }
 
@@ -59,37 +60,25 @@ impl<'a> Stage<'a> {
     }
 }
 
-/// A relation whose size is not known, or work that cannot be foreseen (an empty name).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Unknown(pub RelationName);
-
-impl Unknown {
-    fn work() -> Self {
-        Self(RelationName::default())
-    }
-}
-
 /// Milliseconds of the least that a statement does.
 pub(super) const LEAST: f64 = cost::CATALOG_CHANGE / 3.0;
 
 /// Whether a condition may leave only a few rows to be changed.
 pub(super) fn is_partial(statement: &Statement) -> bool {
     let changes = matches!(statement.kind, Kind::Update { .. } | Kind::Delete { .. });
-    changes && says(statement, "where")
-}
-
-/// Whether a word is in a statement.
-fn says(statement: &Statement, word: &str) -> bool {
-    let mut words = statement.sql.split(|c: char| !c.is_alphanumeric() && c != '_');
-    words.any(|one| one.eq_ignore_ascii_case(word))
+    changes && statement.says("where")
 }
 
 /// Adds up what a statement has to do.
-pub(super) fn load(statement: &Statement, foreseen: &Foreseen, stage: &Stage<'_>) -> Result<Load, Unknown> {
+pub(super) fn load(statement: &Statement, foreseen: &Foreseen, stage: &Stage<'_>) -> Result<Load, Missing> {
     if foreseen.opaque {
-        return Err(Unknown::work());
+        return Err(Missing::Text);
     }
     let mut sum = Load { ms: cost::CATALOG_CHANGE, ..Load::default() };
+    // What the planner reckons with includes what is read.
+    if let Some(stored) = stored(statement, stage)? {
+        return Ok(sum.plus(stored));
+    }
     let built = build(statement, stage)?;
     for name in &foreseen.rewrites {
         sum = sum.plus(rewritten(statement, foreseen, name, stage)?);
@@ -107,14 +96,14 @@ fn rewritten(
     foreseen: &Foreseen,
     name: &RelationName,
     stage: &Stage<'_>,
-) -> Result<Load, Unknown> {
+) -> Result<Load, Missing> {
     let build = if statement.transactional { Build::Plain } else { Build::Concurrent };
     if let Some((relation, index)) = stage.index(name) {
         // With its table, every index is counted there.
         if foreseen.rewrites.contains(&relation.name) {
             return Ok(Load::default());
         }
-        let size = Size::of(relation).ok_or_else(|| Unknown(relation.name.clone()))?;
+        let size = Size::of(relation).ok_or_else(|| Missing::Size(relation.name.clone()))?;
         return Ok(cost::rebuild(relation, size, index, build));
     }
     match &statement.kind {
@@ -159,7 +148,7 @@ fn scanned(statement: &Statement, relation: &Relation, size: Size) -> Load {
 }
 
 /// Indexes that the statement builds; `None` if it builds none.
-fn build(statement: &Statement, stage: &Stage<'_>) -> Result<Option<Load>, Unknown> {
+fn build(statement: &Statement, stage: &Stage<'_>) -> Result<Option<Load>, Missing> {
     match &statement.kind {
         Kind::CreateIndex(CreateIndex { relation, columns, concurrently, .. }) => {
             let how = if *concurrently { Build::Concurrent } else { Build::Plain };
@@ -203,19 +192,31 @@ fn builds_index(constraint: &Constraint) -> bool {
         )
 }
 
+/// Rows of a query that are stored; `None` for a statement that stores none, or the few that it writes down.
+fn stored(statement: &Statement, stage: &Stage<'_>) -> Result<Option<Load>, Missing> {
+    let Some(plan) = stage.catalog.query_plans.iter().find(|plan| plan.statement == statement.sql) else {
+        let Some(query) = sql::stored_query(statement, stage.catalog) else { return Ok(None) };
+        let wanted = statement.rows_wanted();
+        let told = stage.catalog.unknown.iter().find(|unknown| unknown.what == wanted);
+        return Err(Missing::Plan(query.unasked.or_else(|| told.map(|unknown| unknown.why.clone()))));
+    };
+    let into = match &statement.kind {
+        Kind::Insert { relation: Some(relation) } => stage.catalog.relation(relation),
+        _ => None,
+    };
+    Ok(Some(cost::stored(plan, into)))
+}
+
 /// Work on rows.
-fn rows(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Unknown> {
+fn rows(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Missing> {
     match &statement.kind {
         Kind::Update { relation: Some(relation), .. } => {
             stage.of(relation, |table, size| cost::update(size, table.indexes.len()))
         }
         Kind::Delete { relation: Some(relation) } => stage.of(relation, |_, size| cost::delete(size)),
-        // Rows that are written down are few; those of a query may be any number.
-        Kind::Insert { .. } if says(statement, "select") => Err(Unknown::work()),
-        Kind::CreateTable(table) if table.from_query => Err(Unknown::work()),
-        Kind::Select { calls: false } if !says(statement, "from") => Ok(Load::default()),
+        Kind::Select { calls: false } if !statement.says("from") => Ok(Load::default()),
         Kind::Update { .. } | Kind::Delete { .. } | Kind::Merge { .. } | Kind::Select { .. } => {
-            Err(Unknown::work())
+            Err(Missing::Rows)
         }
         Kind::Vacuum | Kind::Analyze => touched(statement, stage),
         _ => Ok(Load::default()),
@@ -223,8 +224,8 @@ fn rows(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Unknown> {
 }
 
 /// `VACUUM` and `ANALYZE` of the one table that the statement names.
-fn touched(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Unknown> {
-    let Some(name) = statement.sql.split_whitespace().last() else { return Err(Unknown::work()) };
+fn touched(statement: &Statement, stage: &Stage<'_>) -> Result<Load, Missing> {
+    let Some(name) = statement.sql.split_whitespace().last() else { return Err(Missing::Rows) };
     let plain = name.trim_matches('"');
     let named = match plain.split_once('.') {
         Some((schema, name)) => RelationName::qualified(schema, name),

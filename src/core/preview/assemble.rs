@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::risk;
 use super::statement::{self, WayBack};
+use super::sum::sum_up;
 use super::{
     Blocked, BlockedRelation, FORMAT, Lock, Preview, QueryPreview, Server, ServerBasis, StatementPreview,
     UnitPreview,
 };
 use crate::core::blast;
-use crate::core::estimate::{self, Estimate, Rehearsal};
+use crate::core::estimate::{self, Estimate, Missing};
 use crate::core::plan::{Block, Plan, Reversibility, Unit};
 use crate::sql::{
     self, Facts, Finding, Foreseen, Grouping, Kind, Refusal, RelationName, Snapshot, Statement,
@@ -40,8 +40,6 @@ pub struct Inputs<'a> {
     pub facts: &'a Facts,
     /// The catalog.
     pub catalog: &'a Snapshot,
-    /// What a copy measured, if it did.
-    pub rehearsal: Option<&'a Rehearsal>,
 }
 
 /// Gathers everything that is known of a plan before it runs.
@@ -86,7 +84,7 @@ pub(super) fn assemble(
     findings: Vec<Finding>,
 ) -> Preview {
     let Inputs { plan, catalog, .. } = inputs;
-    let estimates = estimate::estimate(statements, foreseen, catalog, inputs.rehearsal);
+    let estimates = estimate::estimate(statements, foreseen, catalog);
     let mut preview = Preview {
         format_version: FORMAT,
         reversibility: plan.reversibility,
@@ -103,7 +101,7 @@ pub(super) fn assemble(
         for index in first..end {
             let way_back = statement::way_back(plan, unit, statements, index, inputs.facts);
             if let (Some(one), Some(seen)) = (statements.get(index), foreseen.get(index)) {
-                let estimate = estimates.get(index).copied().flatten();
+                let estimate = estimates.get(index).cloned().unwrap_or(Err(Missing::Rows));
                 let described = describe(inputs, unit, (one, seen, estimate), way_back);
                 let findings = preview.findings.iter().filter(|finding| finding.statement == index);
                 let findings = findings.cloned().collect();
@@ -114,21 +112,15 @@ pub(super) fn assemble(
         let felt: Vec<Vec<&RelationName>> = (first..end)
             .filter_map(|index| Some(estimate::felt(statements, index, foreseen.get(index)?, catalog)))
             .collect();
-        let parts = (first..end).zip(&felt);
-        let parts: Vec<(Option<Estimate>, bool)> =
-            parts.map(|(index, felt)| (estimates.get(index).copied().flatten(), !felt.is_empty())).collect();
         let mine = preview.statements.get(first..end).unwrap_or_default();
         preview.units.push(UnitPreview {
             statements: (first..end).collect(),
-            estimate: estimate::of_unit(&parts, unit.up.transactional),
             blocked: blocked(felt.into_iter().flatten(), catalog),
             ..describe_unit(plan, unit, mine)
         });
     }
-    preview.estimate = whole(&preview.units);
     preview.reversibility_reason = reversibility_reason(&preview);
-    (preview.risk, preview.risk_reasons) = risk::judge(&preview, plan.guard.max_stall);
-    preview.summary = risk::summary(&preview);
+    sum_up(&mut preview, plan.guard.max_stall);
     preview
 }
 
@@ -151,7 +143,7 @@ fn spelled(name: &RelationName, catalog: &Snapshot) -> String {
 fn describe(
     inputs: Inputs<'_>,
     unit: &Unit,
-    (statement, foreseen, estimate): (&Statement, &Foreseen, Option<Estimate>),
+    (statement, foreseen, estimate): (&Statement, &Foreseen, Result<Estimate, Missing>),
     way_back: WayBack,
 ) -> StatementPreview {
     let names = |list: &[RelationName]| list.iter().map(|name| spelled(name, inputs.catalog)).collect();
@@ -188,7 +180,8 @@ fn describe(
         condition: way_back.condition,
         consequences: foreseen.consequences.clone(),
         assumptions: foreseen.assumptions.clone(),
-        estimate,
+        no_estimate: estimate.as_ref().err().map(ToString::to_string),
+        estimate: estimate.ok(),
         ..StatementPreview::default()
     }
 }
@@ -228,23 +221,6 @@ fn blocked<'a>(felt: impl Iterator<Item = &'a RelationName>, catalog: &Snapshot)
     each.reduce(|largest, one| {
         let rows = |blocked: &BlockedRelation| blocked.rows.unwrap_or(f64::INFINITY);
         if rows(&one) > rows(&largest) { one } else { largest }
-    })
-}
-
-/// One unit after the other; locks are given back between them.
-fn whole(units: &[UnitPreview]) -> Option<Estimate> {
-    let mut each = units.iter().map(|unit| unit.estimate);
-    let first = each.next()??;
-    each.try_fold(first, |sum, one| {
-        let one = one?;
-        Some(Estimate {
-            basis: sum.basis.min(one.basis),
-            wait_ms: sum.wait_ms.zip(one.wait_ms).map(|(sum, wait)| sum.plus(wait)),
-            hold_ms: sum.hold_ms.max(one.hold_ms),
-            total_ms: sum.total_ms.plus(one.total_ms),
-            wal_bytes: sum.wal_bytes.plus(one.wal_bytes),
-            disk_peak_bytes: sum.disk_peak_bytes.max(one.disk_peak_bytes),
-        })
     })
 }
 

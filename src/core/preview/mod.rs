@@ -6,8 +6,10 @@
 
 mod assemble;
 mod before;
+mod prediction;
 mod risk;
 mod statement;
+mod sum;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -21,6 +23,7 @@ use super::plan::Reversibility;
 pub use crate::api::Risk;
 use crate::sql::{Finding, Heavy, LockMode, Unknown};
 pub use assemble::{Inputs, Source, preview};
+pub use prediction::{Prediction, predict};
 pub use statement::facts;
 pub use text::{amount, duration, size};
 
@@ -183,6 +186,9 @@ pub struct StatementPreview {
     pub findings: Vec<Finding>,
     /// How long, and how much; absent if it cannot be estimated.
     pub estimate: Option<Estimate>,
+    /// Why it cannot be estimated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_estimate: Option<String>,
 }
 
 /// A lock on a relation.

@@ -137,7 +137,7 @@ fn answer(key: &FactKey, statements: &[Statement], catalog: &Snapshot) -> Option
                 .relation(relation)
                 .and_then(|relation| relation.name.schema.clone())
                 .or_else(|| relation.schema.clone())
-                .or_else(|| catalog.search_path.first().cloned());
+                .or_else(|| catalog.creation_schema().cloned());
             let here = catalog.relations.iter().filter(|one| one.name.schema == schema);
             let mut names = here.flat_map(|one| {
                 let constraints = one.constraints.iter().map(|constraint| &constraint.name);

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::assemble::assemble;
 use super::*;
 use crate::core::compile::{Draft, Surroundings};
+use crate::core::estimate::{Basis, Estimate};
 use crate::core::plan::{DatabaseIdentity, Guard, Plan};
+use crate::core::rehearsal::{StatementFacts, UnitFacts};
 use crate::sql::{
     AsideSuffix, ColumnFacts, Facts, Foreseen, Relation, RelationLock, RelationName, Severity, Snapshot,
     Statement,
@@ -67,7 +69,7 @@ fn preview_of(up: &str, foreseen: &[Foreseen], findings: Vec<Finding>, catalog: 
     let statements: Vec<Statement> = plan.units.iter().flat_map(|unit| unit.up.statements.clone()).collect();
     assert_eq!(statements.len(), foreseen.len());
     let sources = [Source { file: Some("1.sql".into()), field: None, text: up.to_owned(), refusals: vec![] }];
-    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog, rehearsal: None };
+    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog };
     assemble(inputs, &statements, foreseen, findings)
 }
 
@@ -169,6 +171,41 @@ fn what_is_not_known_is_said() {
     );
     assert_eq!(preview.server.basis, ServerBasis::Assumed);
     assert_eq!((preview.estimate, preview.queries), (None, None));
+}
+
+#[test]
+fn a_rehearsal_changes_what_is_expected() {
+    let up = "ALTER TABLE orders ALTER id SET NOT NULL; ALTER TABLE orders ALTER id TYPE numeric";
+    let (mut plan, facts) = plan(up, &catalog());
+    let sources = [Source { text: up.to_owned(), ..Source::default() }];
+    let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog() };
+    plan.preview = Some(Box::new(preview(inputs)));
+    let of = |ms| StatementFacts {
+        summary: String::new(),
+        duration: Duration::from_millis(ms),
+        locks: Vec::new(),
+    };
+    let unit = |statements| UnitFacts { unit: 0, duration: Duration::ZERO, held: Duration::ZERO, statements };
+    let basis = |estimate: &Option<Estimate>| estimate.map(|one| (one.basis, one.total_ms.expected.round()));
+    let check = |units: &[UnitFacts], expected: [Option<(Basis, f64)>; 2], whole: Basis| {
+        let predicted = predict(&plan, units, &catalog()).unwrap();
+        let each: Vec<_> = predicted.statements.iter().map(basis).collect();
+        assert_eq!(each, expected, "{units:?}");
+        assert_eq!(predicted.units[0].unwrap().basis, whole);
+        assert_eq!(predicted.estimate.unwrap().basis, whole);
+        predicted
+    };
+    let foreseen = plan.preview.as_ref().unwrap();
+    assert!(foreseen.summary.contains("longest hold ~860 ms"), "{}", foreseen.summary);
+    let measured = [Some((Basis::Rehearsed, 20.0)), Some((Basis::Rehearsed, 300.0))];
+    let predicted = check(&[unit(vec![of(20), of(300)])], measured, Basis::Rehearsed);
+    assert!(predicted.summary.contains("longest hold ~320 ms on orders"), "{}", predicted.summary);
+    // It stopped at the second statement.
+    let rest = foreseen.statements[1].estimate.map(|one| one.total_ms.expected.round());
+    let half = [Some((Basis::Rehearsed, 20.0)), rest.map(|ms| (Basis::Catalog, ms))];
+    check(&[unit(vec![of(20)])], half, Basis::Catalog);
+    plan.preview = None;
+    assert_eq!(predict(&plan, &[], &catalog()), None);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::core::estimate::{Band, Estimate};
 use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::{Attempt, Blocker, Class, RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Finding, OnBreach, Plan};
-use crate::core::preview::{self, Preview, StatementPreview, UnitPreview};
+use crate::core::preview::{self, Prediction, Preview, StatementPreview, UnitPreview};
 use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView, Tokens, WatchView};
@@ -144,6 +144,14 @@ fn rehearsal() -> BoxedStrategy<Rehearsal> {
         .prop_map(|(verdict, round_trip, locks, text, held)| {
             let lock = |(relation, mode): (String, &str)| Lock { relation, mode: mode.to_owned() };
             let locks = locks.into_iter().map(lock).collect();
+            let estimate = Some(Estimate { total_ms: Band::within(1e300, 3.0), ..Estimate::default() });
+            let prediction = (!text.is_empty()).then(|| {
+                Box::new(Prediction {
+                    summary: text.clone(),
+                    units: vec![estimate; 4],
+                    ..Prediction::default()
+                })
+            });
             let statements = vec![StatementFacts { summary: text.clone(), duration: held, locks }];
             let facts = |unit| UnitFacts { unit, duration: held, held, statements: statements.clone() };
             Rehearsal {
@@ -155,6 +163,7 @@ fn rehearsal() -> BoxedStrategy<Rehearsal> {
                 reached: Vec::new(),
                 units: (0..4).map(facts).collect(),
                 verdict,
+                prediction,
             }
         })
         .boxed()

@@ -13,7 +13,7 @@ use crate::api::{
 };
 use crate::core::estimate::Estimate;
 use crate::core::plan::{self, Plan, Unit};
-use crate::core::preview::{Preview, StatementPreview};
+use crate::core::preview::{Prediction, Preview, StatementPreview};
 
 /// Longest summary of a step, in bytes.
 const MAX_SUMMARY: usize = 256;
@@ -24,14 +24,16 @@ const MAX_BASIS: usize = 32;
 /// Code of the findings about what was left out or overruled.
 const ADJUSTED: &str = "StatementAdjusted";
 
-/// Makes the plan's part of status.
-pub(super) fn of(plan: &Plan) -> PlanStatus {
+/// Makes the plan's part of status; what a rehearsal let expect counts more than what was foreseen.
+pub(super) fn of(plan: &Plan, prediction: Option<&Prediction>) -> PlanStatus {
     let preview = plan.preview.as_deref();
+    let risk = prediction.map(|one| one.risk).or_else(|| preview.map(|preview| preview.risk));
+    let summary = prediction.map(|one| &one.summary).or_else(|| preview.map(|preview| &preview.summary));
     let found = findings(plan);
     let omitted = found.len().saturating_sub(MAX_FINDINGS);
     PlanStatus {
-        risk: preview.map(|preview| preview.risk),
-        summary: preview.map(|preview| text::line(&preview.summary, MAX_PLAN_SUMMARY)),
+        risk,
+        summary: summary.map(|summary| text::line(summary, MAX_PLAN_SUMMARY)),
         reversibility: match plan.reversibility {
             plan::Reversibility::ForwardOnly => Reversibility::ForwardOnly,
             plan::Reversibility::ReversibleWithArchive => Reversibility::ReversibleWithArchive,
@@ -46,7 +48,7 @@ pub(super) fn of(plan: &Plan) -> PlanStatus {
             .iter()
             .take(MAX_STEPS)
             .enumerate()
-            .map(|(index, step)| planned(plan, index, step))
+            .map(|(index, step)| planned((plan, prediction), index, step))
             .collect(),
     }
 }
@@ -80,7 +82,7 @@ fn foreseen(preview: &Preview) -> impl Iterator<Item = Finding> {
     })
 }
 
-fn planned(plan: &Plan, index: usize, step: &plan::Step) -> PlannedStep {
+fn planned((plan, prediction): (&Plan, Option<&Prediction>), index: usize, step: &plan::Step) -> PlannedStep {
     let units: Vec<&Unit> = plan.units.iter().filter(|unit| unit.step == index).collect();
     let reversible = units.iter().all(|unit| unit.way_back.is_some());
     let shape = PlannedStep {
@@ -102,7 +104,10 @@ fn planned(plan: &Plan, index: usize, step: &plan::Step) -> PlannedStep {
         locks,
         rewrite: Some(statements.iter().any(|statement| statement.rewrite)),
         scan: Some(statements.iter().any(|statement| statement.scan)),
-        estimate: estimate(preview, &of_step),
+        estimate: match prediction {
+            Some(rehearsed) => estimate(rehearsed.units.iter().map(Option::as_ref), &of_step),
+            None => estimate(preview.units.iter().map(|unit| unit.estimate.as_ref()), &of_step),
+        },
         reversible_reason: reason(preview, &of_step).map(|reason| text::line(reason, MAX_SUMMARY)),
         ..shape
     }
@@ -133,9 +138,12 @@ fn locks(statements: &[&StatementPreview]) -> Vec<LockStatus> {
 }
 
 /// The step's units, one after the other; nothing where one of them cannot be estimated.
-fn estimate(preview: &Preview, of_step: &impl Fn(usize) -> bool) -> Option<EstimateStatus> {
-    let units = preview.units.iter().enumerate().filter(|(index, _)| of_step(*index));
-    let all: Option<Vec<&Estimate>> = units.map(|(_, unit)| unit.estimate.as_ref()).collect();
+fn estimate<'a>(
+    units: impl Iterator<Item = Option<&'a Estimate>>,
+    of_step: &impl Fn(usize) -> bool,
+) -> Option<EstimateStatus> {
+    let mine = units.enumerate().filter(|(index, _)| of_step(*index));
+    let all: Option<Vec<&Estimate>> = mine.map(|(_, estimate)| estimate).collect();
     let all = all.filter(|all| !all.is_empty())?;
     let sum = |of: fn(&Estimate) -> f64| duration(all.iter().map(|estimate| of(estimate)).sum());
     let basis = all.iter().map(|estimate| estimate.basis).min()?;

@@ -5,11 +5,11 @@ use super::tests::{
 };
 use crate::api::{Outcome as Ended, Risk, Severity};
 use crate::core::analysis::Assessment;
-use crate::core::estimate::{Band, Estimate};
+use crate::core::estimate::{Band, Basis, Estimate};
 use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::RehearsalVerdict;
 use crate::core::plan::OnBreach;
-use crate::core::preview::{self, Preview, StatementPreview, UnitPreview};
+use crate::core::preview::{self, Prediction, Preview, StatementPreview, UnitPreview};
 use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView};
@@ -39,6 +39,7 @@ pub(super) fn rehearsal(verdict: RehearsalVerdict) -> Rehearsal {
             ),
         ],
         verdict,
+        prediction: None,
     }
 }
 
@@ -126,6 +127,38 @@ fn plan_shows_what_was_foreseen_of_each_step() {
         ("20ms", "40ms", "Catalog")
     );
     assert_eq!(index.lock.as_deref(), Some("SHARE"));
+}
+
+#[test]
+fn what_was_rehearsed_counts_more_than_what_was_foreseen() {
+    let estimate =
+        |basis, ms| Some(Estimate { basis, total_ms: Band::within(ms, 1.25), ..Estimate::default() });
+    let mut foreseen = plan();
+    let units = [4000.0, 2000.0, 1.0].map(|ms| estimate(Basis::Catalog, ms));
+    foreseen.preview = Some(Box::new(Preview {
+        risk: Risk::High,
+        summary: "Risk High".to_owned(),
+        units: units.map(|estimate| UnitPreview { estimate, ..UnitPreview::default() }).to_vec(),
+        ..Preview::default()
+    }));
+    let prediction = Prediction {
+        risk: Risk::Low,
+        summary: "Risk Low".to_owned(),
+        units: vec![
+            estimate(Basis::Rehearsed, 30.0),
+            estimate(Basis::Catalog, 10.0),
+            estimate(Basis::Rehearsed, 2.0),
+        ],
+        ..Prediction::default()
+    };
+    let measured =
+        Rehearsal { prediction: Some(Box::new(prediction)), ..rehearsal(RehearsalVerdict::Passed) };
+    let view = RunView { rehearsal: Some(measured), ..run(foreseen, applying(), 1) };
+    let shown = status(&of_run(view)).plan.unwrap();
+    assert_eq!((shown.risk, shown.summary.as_deref()), (Some(Risk::Low), Some("Risk Low")));
+    let of = |step: usize| shown.steps[step].estimate.as_ref().unwrap();
+    assert_eq!((of(0).duration.as_str(), of(0).basis.as_str()), ("30ms", "Rehearsed"));
+    assert_eq!((of(1).duration.as_str(), of(1).basis.as_str()), ("12ms", "Catalog"), "two units");
 }
 
 #[test]

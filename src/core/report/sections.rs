@@ -65,7 +65,7 @@ pub(super) fn of(run: &RunView, past: &[PastRun], now: Timestamp) -> MigrationSt
         from_version: run.from_version.as_deref().map(|version| text::cut(version, MAX_VERSION)),
         to_version: Some(text::cut(&run.plan.version, MAX_VERSION)),
         applied: Some(is_applied(run)),
-        plan: Some(planned::of(&run.plan)),
+        plan: Some(planned::of(&run.plan, run.rehearsal.as_ref().and_then(|one| one.prediction.as_deref()))),
         rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsed(&run.plan, rehearsal)),
         progress: Some(progress::of(run, now)),
         analysis: run.watch.as_ref().map(watched),

@@ -8,6 +8,7 @@ mod assemble;
 mod dependencies;
 mod finish;
 mod path;
+mod planned;
 mod text;
 
 use sqlx::postgres::PgConnection;
@@ -15,8 +16,9 @@ use sqlx::{Connection, Row};
 
 use super::error::Error;
 use super::statement::ours;
-use crate::sql::{Snapshot, Unknown, quote_ident};
+use crate::sql::{self, Foreseen, Snapshot, Statement, Unknown, quote_ident};
 use assemble::{Assembly, Item};
+pub use planned::plan_queries;
 
 /// The oldest major version that is supported.
 const OLDEST: u32 = 14;
@@ -78,6 +80,32 @@ pub async fn read_bounded(
     );
     let count: i64 = sqlx::raw_sql(ours(count)).fetch_one(&mut *conn).await?.try_get(0)?;
     if count > most { Ok(None) } else { look(conn, search_path, Some(in_detail)).await.map(Some) }
+}
+
+/// Rows of `pg_class` up to which a catalog is read for a plan: some 40 MB while it is looked at.
+pub const MOST_RELATIONS: i64 = 10_000;
+
+/// Reads what has to be known of a catalog to foresee these statements, and asks the planner about the queries whose rows
+/// they store; `None` where the catalog has more relations than [`MOST_RELATIONS`].
+///
+/// # Errors
+/// Those of [`read`].
+pub async fn read_for(
+    conn: &mut PgConnection,
+    search_path: &[String],
+    statements: &[Statement],
+) -> Result<Option<Snapshot>, Error> {
+    // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
+    let enough = |one: &Foreseen| one.is_light() && one.assumptions.is_empty();
+    let in_detail = |outline: &Snapshot| {
+        !sql::foresee(statements, outline).iter().all(enough)
+            || statements.iter().any(|one| sql::stored_query(one, outline).is_some())
+    };
+    let mut read = read_bounded(conn, search_path, MOST_RELATIONS, &in_detail).await?;
+    if let Some(catalog) = &mut read {
+        plan_queries(conn, catalog, statements).await?;
+    }
+    Ok(read)
 }
 
 async fn attempt(

@@ -6,10 +6,13 @@ use super::lock::LockMode;
 use super::world::{Found, Id, World};
 use super::{Foreseen, Heavy, RelationLock};
 use crate::sql::name::RelationName;
-use crate::sql::snapshot::{IndexFacts, Relation, RelationType};
+use crate::sql::snapshot::{IndexFacts, Persistence, Relation, RelationType};
 
 /// Schemas whose relations belong to the server.
 const SYSTEM: &[&str] = &["pg_catalog", "information_schema", "pg_toast"];
+
+/// Columns that every table has.
+const SYSTEM_COLUMNS: &[&str] = &["tableoid", "ctid", "xmin", "cmin", "xmax", "cmax"];
 
 /// What is found out about one statement.
 pub struct Case<'w, 'a> {
@@ -99,6 +102,30 @@ impl<'w, 'a> Case<'w, 'a> {
             self.fails(&format!("there is no {name}"));
         }
         Some(found.unwrap_or_else(|| self.world.resolve(name)))
+    }
+
+    /// Whether there is a relation with the name of something that is to be made, which then fails.
+    pub fn is_taken(&mut self, name: &RelationName, persistence: Persistence) -> bool {
+        let placed = self.world.placed(name);
+        let there = self.world.find(&placed).is_some() || self.world.index_table(&placed).is_some();
+        // What is temporary has a schema of its own.
+        let taken = there && persistence != Persistence::Temporary;
+        if taken {
+            self.fails(&format!("{placed} is there already"));
+        }
+        taken
+    }
+
+    /// Notes that the server refuses a statement which names columns that are not there.
+    pub fn needs_columns<'c>(&mut self, id: Id, columns: impl IntoIterator<Item = &'c String>) {
+        let table = self.world.name(id);
+        for column in columns {
+            // The whole row, and columns that no catalog lists.
+            let special = *column == table.name || SYSTEM_COLUMNS.contains(&column.as_str());
+            if !special && self.world.column(id, column) == Found::No {
+                self.fails(&format!("{table} has no column {column}"));
+            }
+        }
     }
 
     /// The relation of a name within a view, which follows its relations when they are renamed.

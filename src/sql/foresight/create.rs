@@ -44,6 +44,9 @@ pub fn table(case: &mut Case<'_, '_>, stmt: &CreateStmt, foreign: bool) {
     if stmt.if_not_exists && case.world.find(&case.world.placed(&name)).is_some() {
         return;
     }
+    if case.is_taken(&name, persistence(range)) {
+        return;
+    }
     let mut relation = Relation { name, persistence: persistence(range), ..Relation::default() };
     relation.kind = match (foreign, stmt.partspec.is_some()) {
         (true, _) => RelationType::ForeignTable,
@@ -270,8 +273,12 @@ pub fn made_from_query(
 ) {
     let Some(range) = &into.rel else { return };
     let kind = if materialized { RelationType::MaterializedView } else { RelationType::Table };
+    let name = tree::range(range);
+    if case.is_taken(&name, persistence(range)) {
+        return;
+    }
     let id = case.world.make(Relation {
-        name: tree::range(range),
+        name,
         kind,
         persistence: persistence(range),
         definition: definition.filter(|_| materialized),
@@ -306,6 +313,9 @@ pub fn view(case: &mut Case<'_, '_>, stmt: &ViewStmt) {
             return;
         }
     }
+    if !stmt.replace && case.is_taken(&name, persistence(range)) {
+        return;
+    }
     let kind = RelationType::View;
     let id = case.world.make(Relation { name, kind, definition, ..Relation::default() });
     case.world.forget_columns(id);
@@ -318,6 +328,9 @@ pub fn sequence(case: &mut Case<'_, '_>, stmt: &CreateSeqStmt) {
         return;
     }
     let owned_by = owner(case, &stmt.options);
+    if case.is_taken(&name, persistence(range)) {
+        return;
+    }
     case.world.make(Relation { name, kind: RelationType::Sequence, owned_by, ..Relation::default() });
 }
 

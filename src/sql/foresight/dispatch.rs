@@ -119,6 +119,7 @@ fn definitions(case: &mut Case<'_, '_>, node: &NodeEnum) -> bool {
 fn within_schema(case: &mut Case<'_, '_>, schema: &str, elements: &[Node]) {
     if !schema.is_empty() {
         case.world.search_path.insert(0, schema.to_owned());
+        case.world.made_schemas.insert(schema.to_owned());
     }
     for node in elements.iter().filter_map(|element| element.node.as_ref()) {
         statement(case, node);

@@ -13,7 +13,7 @@ use super::lock::LockMode;
 use super::world::Id;
 use crate::sql::classify::{has_option, tree};
 use crate::sql::name::{RelationName, object_name};
-use crate::sql::snapshot::{ConstraintFacts, IndexFacts, RelationType};
+use crate::sql::snapshot::{ConstraintFacts, IndexFacts, Persistence, RelationType};
 
 /// Builds an index on a table, and its parts on partitions.
 pub fn build(case: &mut Case<'_, '_>, tables: &[Id], index: &IndexFacts) {
@@ -85,6 +85,12 @@ pub fn create(case: &mut Case<'_, '_>, stmt: &IndexStmt) {
     if stmt.if_not_exists
         && case.world.index_table(&case.world.name(table).sibling(index.name.clone())).is_some()
     {
+        return;
+    }
+    let named = index.columns.iter().flatten().chain(&index.used_columns).cloned().collect::<Vec<_>>();
+    case.needs_columns(table, &named);
+    let name = case.world.name(table).sibling(index.name.clone());
+    if case.is_taken(&name, Persistence::Permanent) {
         return;
     }
     let partitioned = case.world.kind(table) == RelationType::PartitionedTable;

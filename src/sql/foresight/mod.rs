@@ -34,6 +34,7 @@ use super::snapshot::Snapshot;
 use super::statement::Statement;
 use case::Case;
 pub use lock::LockMode;
+pub(super) use reads::{Reads, of_statement};
 pub(super) use volatility::built_in as built_in_volatile;
 use world::World;
 

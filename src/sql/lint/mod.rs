@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::foresight::Foreseen;
+use super::kind::Kind;
 use super::refusal::{Code, Refusal};
 use super::snapshot::Snapshot;
 use super::statement::Statement;
@@ -97,12 +98,15 @@ pub fn lint_script(
 ) -> Vec<Finding> {
     let queries = catalog.queries.as_ref().is_some_and(|queries| !queries.is_empty());
     let impacts = if queries { usage::impacts(statements, catalog) } else { Vec::new() };
+    let blocks = |foreseen: &Foreseen| foreseen.locks.iter().any(|lock| lock.mode.blocks_writes());
     let mut findings = grammar::on_deep_stack(|| {
         let around = Surroundings {
             statements,
             foreseen,
             trees: grammar::trees(statements.iter().map(|statement| statement.sql.as_str())),
             transactions: grouping.transactions(statements),
+            strong: (0..foreseen.len()).filter(|index| foreseen.get(*index).is_some_and(blocks)).collect(),
+            adds_enum_value: statements.iter().any(|one| matches!(one.kind, Kind::AddEnumValue { .. })),
             catalog,
             impacts,
         };

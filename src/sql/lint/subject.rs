@@ -20,6 +20,10 @@ pub struct Surroundings<'a> {
     pub trees: Vec<Option<Tree>>,
     /// The number of the transaction of each statement.
     pub transactions: Vec<usize>,
+    /// Statements that lock out writers of a relation.
+    pub strong: Vec<usize>,
+    /// Some statement adds a value to an enum.
+    pub adds_enum_value: bool,
     pub catalog: &'a Snapshot,
     /// What the statements mean for those of the application.
     pub impacts: Vec<QueryImpact>,
@@ -120,6 +124,15 @@ impl<'a> Subject<'a> {
         let mine = around.transactions.get(self.index).copied();
         let earlier = self.before().iter().zip(around.foreseen).zip(&around.transactions);
         earlier.filter(move |(_, transaction)| Some(**transaction) == mine).map(|(pair, _)| pair)
+    }
+
+    /// Those of them that lock out writers of a relation.
+    pub fn locking(&self) -> impl Iterator<Item = (&'a Statement, &'a Foreseen)> {
+        let (around, end) = (self.around, self.index);
+        let mine = around.transactions.get(end).copied();
+        let earlier = around.strong.iter().copied().take_while(move |index| *index < end);
+        let together = earlier.filter(move |index| around.transactions.get(*index).copied() == mine);
+        together.filter_map(move |index| Some((around.statements.get(index)?, around.foreseen.get(index)?)))
     }
 
     /// How many statements of the application fail once this one has run; `None` if they are not known.

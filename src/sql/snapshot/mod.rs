@@ -53,6 +53,9 @@ pub struct Snapshot {
     pub dependencies: Vec<Dependency>,
     /// The application's statements, from `pg_stat_statements`; `None` if that is not there or not visible.
     pub queries: Option<Vec<LiveQuery>>,
+    /// What the planner expects of the queries of a plan, as far as it was asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub query_plans: Vec<QueryPlan>,
     /// Age in seconds of each transaction that was open when the catalog was read, oldest first.
     pub transaction_ages: Vec<f64>,
     /// What could not be read, and which grant is missing.
@@ -181,10 +184,40 @@ pub struct LiveQuery {
     pub mean_ms: f64,
 }
 
+/// What the planner expects of a query whose rows a statement stores.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct QueryPlan {
+    /// The text of the statement.
+    pub statement: String,
+    /// Relations that the query names.
+    pub relations: Vec<RelationName>,
+    /// Rows that it gives.
+    pub rows: f64,
+    /// Their mean width in bytes.
+    pub width: f64,
+    /// What it costs, in the units of the planner.
+    pub cost: f64,
+}
+
+impl QueryPlan {
+    /// Whether the query names a table, whose name is qualified.
+    pub fn reads(&self, table: &RelationName, catalog: &Snapshot) -> bool {
+        let mut found = self.relations.iter().filter_map(|name| catalog.relation(name));
+        found.any(|relation| relation.name == *table)
+    }
+}
+
 impl Snapshot {
     /// A catalog of which nothing is known but the server's major version.
     pub fn assumed(major: Option<u32>) -> Self {
         Self { format: FORMAT, major, search_path: vec!["public".to_owned()], ..Self::default() }
+    }
+
+    /// The schema in which something without one is made: the first of the search path that is there.
+    pub fn creation_schema(&self) -> Option<&String> {
+        let mut there = self.search_path.iter().filter(|schema| self.schemas.contains(schema));
+        there.next().or_else(|| self.search_path.first())
     }
 
     /// Finds a relation as the server would: in its schema, or in the first schema of the search path that has one.

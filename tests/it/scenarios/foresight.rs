@@ -1,6 +1,6 @@
 //! What a plan will do stands in its status before anything else, and dangerous statements are told as events.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -79,6 +79,47 @@ fn plan_is_foreseen_in_status_and_dangers_are_told() -> Result<()> {
 
         let whole = "SELECT (plan -> 'preview' ->> 'risk') || ' ' || jsonb_array_length(plan -> 'preview' -> 'statements') FROM whimbrel.runs";
         assert_eq!(world.value(whole).await?, "High 4", "the whole plan is in the ledger");
+        world.finish().await
+    })
+}
+
+#[test]
+fn after_a_rehearsal_the_estimate_rests_on_it() -> Result<()> {
+    run(async {
+        let world = World::with_copy("foresight_copy").await?;
+        let copy = world.copy.as_ref().context("a copy")?;
+        // The check takes its time, whatever there is to read: only who measured it knows.
+        let slow = "SET ROLE app_owner; CREATE FUNCTION slow(bigint) RETURNS boolean LANGUAGE plpgsql \
+             AS 'BEGIN IF $1 = 7 THEN PERFORM pg_sleep(0.6); END IF; RETURN true; END'; RESET ROLE; ANALYZE users";
+        for database in [&world.primary, copy] {
+            database.execute(slow).await?;
+        }
+        let _operator = world.operator().await?;
+        let steps = json!([
+            {"name": "tier", "sql": {"up": "ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'"}},
+            {"name": "known", "sql": {"up": "ALTER TABLE users ADD CONSTRAINT slow CHECK (slow(id)) NOT VALID"}},
+            {"name": "valid", "sql": {"up": "ALTER TABLE users VALIDATE CONSTRAINT slow"}},
+            {"name": "paid", "sql": {"up": "CREATE TABLE payers AS SELECT * FROM users WHERE paid"}},
+        ]);
+        world.migrate("tier", "1", json!({"steps": steps})).await?;
+        let object = world.ready("tier").await?;
+        let plan = &object["status"]["plan"];
+        let steps = plan["steps"].as_array().cloned().unwrap_or_default();
+        let bases: Vec<&Value> = steps.iter().map(|step| &step["estimate"]["basis"]).collect();
+        assert_eq!(bases, [&json!("Rehearsed"); 4], "{plan}");
+        let took = steps.get(2).map(|step| step["estimate"]["duration"].clone()).unwrap_or_default();
+        let took = took.as_str().unwrap_or_default();
+        let ms: u64 =
+            took.strip_suffix("ms").and_then(|ms| ms.parse().ok()).context(format!("{took}: {plan}"))?;
+        ensure!((590..5000).contains(&ms), "{took}: {plan}");
+        ensure!(plan["summary"].as_str().is_some_and(|line| line.starts_with("Risk ")), "{plan}");
+
+        let stored = "SELECT string_agg(one ->> 'basis', ' ') FROM whimbrel.runs, \
+             jsonb_array_elements(rehearsal -> 'prediction' -> 'statements') one";
+        assert_eq!(world.value(stored).await?, "Rehearsed Rehearsed Rehearsed Rehearsed");
+        let foreseen = "SELECT string_agg(one -> 'estimate' ->> 'basis', ' ') FROM whimbrel.runs, \
+             jsonb_array_elements(plan -> 'preview' -> 'statements') one";
+        assert_eq!(world.value(foreseen).await?, "Catalog Catalog Catalog Catalog", "what was stored stays");
         world.finish().await
     })
 }

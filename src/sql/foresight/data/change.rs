@@ -105,6 +105,7 @@ fn referred(case: &mut Case<'_, '_>, id: Id, columns: Option<&[String]>) {
 pub fn insert_rows(case: &mut Case<'_, '_>, stmt: &InsertStmt) {
     let Some((id, _)) = changed(case, stmt.relation.as_ref()) else { return };
     let named: Vec<String> = stmt.cols.iter().filter_map(tree::target).collect();
+    case.needs_columns(id, &named);
     let parts = route::rows(case, id, stmt);
     let tables = match parts {
         Some(parts) => {
@@ -207,6 +208,7 @@ pub fn update_rows(case: &mut Case<'_, '_>, stmt: &UpdateStmt) {
         return;
     };
     let set: Vec<String> = stmt.target_list.iter().filter_map(tree::target).collect();
+    case.needs_columns(id, &set);
     for table in write(case, id, inherit, "UPDATE") {
         target_scan(case, table, stmt.where_clause.as_deref());
         referred(case, table, Some(&set));

@@ -46,6 +46,8 @@ pub struct World<'a> {
     /// Tables of indexes.
     index_tables: Names<'a, Id>,
     pub search_path: Vec<String>,
+    /// Schemas that the script made.
+    pub made_schemas: HashSet<String>,
     pub time_zone: Option<String>,
     types: Names<'a, Cow<'a, TypeFacts>>,
     functions: Option<HashMap<Cow<'a, str>, Vec<Cow<'a, FunctionFacts>>>>,
@@ -73,6 +75,7 @@ impl<'a> World<'a> {
             by_name: Names::with_capacity(snapshot.relations.len()),
             index_tables: Names::with_capacity(snapshot.relations.len()),
             search_path: snapshot.search_path.clone(),
+            made_schemas: HashSet::new(),
             time_zone: snapshot.settings.get("TimeZone").cloned(),
             types: Names::with_capacity(snapshot.types.len()),
             functions: None,
@@ -159,9 +162,12 @@ impl<'a> World<'a> {
         id
     }
 
-    /// The name of something new: in the first schema of the search path, if the catalog knows that one.
+    /// The name of something new: in the first schema of the search path that is there, if the catalog knows that.
     pub fn placed(&self, name: &RelationName) -> RelationName {
-        match (&name.schema, self.search_path.first()) {
+        let there =
+            |schema: &&String| self.snapshot.schemas.contains(schema) || self.made_schemas.contains(*schema);
+        let schema = self.search_path.iter().find(there).or_else(|| self.search_path.first());
+        match (&name.schema, schema) {
             (None, Some(schema)) if self.snapshot.complete => RelationName::qualified(schema, &name.name),
             _ => name.clone(),
         }

@@ -13,7 +13,7 @@ use crate::sql::name::{RelationName, quote_literal};
 pub fn check(subject: &Subject<'_>, found: &mut Vec<Found>) {
     found.extend(enum_value(subject));
     // The same relation may be locked by several statements; the strongest lock is the one that is felt.
-    let held = subject.together().flat_map(|(statement, foreseen)| {
+    let held = subject.locking().flat_map(|(statement, foreseen)| {
         let strong = foreseen.locks.iter().filter(|lock| lock.mode.blocks_writes());
         strong.map(move |lock| (statement.line, lock))
     });
@@ -119,6 +119,9 @@ fn held_on(subject: &Subject<'_>, line: u32, lock: &RelationLock) -> Option<Foun
 /// A value of an enum that an earlier statement of the transaction added.
 fn enum_value(subject: &Subject<'_>) -> Option<Found> {
     let around = subject.around;
+    if !around.adds_enum_value {
+        return None;
+    }
     let mine = around.transactions.get(subject.index)?;
     let earlier =
         around.subjects().take(subject.index).filter(|one| around.transactions.get(one.index) == Some(mine));

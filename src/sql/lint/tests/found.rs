@@ -98,6 +98,13 @@ const CASES: &[(&str, &[&str])] = &[
     ("UPDATE users SET amount = amount WHERE id = 7", &["WB204 Low"]),
     ("DO 'BEGIN END'", &["WB403 Medium"]),
     ("ALTER TABLE users DROP COLUMN nothing", &["WB210 Medium", "WB302 High"]),
+    ("CREATE INDEX CONCURRENTLY i ON users (nothing)", &["WB210 Medium"]),
+    ("CREATE INDEX CONCURRENTLY i ON users (lower(nothing))", &["WB210 Medium"]),
+    ("UPDATE users SET nothing = 1 WHERE id = 1", &["WB210 Medium"]),
+    ("INSERT INTO users (nothing) VALUES (1)", &["WB210 Medium"]),
+    ("CREATE TABLE users (id bigint)", &["WB210 Medium"]),
+    ("CREATE TABLE IF NOT EXISTS users (id bigint)", &[]),
+    ("CREATE VIEW users AS SELECT 1", &["WB210 Medium"]),
     // Together.
     (
         "ALTER TABLE users ADD CONSTRAINT c CHECK (amount > 0) NOT VALID; ALTER TABLE users VALIDATE CONSTRAINT c",
