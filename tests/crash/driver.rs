@@ -24,6 +24,7 @@ use whimbrel::postgres::ledger::RunKey;
 use whimbrel::postgres::{Secret, Target, Tls, TlsMode};
 
 use super::orders::{Orders, Outcome, Place, Wanted};
+use crate::harness::metrics_stub;
 use crate::harness::postgres::{OPERATOR, OWNER, PASSWORD};
 
 /// Exit code of a driver whose runners ended before its Migrations did: another owner took over.
@@ -68,26 +69,8 @@ fn database(place: &Place) -> Result<Database> {
     })
 }
 
-/// Answers 1 to what is asked while an applied migration is watched, or no number where `nothing` is asked for, else 0.
 async fn metrics() -> Result<Providers> {
-    let answer = async |query: axum::extract::RawQuery, body: String| {
-        let asked = format!("{} {body}", query.0.unwrap_or_default());
-        let watching = asked.contains("Watching");
-        let value = match (watching, asked.contains("nothing")) {
-            (false, _) => "0",
-            (true, false) => "1",
-            (true, true) => "NaN",
-        };
-        let text = format!(
-            r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[{},"{value}"]}}]}}}}"#,
-            whimbrel::engine::clock::now().as_second(),
-        );
-        ([("content-type", "application/json")], text)
-    };
-    let router = axum::Router::new().route("/api/v1/query", axum::routing::any(answer));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let url = metrics_stub::start().await?;
     let config = PrometheusConfig {
         url,
         auth: None,
