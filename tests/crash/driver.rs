@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use whimbrel::api::Version;
 use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::State;
 use whimbrel::core::view::{Standing, Tokens, View};
@@ -20,10 +21,11 @@ use whimbrel::engine::runner::{Runner, Start};
 use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::metrics::{PrometheusConfig, PrometheusProvider, Provider};
+use whimbrel::postgres::identity::Pinned;
 use whimbrel::postgres::ledger::RunKey;
 use whimbrel::postgres::{Secret, Target, Tls, TlsMode};
 
-use super::orders::{Orders, Outcome, Place, Wanted};
+use super::orders::{self, Orders, Outcome, Place, Wanted};
 use crate::harness::metrics_stub;
 use crate::harness::postgres::{OPERATOR, OWNER, PASSWORD};
 
@@ -65,7 +67,18 @@ fn database(place: &Place) -> Result<Database> {
         out_of_order: false,
         baseline: None,
         remote_apply: false,
-        recorded: Recorded::default(),
+        recorded: place.recorded.as_ref().map(recorded).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn recorded(seen: &orders::Recorded) -> Result<Recorded> {
+    let (system_identifier, timeline) = seen.server.clone();
+    let version = seen.version.as_ref().map(|version| Version::parse(version, "version")).transpose();
+    let versions = version.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(Recorded {
+        server: Some(Pinned { system_identifier, timeline: Some(timeline) }),
+        ledger: true,
+        versions: versions.map(|version| ("default".to_owned(), version)).into_iter().collect(),
     })
 }
 
@@ -109,7 +122,7 @@ impl Driver {
             gone: wanted.gone,
             tokens,
             providers: self.providers.clone(),
-            recorded_run: None,
+            recorded_run: wanted.run.clone(),
         })
     }
 

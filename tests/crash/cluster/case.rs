@@ -92,7 +92,7 @@ pub fn sample(cases: &[Case], count: usize, seed: u64) -> Vec<Case> {
     let mut left = cases.to_vec();
     left.shuffle(&mut random);
     // The heavier ones come first, each still at random among its own.
-    left.sort_by_key(|case| random.random_range(0..weight(case.fault)) == 0);
+    left.sort_by_cached_key(|case| random.random_range(0..weight(case.fault)) == 0);
     let (mut faults, mut kinds) = (BTreeSet::new(), BTreeSet::new());
     let (mut chosen, rest): (Vec<Case>, Vec<Case>) = left.into_iter().partition(|case| {
         let kind = case.point.split('#').next().unwrap_or_default().to_owned();

@@ -90,6 +90,9 @@ pub async fn play_all(options: Options) -> Result<bool> {
         workloads: all().into_iter().filter(|one| Known::act(one.name).is_some()).collect(),
         references: BTreeMap::new(),
     };
+    if let Some(case) = &options.run {
+        known.workloads.retain(|workload| workload.name == case.workload);
+    }
     let names: Vec<&'static str> = known.workloads.iter().map(|workload| workload.name).collect();
     let mut references = BTreeMap::new();
     play(&mut lanes, &known, names.iter().map(|name| (*name, None)).collect(), |name, _, shown| {
@@ -205,6 +208,7 @@ impl Report {
             for line in &shown.wrong {
                 println!("    {line}");
             }
+            println!("    it asked: {}", shown.asked.join(" "));
             println!("    the operator said last:\n  {}", shown.log.replace('\n', "\n  "));
         } else if !shown.fired {
             self.invalid.push(case.to_string());

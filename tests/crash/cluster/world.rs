@@ -67,6 +67,7 @@ impl Lane {
         for (name, value) in [("DURATION", "6s"), ("RENEW_DEADLINE", "5s"), ("RENEW_INTERVAL", "300ms")] {
             options.environment.push((format!("WHIMBREL_LEASE_{name}"), value.to_owned()));
         }
+        options.environment.push(("WHIMBREL_LOG_LEVEL".to_owned(), "info,whimbrel=debug".to_owned()));
         let (client, stage) = (server.admin().await?, Stage::start().await?);
         Ok(Self { proxy, stage, server, namespace, client, options, metrics: metrics.to_owned() })
     }
