@@ -66,6 +66,8 @@ pub struct Context {
     pub tracker: TaskTracker,
     /// Bounds the databases that are worked on at the same time.
     pub permits: Arc<Semaphore>,
+    /// Bounds the Databases that are looked at beside that.
+    pub looks: Arc<Semaphore>,
     /// Cancelled: reach a safe point and end.
     pub stop: CancellationToken,
     /// Whether this process may act.

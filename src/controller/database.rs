@@ -68,7 +68,11 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     let applied = migrations.iter().filter(|migration| report::settled(migration));
     let recorded: Vec<String> = applied.filter_map(|migration| applied_run(migration)).collect();
     let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
-        Ok(database) => survey::survey(&database, busy, &recorded).await,
+        Ok(database) => {
+            // Never closed; without a permit there is only no bound.
+            let _look = context.looks.acquire().await;
+            survey::survey(&database, busy, &recorded).await
+        }
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
     };

@@ -104,7 +104,7 @@ pub fn judge(act: Act, fault: Fault, reference: &Reference, shown: &Shown) -> Ve
                 wrong.extend(ahead(found, &shown.seen));
             }
             (expected, found) => {
-                wrong.push(format!("a Migration: {}, not {}", found.is_some(), expected.is_some()))
+                wrong.push(format!("a Migration: {}, not {}", found.is_some(), expected.is_some()));
             }
         }
         wrong.extend(compare("the Database", &reference.database, &told(&shown.database)));
