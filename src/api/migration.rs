@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::Analysis;
+use super::backfill::Backfill;
 use super::common::LocalRef;
 use super::duration::DurationText;
 use super::migration_status::MigrationStatus;
@@ -64,7 +65,7 @@ use super::migration_status::MigrationStatus;
     .message("names of steps must be unique").field_path(".steps"),
     validation = (
         "(has(self.up) ? size(self.up) : 0) + (has(self.down) ? size(self.down) : 0) + \
-         (has(self.steps) ? self.steps.map(s, size(s.sql.up) + (has(s.sql.down) ? size(s.sql.down) : 0)).sum() : 0) \
+         (has(self.steps) ? self.steps.map(s, has(s.sql) ? size(s.sql.up) + (has(s.sql.down) ? size(s.sql.down) : 0) : 0).sum() : 0) \
          <= 196608",
         "the SQL of up, down and steps must not be longer than 192 KiB in all"
     )
@@ -152,18 +153,28 @@ impl Default for MigrationSpec {
 }
 
 /// One step of a migration.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("has(self.sql) != has(self.backfill)", "exactly one of sql and backfill is required"))]
 pub struct Step {
     /// Name, unique in the migration; absent: `step-1` for the first step, and so on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"), length(max = 63))]
     pub name: Option<String>,
     /// SQL to run.
-    pub sql: SqlStep,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sql: Option<SqlStep>,
+    /// Rows to change, in small transactions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Backfill>,
 }
 
 impl Step {
+    /// Returns a step in SQL.
+    pub fn of_sql(name: Option<String>, sql: SqlStep) -> Self {
+        Self { name, sql: Some(sql), backfill: None }
+    }
+
     /// Returns the name of the step, given its place in the list, from 0.
     pub fn name_at(&self, index: usize) -> String {
         self.name.clone().unwrap_or_else(|| format!("step-{}", index + 1))

@@ -211,10 +211,42 @@ pub struct Progress {
     /// Attempts of this unit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
+    /// How far the backfill is that runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<BackfillProgress>,
     /// Who holds the locks that the unit waits for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 10))]
     pub blockers: Vec<Blocker>,
+}
+
+/// How far a backfill is; shown anew every five seconds at most.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackfillProgress {
+    /// Rows that were changed.
+    pub rows_done: i64,
+    /// Rows in all: expected at first, and corrected by what was found so far.
+    pub rows_total: i64,
+    /// Rows a second of late, pauses included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<i64>,
+    /// The time that is left, from and to, as in `8m-14m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 48))]
+    pub eta: Option<String>,
+    /// Transactions that were committed.
+    pub batches: i64,
+    /// Rows that somebody held when their batch came, and that are visited again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_locked: Option<i64>,
+    /// How long something held it back, in all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled_for: Option<DurationText>,
+    /// What holds it back now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    pub throttled_by: Option<String>,
 }
 
 /// A session that holds a lock which a unit waits for.

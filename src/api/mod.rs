@@ -11,6 +11,7 @@
 //! - Defaults stand in the schema, but never below a list (see [`crd`]).
 
 pub mod analysis;
+pub mod backfill;
 pub mod common;
 pub mod crd;
 pub mod database;
@@ -29,6 +30,7 @@ pub use analysis::{
     Analysis, Breach, Metric, MetricGuard, MetricMode, OnNoData, OnUnknown, OnUnknownAction, ProviderKind,
     ProviderRef, Reduce, Threshold,
 };
+pub use backfill::{Backfill, BackfillDown, BackfillSync, Batch, Throttle};
 pub use common::{CaSource, ConfigMapKeyRef, LocalRef, SecretKeyRef, SecretSource};
 pub use crd::{crds, print};
 pub use database::{
@@ -45,8 +47,9 @@ pub use migration::{
     Irreversible, Migration, MigrationSpec, OnBreach, Rollback, SqlStep, Step, TransactionMode,
 };
 pub use migration_status::{
-    AnalysisStatus, Blocker, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, Phase,
-    Progress, RehearsalStatus, RehearsedStep, RoundTrip, SampleStatus, Verdict, VerdictCounts,
+    AnalysisStatus, BackfillProgress, Blocker, HistoryEntry, LockStatus, MetricStatus, MigrationStatus,
+    Outcome, Phase, Progress, RehearsalStatus, RehearsedStep, RoundTrip, SampleStatus, Verdict,
+    VerdictCounts,
 };
 pub use plan_status::{EstimateStatus, Finding, PlanStatus, PlannedStep, Risk, Severity};
 pub use problem::FieldProblem;

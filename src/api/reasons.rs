@@ -116,6 +116,8 @@ reasons! {
     StallBudgetExceeded: "A statement would block the application for longer than the stall budget.",
     LockPlanViolated: "On the primary a step locked more than on the copy, and was rolled back; the message has the difference.",
     WaitingForStandby: "A standby has a long reader of what is to be locked, or lags; the message names it.",
+    BackfillFailed: "A backfill cannot go on; the message names the row. What is done stays, and a retry goes on from there.",
+    ValidationFailed: "What a backfill was to bring about is not so at its end; the message says which query or row.",
     DiskFull: "The server has no space left; the message says what to free.",
     ApplyFailed: "A statement failed on the primary.",
     Analyzing: "The change is applied, and watched.",

@@ -3,14 +3,18 @@
 //! Two passes, because a way back may need what the catalog says before the first statement: [`Draft::read`] parses,
 //! an edge answers [`Draft::facts_wanted`], and [`Draft::compile`] makes the plan.
 
+mod backfill;
 mod blocks;
 mod hash;
+mod steps;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use blocks::{Sharing, Undo, blocks};
 pub use hash::plan_hash;
+pub use steps::budgets;
+use steps::{DraftStep, Strict, Survey, steps};
 
 use super::analysis::AnalysisPlan;
 use super::plan::{Block, DatabaseIdentity, Finding, Guard, OnBreach, Plan, Reversibility, Step, Unit};
@@ -53,30 +57,10 @@ pub struct Surroundings<'a> {
     pub facts: &'a Facts,
 }
 
-struct DraftStep<'a> {
-    name: String,
-    field: String,
-    irreversible: Option<&'a str>,
-    transaction: TransactionMode,
-    max_stall: Option<Duration>,
-    up: Script,
-    down: Option<Script>,
-}
-
 /// A spec whose SQL is parsed.
 pub struct Draft<'a> {
     spec: &'a MigrationSpec,
     steps: Vec<DraftStep<'a>>,
-}
-
-impl DraftStep<'_> {
-    /// Whether the inverse of each statement may have to be derived: not where somebody wrote how the whole step is undone,
-    /// or that it cannot be.
-    fn need_inverses(&self) -> impl Iterator<Item = bool> {
-        let one_unit = self.up.statements.iter().all(|statement| statement.transactional);
-        let settled = self.irreversible.is_some() || self.down.is_some() && one_unit;
-        self.up.statements.iter().map(move |_| !settled)
-    }
 }
 
 fn refused(field: &str, refusals: Vec<sql::Refusal>, problems: &mut Vec<Problem>) {
@@ -88,13 +72,6 @@ fn refused(field: &str, refusals: Vec<sql::Refusal>, problems: &mut Vec<Problem>
     }
 }
 
-fn parse(field: &str, text: &str, problems: &mut Vec<Problem>) -> Script {
-    sql::parse(text).unwrap_or_else(|refusals| {
-        refused(field, refusals, problems);
-        Script::default()
-    })
-}
-
 /// What is refused of a spec, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
@@ -104,65 +81,23 @@ pub struct Refused {
     pub refusal: sql::Refusal,
 }
 
-fn own_budget(step: &crate::api::Step) -> Option<Duration> {
-    step.sql.max_stall.as_ref().and_then(|text| text.parse("maxStall").ok())
-}
-
-/// Returns the stall budgets of a spec's steps' own.
-pub fn budgets(spec: &MigrationSpec) -> Vec<Option<Duration>> {
-    let short = spec.up.iter().map(|_| None);
-    short.chain(spec.steps.iter().flatten().map(own_budget)).collect()
-}
-
-/// The steps of a spec, whose pieces of SQL are read by `read`.
-fn steps<'a>(spec: &'a MigrationSpec, mut read: impl FnMut(&str, &str) -> Script) -> Vec<DraftStep<'a>> {
-    let short = spec.up.as_ref().map(|up| DraftStep {
-        name: "step-1".to_owned(),
-        field: "spec".to_owned(),
-        irreversible: None,
-        transaction: TransactionMode::Auto,
-        max_stall: None,
-        up: read("spec.up", up),
-        down: spec.down.as_ref().map(|down| read("spec.down", down)),
-    });
-    let mut steps: Vec<DraftStep<'a>> = short.into_iter().collect();
-    for (index, step) in spec.steps.iter().flatten().enumerate() {
-        let field = format!("spec.steps[{index}].sql");
-        steps.push(DraftStep {
-            name: step.name_at(index),
-            irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
-            transaction: step.sql.transaction,
-            max_stall: own_budget(step),
-            up: read(&format!("{field}.up"), &step.sql.up),
-            down: step.sql.down.as_ref().map(|down| read(&format!("{field}.down"), down)),
-            field,
-        });
-    }
-    steps
-}
-
 impl<'a> Draft<'a> {
     /// Parses every piece of SQL of a spec.
     ///
     /// # Errors
     /// Every refusal, each with its field, line and column.
     pub fn read(spec: &'a MigrationSpec) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let steps = steps(spec, |field, text| parse(field, text, &mut problems));
-        if problems.is_empty() { Ok(Self { spec, steps }) } else { Err(problems) }
+        let mut strict = Strict::default();
+        let steps = steps(spec, &mut strict);
+        if strict.0.is_empty() { Ok(Self { spec, steps }) } else { Err(strict.0) }
     }
 
     /// Reads a spec for people to look at: what is refused is told, but what the parser understands of it stays in the
     /// draft. Pieces of SQL may be as long as a file.
     pub fn survey(spec: &'a MigrationSpec) -> (Self, Vec<Refused>) {
-        let mut refused = Vec::new();
-        let steps = steps(spec, |field, text| {
-            let reading = sql::read(text, sql::MAX_FILE_BYTES);
-            let told = reading.refusals.into_iter();
-            refused.extend(told.map(|refusal| Refused { field: field.to_owned(), refusal }));
-            reading.script
-        });
-        (Self { spec, steps }, refused)
+        let mut survey = Survey::default();
+        let steps = steps(spec, &mut survey);
+        (Self { spec, steps }, survey.0)
     }
 
     /// Returns all statements on the way forward, in order.
@@ -173,7 +108,10 @@ impl<'a> Draft<'a> {
     /// Returns what has to be known of the catalog.
     pub fn facts_wanted(&self) -> BTreeSet<FactKey> {
         let needs: Vec<bool> = self.steps.iter().flat_map(DraftStep::need_inverses).collect();
-        sql::facts_wanted_where(&self.statements(), |index| needs.get(index).copied().unwrap_or(true))
+        let needed = |index: usize| needs.get(index).copied().unwrap_or(true);
+        let mut wanted = sql::facts_wanted_where(&self.statements(), needed);
+        wanted.extend(self.steps.iter().filter_map(|step| Some(step.backfill.as_ref()?.fact())));
+        wanted
     }
 
     /// Returns the plan hash: of what was asked for and where, nothing else.
@@ -182,9 +120,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Returns the SQL of each step as it was written.
-    pub fn texts(&self) -> Vec<&'a str> {
-        let steps = self.spec.steps.iter().flatten().map(|step| step.sql.up.as_str());
-        self.spec.up.as_deref().into_iter().chain(steps).collect()
+    pub fn texts(&self) -> Vec<Cow<'a, str>> {
+        let steps = self.spec.steps.iter().flatten();
+        let short = self.spec.up.as_deref().map(Cow::Borrowed);
+        short.into_iter().chain(steps.zip(&self.steps).map(|(step, draft)| draft.text(step))).collect()
     }
 
     /// Makes the plan.
@@ -299,6 +238,16 @@ impl Gaps {
     }
 }
 
+fn grade(way_back: Option<&[Block]>) -> Reversibility {
+    match way_back {
+        None => Reversibility::ForwardOnly,
+        Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => {
+            Reversibility::ReversibleWithArchive
+        }
+        Some(_) => Reversibility::Reversible,
+    }
+}
+
 struct Compiler<'a> {
     gaps: Gaps,
     preserve: Option<AsideSuffix>,
@@ -317,6 +266,15 @@ impl Compiler<'_> {
     }
 
     fn step(&mut self, index: usize, step: &DraftStep<'_>) {
+        if let Some(backfill) = &step.backfill {
+            let units = self.backfill(index, step, backfill);
+            self.offset += step.up.statements.len();
+            for unit in &units {
+                self.grade = self.grade.min(grade(unit.way_back.as_deref()));
+            }
+            self.units.extend(units);
+            return;
+        }
         let single = step.transaction == TransactionMode::Single || step.up.wants_single_transaction;
         if single
             && self.gaps != Gaps::Allowed
@@ -337,13 +295,7 @@ impl Compiler<'_> {
         for (up, way_back) in ups.into_iter().zip(backs) {
             let mine: Vec<Unit> = parts.by_ref().take(up.statements.len()).collect();
             let divided = Some(mine).filter(|mine| mine.len() > 1);
-            self.grade = self.grade.min(match &way_back {
-                None => Reversibility::ForwardOnly,
-                Some(blocks) if blocks.iter().any(|block| !block.aside.is_empty()) => {
-                    Reversibility::ReversibleWithArchive
-                }
-                Some(_) => Reversibility::Reversible,
-            });
+            self.grade = self.grade.min(grade(way_back.as_deref()));
             let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
             self.units.push(Unit { step: index, max_stall, up, way_back, divided });
         }

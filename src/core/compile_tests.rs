@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::compile::{Draft, Problem, Surroundings};
 use super::plan::{Block, DatabaseIdentity, Guard, Plan, Reversibility};
 use crate::api::{MigrationSpec, Reason};
-use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts, Part};
+use crate::sql::{AsideSuffix, Before, FactKey, FactValue, Facts, Part, RowColumn, RowsFact};
 
 fn spec(rest: &Value) -> MigrationSpec {
     let mut spec = json!({"databaseRef": {"name": "shop"}, "version": "1"});
@@ -27,6 +27,14 @@ fn facts(draft: &Draft<'_>) -> Facts {
                 generated: false,
             },
             FactKey::Name { .. } => FactValue::Name { taken: false },
+            FactKey::Rows { .. } => FactValue::Rows(RowsFact {
+                kind: Some("r".to_owned()),
+                columns: ["id", "n", "tier"]
+                    .map(|name| RowColumn { name: name.to_owned(), ..RowColumn::default() })
+                    .to_vec(),
+                key: vec!["id".to_owned()],
+                ..RowsFact::default()
+            }),
             FactKey::Before { part: Part::Definition, .. } => FactValue::Before(Before {
                 exists: true,
                 values: vec![

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::analysis::{Assessment, UnknownAction};
 use super::observation::{Attempt, Class, CopyLevel, Observation, RehearsalVerdict, UnitStatus, WatchFacts};
-use super::plan::{OnBreach, Plan};
+use super::plan::{OnBreach, Plan, Unit};
 use super::state::{Cause, Outcome, State};
 use crate::api::Reason;
 
@@ -198,13 +198,16 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
     else {
         return all_applied(plan, seen, now);
     };
+    if let Some(decision) = watched(plan, seen, now) {
+        return decision;
+    }
     if seen.wish.rollback {
         let cause = Cause::new(Reason::RollbackRequested, "rollback on request, before all was applied");
         return give_up(plan, cause, !any, seen, now);
     }
     if seen.wish.suspend {
         return wait(
-            None,
+            seen.watch.as_ref().map(|watch| watch.next),
             Reason::Suspended,
             "spec.suspend is true: no further step begins until it is false",
         );
@@ -217,6 +220,22 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
         return give_up(plan, Cause::new(Reason::LockTimeout, message), false, seen, now);
     }
     run(Effect::Apply { unit }, seen, now).unwrap_or_else(|cause| give_up(plan, cause, false, seen, now))
+}
+
+/// What the metrics say while a backfill runs: nothing of it is passed before its end, but a breach counts at once.
+fn watched(plan: &Plan, seen: &Observation, now: Timestamp) -> Option<Decision> {
+    let watch = seen.watch.as_ref().filter(|_| plan.analysis.is_some())?;
+    if watch.due {
+        return Some(Decision::Run(Effect::Sample));
+    }
+    match judged(plan, now, watch, now)? {
+        Decision::Move(State::RollingBack { cause, .. } | State::Held { cause, .. })
+            if plan.on_breach == OnBreach::Rollback || cause.reason == Reason::MetricUnknown =>
+        {
+            Some(give_up(plan, cause, false, seen, now))
+        }
+        decision => Some(decision),
+    }
 }
 
 /// When attempts at a lock end, if this is one, on the way forward: `lockRetryFor` after the first unit was tried for the
@@ -242,6 +261,9 @@ fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Ti
     let stays = match cause.reason {
         Reason::DiskFull => Some("a rollback takes space, too"),
         Reason::Drifted => Some("nobody knows what the other change needs of it"),
+        Reason::BackfillFailed => Some("a retry goes on from there"),
+        Reason::ValidationFailed if plan.on_breach != OnBreach::Rollback => Some("onBreach says so"),
+        Reason::LockTimeout if is_in_batches(plan, seen) => Some("a retry goes on from there"),
         _ => None,
     };
     if let Some(because) = stays {
@@ -253,6 +275,13 @@ fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Ti
         return Decision::Move(State::Held { applied_at: now, cause: Cause::new(cause.reason, message) });
     }
     Decision::Move(State::RollingBack { since: now, cause, aborted })
+}
+
+/// Whether a backfill is what is under way.
+fn is_in_batches(plan: &Plan, seen: &Observation) -> bool {
+    let under_way =
+        |(unit, status): (&Unit, &UnitStatus)| *status == UnitStatus::Intent && unit.up.backfill.is_some();
+    plan.units.iter().zip(&seen.units).any(under_way)
 }
 
 fn all_applied(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {

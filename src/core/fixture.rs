@@ -23,7 +23,7 @@ pub fn at(seconds: i64) -> Timestamp {
 
 fn block(text: &str) -> Block {
     let statements = sql::parse(text).unwrap().statements;
-    Block { transactional: statements.iter().all(|one| one.transactional), statements, aside: Vec::new() }
+    Block::of(statements)
 }
 
 fn unit(step: usize, up: &str, down: &str) -> Unit {
@@ -133,5 +133,6 @@ pub fn run(plan: Plan, state: State, done: usize) -> RunView {
         attempt: None,
         waiting: None,
         watch: None,
+        backfill: None,
     }
 }

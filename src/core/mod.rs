@@ -1,6 +1,7 @@
 //! Pure: plans, states, decisions, analysis and reports. No I/O, no clock, no randomness.
 
 pub mod analysis;
+pub mod backfill;
 pub mod blast;
 pub mod compile;
 pub mod decide;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::analysis::AnalysisPlan;
+use super::backfill::Backfill;
 use super::observation::UnitStatus;
 use super::preview::Preview;
 use crate::sql::{Aside, Statement};
@@ -102,6 +103,17 @@ pub struct Block {
     pub statements: Vec<Statement>,
     /// What this block puts aside, when it is a way back.
     pub aside: Vec<Aside>,
+    /// The rows that are changed in batches; the one statement then only says what that comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<Box<Backfill>>,
+}
+
+impl Block {
+    /// Makes a block that puts nothing aside; without statements, it only changes the ledger.
+    pub fn of(statements: Vec<Statement>) -> Self {
+        let transactional = statements.iter().all(|statement| statement.transactional);
+        Self { transactional, statements, aside: Vec::new(), backfill: None }
+    }
 }
 
 /// A unit: a block forward and its way back.
@@ -219,6 +231,9 @@ pub struct IdentityStep<'a> {
     pub irreversible: Option<&'a str>,
     /// How it is divided into transactions.
     pub transaction: &'a str,
+    /// As written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<&'a crate::api::Backfill>,
 }
 
 /// What a plan hash covers: exactly what the user asked for and where, and nothing of gates, analysis or rehearsal.
@@ -241,7 +256,7 @@ pub struct Identity<'a> {
 impl Identity<'_> {
     /// Returns `sha256:` and the hash of the canonical JSON.
     pub fn hash(&self) -> String {
-        // Field order is fixed by the struct and there is no map inside, so the text is canonical.
+        // Field order is fixed by the struct and maps are sorted, so the text is canonical.
         let text = serde_json::to_string(self).unwrap_or_default();
         let digest = Sha256::digest(text.as_bytes());
         digest.iter().fold("sha256:".to_owned(), |mut text, byte| {

@@ -11,7 +11,7 @@ use crate::sql::{self, Finding};
 const MILLI: Duration = Duration::from_millis(1);
 
 fn block(text: &str) -> Block {
-    Block { transactional: true, statements: sql::parse(text).unwrap().statements, aside: Vec::new() }
+    Block::of(sql::parse(text).unwrap().statements)
 }
 
 /// The fixture's plan, whose first unit has two statements and may be divided.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::analysis::{Assessment, MetricSummary};
+use super::backfill::Progress;
 use super::observation::{Attempt, CopyLevel, UnitStatus};
 use super::plan::Plan;
 use super::rehearsal::Rehearsal;
@@ -85,6 +86,8 @@ pub struct RunView {
     pub waiting: Option<Cause>,
     /// The watch, while there is one or after it.
     pub watch: Option<WatchView>,
+    /// How far the backfill is that runs.
+    pub backfill: Option<Progress>,
 }
 
 /// What the samples say.

@@ -101,6 +101,14 @@ sites! {
     FailureNoted: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],
     /// The engine brings the copy to where the primary is.
     Follow: [BeforeIntent, Recorded],
+    /// A batch of a backfill on the copy, in either direction, or its beginning.
+    CopyBatch: [BeforeIntent, IntentDurable, Executing, Sent, CommittedNotAcknowledged, AcknowledgedNotRecorded],
+    /// A batch of a backfill forward, or its beginning.
+    BatchUp: [BeforeIntent, IntentDurable, Executing, Sent, CommittedNotAcknowledged, AcknowledgedNotRecorded],
+    /// What holds a backfill back is stored.
+    ThrottleNoted: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],
+    /// A batch of a backfill back, or its beginning.
+    BatchDown: [BeforeIntent, IntentDurable, Executing, Sent, CommittedNotAcknowledged, AcknowledgedNotRecorded],
     /// Where the copy stands is stored.
     CopyLevelStored: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],
     /// The engine asks the metrics.

@@ -38,7 +38,7 @@ impl Runner {
     ) -> Result<(Observation, Vec<Sample>), Error> {
         let mut taken = Vec::new();
         let mut facts = None;
-        if let (Some(analysis), Some(span)) = (&run.plan.analysis, watch::span(&run.state))
+        if let (Some(analysis), Some(span)) = (&run.plan.analysis, watch::span(run))
             && let Some(session) = self.session.as_mut()
         {
             taken = samples::since(session.conn(), run.id, span.applied_at).await?;
@@ -82,12 +82,12 @@ impl Runner {
         next
     }
 
-    fn note(&mut self, run: &Run, attempt: Attempt) {
+    pub(super) fn note(&mut self, run: &Run, attempt: Attempt) {
         warn!(migration = run.key.name, run = %run.id, attempt = attempt.count, reason = attempt.cause.reason.as_str(), "{}", attempt.cause.message);
         self.attempt = Some((run.id, attempt));
     }
 
-    fn failures_so_far(&self) -> Option<&Attempt> {
+    pub(super) fn failures_so_far(&self) -> Option<&Attempt> {
         self.attempt.as_ref().map(|(_, attempt)| attempt)
     }
 
@@ -101,7 +101,7 @@ impl Runner {
         let Some(planned) = run.plan.units.get(unit) else {
             return Err(Error::Unexpected(format!("the plan has no unit {unit}")));
         };
-        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
+        let nothing = Block::of(Vec::new());
         let (block, direction) = match back {
             None => (&planned.up, Direction::Up),
             Some(index) => {
@@ -114,19 +114,11 @@ impl Runner {
         let ended = then.is_some() && block.transactional;
         // The way back was not measured, and has to come through.
         let locks = if back.is_none() { LockPlan::of(&run.plan, run.rehearsal.as_ref(), unit) } else { None };
-        let job = Job {
-            run: run.id,
-            plan: &run.plan,
-            unit,
-            direction,
-            block,
-            limits,
-            then: then.as_ref().filter(|_| block.transactional),
-            measure: false,
-            locks: locks.as_ref(),
-            witness: None,
-            rehearse_only: false,
-        };
+        let plain = Job { limits, ..Job::plain(run.id, &run.plan, unit, (direction, block)) };
+        if let Some(backfill) = &block.backfill {
+            return Box::pin(self.batches(desired, run, plain, backfill)).await;
+        }
+        let job = Job { then: then.as_ref().filter(|_| block.transactional), locks: locks.as_ref(), ..plain };
         // The way back must not be held up by anybody who only reads.
         if back.is_none()
             && let Some(cause) = self.held_up(desired, run, unit).await?
@@ -158,7 +150,7 @@ impl Runner {
         }
     }
 
-    async fn block_failed(
+    pub(super) async fn block_failed(
         &mut self,
         run: &Run,
         unit: usize,
@@ -372,8 +364,7 @@ impl Runner {
         run: &Run,
         taken: &[Sample],
     ) -> Result<Next, Error> {
-        let (Some(analysis), Some(span), Some(subject)) =
-            (&run.plan.analysis, watch::span(&run.state), subject)
+        let (Some(analysis), Some(span), Some(subject)) = (&run.plan.analysis, watch::span(run), subject)
         else {
             return Ok(Next::Again);
         };

@@ -140,8 +140,11 @@ async fn plan(
         facts: &facts,
     };
     let mut plan = draft.compile(around).map_err(|problems| refused(&problems))?;
-    let sources: Vec<Source> =
-        draft.texts().into_iter().map(|text| Source { text: text.to_owned(), ..Source::default() }).collect();
+    let sources: Vec<Source> = draft
+        .texts()
+        .into_iter()
+        .map(|text| Source { text: text.into_owned(), ..Source::default() })
+        .collect();
     let inputs = Inputs { plan: &plan, sources: &sources, facts: &facts, catalog: &catalog, rehearsal: None };
     plan.preview = Some(Box::new(preview(inputs)));
     if plan.reversibility < database.min_reversibility {

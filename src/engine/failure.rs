@@ -50,6 +50,9 @@ pub fn reason(error: &Error) -> Reason {
         Error::LedgerNewer { .. } => Reason::LedgerNewer,
         Error::LedgerTouched(_) => Reason::LedgerTouched,
         Error::LockPlanViolated(_) => Reason::LockPlanViolated,
+        Error::Backfill(_) => Reason::BackfillFailed,
+        Error::Validation(_) => Reason::ValidationFailed,
+        Error::RowsHeld(_) => Reason::WaitingForLock,
         Error::InRecovery { .. } => Reason::ServerInRecovery,
         Error::WrongServer { .. } | Error::NotPinned(_) | Error::IsACopy => Reason::WrongServer,
         Error::LedgerGone | Error::LedgerRewound { .. } => Reason::LedgerRewound,
@@ -64,6 +67,9 @@ pub fn session_survives(error: &Error) -> bool {
         Error::Server(server) => !server.sqlstate.starts_with("57P") && !server.sqlstate.starts_with("08"),
         Error::LedgerTouched(_)
         | Error::LockPlanViolated(_)
+        | Error::Backfill(_)
+        | Error::Validation(_)
+        | Error::RowsHeld(_)
         | Error::PostconditionMissing(_)
         | Error::Unprobed(_)
         | Error::LedgerMoved { .. }

@@ -1,6 +1,7 @@
 //! Observe, decide, act: one runner per database, shared by the operator and the command line.
 
 mod act;
+mod backfill;
 pub mod begin;
 pub mod clock;
 mod drift;

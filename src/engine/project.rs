@@ -28,13 +28,14 @@ pub fn run(run: &Run, attempt: Option<Attempt>, waiting: Option<Cause>) -> RunVi
         attempt,
         waiting,
         watch: None,
+        backfill: None,
     }
 }
 
 /// Projects the watch of a run that is in one, or had one.
 pub fn watch(run: &Run, taken: &[Sample]) -> Option<WatchView> {
     let analysis = run.plan.analysis.as_ref()?;
-    let span = watching::span(&run.state).or_else(|| run.watched_since.map(Watch::completed))?;
+    let span = watching::span(run).or_else(|| run.watched_since.map(Watch::completed))?;
     let taken: Vec<Sample> = taken.iter().filter(|sample| sample.at >= span.applied_at).cloned().collect();
     let before = run.baseline.as_ref().map_or_else(Baseline::default, |record| record.values.clone());
     let now = run.finished_at.unwrap_or_else(clock::now);

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 use uuid::Uuid;
 
+use super::backfill::Underway;
 use super::postponed::Postponed;
 use super::pulse::Pulse;
 use super::subject::{Database, Desired, Subject};
@@ -86,6 +87,7 @@ pub struct Runner {
     /// What was published of runs that have ended: it is not read again while nothing changed.
     pub(super) shown: HashMap<String, (i64, Latest)>,
     pub(super) pulse: Pulse,
+    pub(super) backfill: Option<Underway>,
     last: Option<Box<Run>>,
 }
 
@@ -105,6 +107,7 @@ impl Runner {
             unconfirmed: true,
             shown: HashMap::new(),
             pulse: Pulse::default(),
+            backfill: None,
             last: None,
         }
     }
@@ -383,6 +386,7 @@ impl Runner {
             let attempt = self.attempt.as_ref().map(|(_, attempt)| attempt.clone());
             let mut view = project::run(&run, attempt, waiting);
             view.watch = project::watch(&run, &samples);
+            view.backfill = self.backfill_shown(&run);
             let past = match &decision {
                 Decision::Stop => {
                     Run::past(self.open(&desired.database).await?.conn(), &run.plan.stream, &run.plan.version)

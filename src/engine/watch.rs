@@ -9,10 +9,12 @@ use crate::core::analysis::{
     AnalysisPlan, Assessment, Baseline, Failure, MetricPlan, MetricReading, Reading, Sample, Scope, Tick,
     Watch, assess, baseline_unhealthy, due_samples, judge, next_due, preflight, summarize,
 };
-use crate::core::observation::{BaselineRecord, WatchFacts};
+use crate::core::observation::{BaselineRecord, UnitStatus, WatchFacts};
+use crate::core::plan::Unit;
 use crate::core::state::{Cause, State};
 use crate::core::view::WatchView;
 use crate::crash::{Mutant, planted};
+use crate::postgres::ledger::Run;
 
 async fn ask(subject: &Subject, provider: &str, query: &str, at: Timestamp) -> Reading {
     match subject.providers.by_name.get(provider) {
@@ -98,10 +100,15 @@ pub async fn baseline(
     Ok(BaselineRecord { values: Baseline::capture(plan, &readings), unhealthy })
 }
 
-/// The span that samples are counted in, for the states that have one.
-pub fn span(state: &State) -> Option<Watch> {
-    match state {
+/// The span that samples are counted in, for the states that have one; a backfill is watched while it runs.
+pub fn span(run: &Run) -> Option<Watch> {
+    let filling =
+        |(unit, status): (&Unit, &UnitStatus)| unit.up.backfill.is_some() && *status != UnitStatus::Open;
+    match &run.state {
         State::Watching { since, .. } => Some(Watch::completed(*since)),
+        State::Applying { since } => {
+            run.plan.units.iter().zip(&run.units).any(filling).then(|| Watch::running(*since))
+        }
         _ => None,
     }
 }

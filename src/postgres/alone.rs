@@ -175,7 +175,7 @@ pub(super) async fn nothing_to_undo(session: &mut Session, job: &Job<'_>) -> Res
         .plan
         .units
         .get(job.unit)
-        .filter(|unit| !unit.up.transactional)
+        .filter(|unit| !unit.up.transactional && unit.up.backfill.is_none())
         .and_then(|unit| Some((unit, unit.up.statements.first()?)))
     else {
         return Ok(false);

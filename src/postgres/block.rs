@@ -7,6 +7,7 @@ use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::alone;
+use super::backfill;
 use super::catalog::path;
 use super::error::Error;
 use super::explain;
@@ -144,6 +145,27 @@ pub struct Failed {
     pub error: Error,
 }
 
+impl<'a> Job<'a> {
+    /// Makes a job without lock plan, witness or end of the run, under limits that let nothing through.
+    pub fn plain(run: Uuid, plan: &'a Plan, unit: usize, (direction, block): (Direction, &'a Block)) -> Self {
+        let zero = Duration::ZERO;
+        let limits = Limits { queue: zero, stall: zero, statement: zero, alone: zero };
+        Self {
+            run,
+            plan,
+            unit,
+            direction,
+            block,
+            limits,
+            then: None,
+            measure: false,
+            locks: None,
+            witness: None,
+            rehearse_only: false,
+        }
+    }
+}
+
 impl Job<'_> {
     /// Whether a statement that took so long was cancelled by us: its limit passed, or others waited for it.
     pub(super) fn cancelled(&self, took: Duration, limit: Duration) -> bool {
@@ -172,6 +194,9 @@ pub async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
 }
 
 async fn run_unexplained(session: &mut Session, job: &Job<'_>) -> Result<Ran, Failed> {
+    if let Some(backfill) = &job.block.backfill {
+        return backfill::whole(session, job, backfill).await;
+    }
     if alone::nothing_to_undo(session, job).await? {
         return alone::forget(session, job).await;
     }
@@ -201,6 +226,17 @@ pub(super) async fn record(
     let xid = current_xid(&mut tx).await?;
     unit_record(job, status, marks).write(&mut tx, &xid, statements, aside).await?;
     tx.commit().await
+}
+
+/// The same in a transaction of the caller's.
+pub(super) async fn record_in(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    (marks, status): (&Marks, UnitStatus),
+    statements: &[StatementRecord<'_>],
+) -> Result<(), Error> {
+    let xid = current_xid(conn).await?;
+    unit_record(job, status, marks).write(conn, &xid, statements, &[]).await
 }
 
 fn unit_record<'a>(job: &Job<'a>, status: UnitStatus, marks: &'a Marks) -> UnitRecord<'a> {
@@ -241,7 +277,7 @@ pub(super) fn millis(duration: Duration) -> u128 {
     duration.as_millis().max(1)
 }
 
-fn role(plan: &Plan) -> String {
+pub(super) fn role(plan: &Plan) -> String {
     plan.owner_role
         .as_deref()
         .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)))
@@ -388,7 +424,7 @@ async fn send_within(
 }
 
 /// Checks that the user's SQL neither ended our transaction nor touched the ledger.
-async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<Back, Error> {
+pub(super) async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<Back, Error> {
     let back = ledger::take_back(conn).await?;
     if back.xid.as_deref() != Some(xid) {
         return Err(Error::TransactionEscaped);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sqlx::{Connection, PgConnection};
 
+use super::backfill::table;
 use super::before;
 use super::error::Error;
 use super::facts::{ColumnKey, columns};
@@ -45,7 +46,7 @@ pub async fn answer(
                     ColumnKey { schema, relation: relation.name.clone(), column: column.clone() },
                 ))
             }
-            FactKey::Name { .. } | FactKey::Before { .. } => None,
+            FactKey::Name { .. } | FactKey::Before { .. } | FactKey::Rows { .. } => None,
         })
         .collect();
     let asked: Vec<ColumnKey> = keys.iter().map(|(_, column)| column.clone()).collect();
@@ -71,6 +72,10 @@ pub async fn answer(
     for key in wanted {
         match key {
             FactKey::Column { .. } | FactKey::Before { .. } => {}
+            FactKey::Rows { relation, functions } => {
+                let rows = table::facts(&mut tx, relation, functions).await?;
+                facts.insert(key.clone(), FactValue::Rows(rows));
+            }
             FactKey::Name { relation, name } => {
                 facts.insert(key.clone(), FactValue::Name { taken: taken(&mut tx, relation, name).await? });
             }

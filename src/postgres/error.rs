@@ -126,6 +126,15 @@ pub enum Error {
     /// The transaction holds locks that it did not take on the copy; it was rolled back.
     #[error("on the primary it locked more than on the copy, and was rolled back: {0}")]
     LockPlanViolated(String),
+    /// A backfill cannot go on as it is written, or with the data that is there.
+    #[error("{0}")]
+    Backfill(String),
+    /// Rows that a backfill has to change are held by somebody.
+    #[error("{0}")]
+    RowsHeld(String),
+    /// What a backfill was to bring about is not so at its end.
+    #[error("{0}")]
+    Validation(String),
     /// User SQL ended the transaction around it.
     #[error("the SQL ended the transaction that it ran in (a COMMIT or ROLLBACK inside DO or CALL)")]
     TransactionEscaped,
@@ -213,6 +222,7 @@ impl Error {
             | Self::OwnerAlive(_)
             | Self::LedgerRewound { .. }
             | Self::NoStandby
+            | Self::RowsHeld(_)
             | Self::StandbyBehind(_) => Class::Transient,
             Self::Settings(_)
             | Self::Tls { .. }
@@ -220,6 +230,8 @@ impl Error {
             | Self::DatabaseMissing { .. }
             | Self::PoolerDetected { .. }
             | Self::LedgerTouched(_)
+            | Self::Backfill(_)
+            | Self::Validation(_)
             | Self::NameTaken { .. }
             | Self::TransactionEscaped
             | Self::InRecovery { .. }

@@ -50,7 +50,7 @@ async fn alongside<T, E: From<Error>>(
 /// Who has nothing to do.
 enum Idle<'a> {
     Session { own: &'a mut PgConnection, observer: &'a mut Option<PgConnection>, heard: Heard<'a> },
-    Witness(&'a Witness),
+    Witness(&'a Witness, Heard<'a>),
 }
 
 impl Idle<'_> {
@@ -64,10 +64,13 @@ impl Idle<'_> {
                 heard();
                 Ok(())
             }
-            Self::Witness(witness) => match witness.session().await.as_mut() {
-                Some(observer) => beat(observer).await,
-                None => Ok(()),
-            },
+            Self::Witness(witness, heard) => {
+                if let Some(observer) = witness.session().await.as_mut() {
+                    beat(observer).await?;
+                }
+                heard();
+                Ok(())
+            }
         }
     }
 }
@@ -96,7 +99,11 @@ impl Witness {
     ///
     /// # Errors
     /// Those of `work`, and that this session is lost.
-    pub async fn beside<T, E: From<Error>>(&self, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        alongside(work, Idle::Witness(self)).await
+    pub async fn beside<T, E: From<Error>>(
+        &self,
+        heard: Heard<'_>,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        alongside(work, Idle::Witness(self, heard)).await
     }
 }

@@ -1,6 +1,7 @@
 //! Edge: the only user of sqlx.
 
 mod alone;
+pub mod backfill;
 mod before;
 pub mod block;
 pub mod build;

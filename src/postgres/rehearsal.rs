@@ -150,7 +150,7 @@ impl Trip<'_> {
             return Ok(RoundTrip::UpOnly);
         }
         let statements = self.plan.units.iter().flat_map(|unit| unit.up.statements.iter().cloned()).collect();
-        let all = Block { transactional: true, statements, aside: Vec::new() };
+        let all = Block::of(statements);
         let job =
             Job { rehearse_only: true, measure: true, ..job(self.run, self.plan, 0, Direction::Up, &all) };
         match measured(self.copy, job).await {
@@ -210,25 +210,14 @@ impl Trip<'_> {
 }
 
 fn job<'a>(run: Uuid, plan: &'a Plan, unit: usize, direction: Direction, block: &'a Block) -> Job<'a> {
-    Job {
-        run,
-        plan,
-        unit,
-        direction,
-        block,
-        limits: ON_COPY,
-        then: None,
-        measure: false,
-        locks: None,
-        witness: None,
-        rehearse_only: false,
-    }
+    Job { limits: ON_COPY, ..Job::plain(run, plan, unit, (direction, block)) }
 }
 
 /// Runs a block while a second session of the copy sees the names as they were before it.
 async fn measured(copy: &mut Session, job: Job<'_>) -> Result<Ran, Failed> {
     let witness = Witness::new(copy.take_observer());
-    let ran = witness.beside(Box::pin(block::run(copy, &Job { witness: Some(&witness), ..job }))).await;
+    let ran =
+        witness.beside(&|| (), Box::pin(block::run(copy, &Job { witness: Some(&witness), ..job }))).await;
     copy.give_back(witness.into_session());
     ran
 }
@@ -283,7 +272,7 @@ async fn undo(
 ) -> Result<(), (usize, Failed)> {
     let blocks = plan.units.get(unit).and_then(|unit| unit.way_back.as_deref()).unwrap_or_default();
     if blocks.is_empty() {
-        let nothing = Block { transactional: true, statements: Vec::new(), aside: Vec::new() };
+        let nothing = Block::of(Vec::new());
         return one_back(copy, run, plan, unit, &nothing, 0, 1)
             .await
             .map(|_| ())

@@ -175,8 +175,15 @@ impl Session {
     pub async fn ensure_ledger(&mut self, side: Side) -> Result<(), Error> {
         match &self.head {
             None => ledger::create(&mut self.work, side, &self.server).await?,
-            Some(head) if head.side == side.as_str() => return Ok(()),
-            Some(_) if side == Side::Copy => ledger::adopt_copied(&mut self.work, &self.server).await?,
+            Some(head) if head.side == side.as_str() && head.version == ledger::VERSION => return Ok(()),
+            Some(head) if head.side == side.as_str() => ledger::upgrade(&mut self.work, head.version).await?,
+            Some(head) if side == Side::Copy => {
+                let version = head.version;
+                ledger::adopt_copied(&mut self.work, &self.server).await?;
+                if version < ledger::VERSION {
+                    ledger::upgrade(&mut self.work, version).await?;
+                }
+            }
             Some(_) => return Err(Error::IsACopy),
         }
         self.head = ledger::head(&mut self.work).await?;

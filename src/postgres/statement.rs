@@ -1,7 +1,7 @@
 //! The only place where SQL text that is not a literal meets the server.
 //!
-//! Invariant: text enters here in two ways only: as a statement of a plan (written by the user, parsed by `sql`, stored in
-//! the ledger), or as text that this program composed of literals and quoted identifiers.
+//! Invariant: text enters here in two ways only: as a statement or expression of a plan (written by the user, parsed by `sql`,
+//! stored in the ledger), or as text that this program composed of literals and quoted identifiers.
 
 #![allow(clippy::disallowed_types, reason = "this file is the one place for it")]
 
@@ -12,6 +12,11 @@ use crate::sql::Statement;
 
 /// Marks text that this program composed of literals and quoted identifiers.
 pub(super) fn ours(text: String) -> SqlStr {
+    AssertSqlSafe(text).into_sql_str()
+}
+
+/// Marks text that this program composed around expressions of a plan, each in parentheses.
+pub(super) fn around(text: String) -> SqlStr {
     AssertSqlSafe(text).into_sql_str()
 }
 

@@ -30,6 +30,13 @@ pub enum FactKey {
         /// The name.
         name: String,
     },
+    /// A table whose rows are to be changed in batches, and functions that are called for that.
+    Rows {
+        /// The table.
+        relation: RelationName,
+        /// The functions, as they are called.
+        functions: Vec<RelationName>,
+    },
     /// What something of an object is, in the words that set it so again.
     Before {
         /// What.
@@ -66,6 +73,38 @@ pub enum FactValue {
     },
     /// Answers [`FactKey::Before`].
     Before(Before),
+    /// Answers [`FactKey::Rows`].
+    Rows(RowsFact),
+}
+
+/// A table whose rows are to be changed in batches.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RowsFact {
+    /// `pg_class.relkind`; absent if there is no such relation.
+    pub kind: Option<String>,
+    /// Its columns.
+    pub columns: Vec<RowColumn>,
+    /// The columns of the key by which its rows can be gone through, in order; empty if there is none.
+    pub key: Vec<String>,
+    /// The columns by which it is partitioned.
+    pub partitioned_by: Vec<String>,
+    /// A partition that is a foreign table.
+    pub foreign_part: Option<String>,
+    /// Those of the functions that are volatile.
+    pub volatile: Vec<String>,
+}
+
+/// A column of such a table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct RowColumn {
+    /// Its name.
+    pub name: String,
+    /// Its value is generated.
+    pub generated: bool,
+    /// It is an identity column `GENERATED ALWAYS`.
+    pub always_identity: bool,
 }
 
 /// What something of an object is before the plan.

@@ -11,6 +11,7 @@
 //!    and [`impacts`] finds the application's statements that it concerns.
 
 mod aside;
+mod backfill;
 mod classify;
 mod definition;
 mod facts;
@@ -31,8 +32,9 @@ mod usage;
 mod written;
 
 pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
+pub use backfill::{BackfillText, IN_BATCH, Refused as BackfillRefused, SyncTrigger, Written};
 pub use definition::index_on_temporary;
-pub use facts::{Before, FactKey, FactValue, Facts, facts_wanted, facts_wanted_where};
+pub use facts::{Before, FactKey, FactValue, Facts, RowColumn, RowsFact, facts_wanted, facts_wanted_where};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
 pub use inverse::{Inverse, derive};
 pub use kind::{

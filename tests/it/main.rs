@@ -6,6 +6,7 @@
 mod harness;
 
 mod architecture;
+mod backfill;
 mod bad_input;
 mod cli_lint;
 mod cli_plan;

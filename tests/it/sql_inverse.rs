@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, ensure};
 use sqlx::PgConnection;
 use whimbrel::postgres::catalog;
 use whimbrel::sql::{
-    Aside, AsideSuffix, FactKey, FactValue, Facts, Inverse, Statement, aside_written, derive, facts_wanted,
-    parse, purge,
+    Aside, AsideSuffix, FactKey, FactValue, Facts, Inverse, RowsFact, Statement, aside_written, derive,
+    facts_wanted, parse, purge,
 };
 
 use crate::harness::postgres::{self, execute, text};
@@ -335,6 +335,7 @@ pub(crate) async fn read_facts(session: &mut PgConnection, statements: &[Stateme
 async fn read_fact(session: &mut PgConnection, key: &FactKey) -> Result<FactValue> {
     let quoted = |name: &str| format!("'{}'", name.replace('\'', "''"));
     Ok(match key {
+        FactKey::Rows { .. } => FactValue::Rows(RowsFact::default()),
         FactKey::Column { relation, column } => {
             let sql = format!(
                 "SELECT CASE WHEN attgenerated = '' THEN pg_get_expr(adbin, adrelid) END, attnotnull::text, (attidentity <> '')::text, \

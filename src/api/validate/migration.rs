@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{Problems, analysis};
-use crate::api::{FieldProblem, MigrationSpec, SqlStep, Step};
+use crate::api::backfill::{MAX_COLUMNS, MAX_EXPRESSION, MAX_ROWS, MAX_VALIDATIONS};
+use crate::api::{Backfill, FieldProblem, MigrationSpec, SqlStep, Step};
 
 /// Most steps of a migration.
 const MAX_STEPS: usize = 64;
@@ -45,8 +46,19 @@ pub fn migration(spec: &MigrationSpec) -> Vec<FieldProblem> {
 
 /// Counts the SQL of a migration, in bytes.
 fn sql_bytes(spec: &MigrationSpec) -> usize {
-    let of_steps = spec.steps.iter().flatten().flat_map(|step| [Some(&step.sql.up), step.sql.down.as_ref()]);
-    [spec.up.as_ref(), spec.down.as_ref()].into_iter().chain(of_steps).flatten().map(String::len).sum()
+    let steps = || spec.steps.iter().flatten();
+    let of_steps =
+        steps().filter_map(|step| step.sql.as_ref()).flat_map(|sql| [Some(&sql.up), sql.down.as_ref()]);
+    let of_backfills = steps().filter_map(|step| step.backfill.as_ref()).flat_map(expressions);
+    let of_spec = [spec.up.as_ref(), spec.down.as_ref()].into_iter();
+    of_spec.chain(of_steps).flatten().chain(of_backfills).map(String::len).sum()
+}
+
+/// Every piece of SQL of a backfill.
+fn expressions(backfill: &Backfill) -> impl Iterator<Item = &String> {
+    let down = backfill.down.iter().flat_map(|down| down.set.values().chain(&down.filter));
+    let throttle = backfill.throttle.iter().map(|throttle| &throttle.sql);
+    backfill.set.values().chain(&backfill.filter).chain(down).chain(&backfill.validate).chain(throttle)
 }
 
 fn steps(steps: &[Step], problems: &mut Problems) {
@@ -58,7 +70,13 @@ fn steps(steps: &[Step], problems: &mut Problems) {
         if step.name.is_some() {
             problems.label(&name, &format!("{field}.name"));
         }
-        sql(&step.sql, &format!("{field}.sql"), problems);
+        problems.exactly_one(&field, ("sql", step.sql.is_some()), ("backfill", step.backfill.is_some()));
+        if let Some(one) = &step.sql {
+            sql(one, &format!("{field}.sql"), problems);
+        }
+        if let Some(one) = &step.backfill {
+            backfill(one, &format!("{field}.backfill"), problems);
+        }
         if let Some(first) = first_with.insert(name.clone(), index) {
             problems.0.push(FieldProblem::new(
                 format!("{field}.name"),
@@ -82,6 +100,43 @@ fn sql(sql: &SqlStep, field: &str, problems: &mut Problems) {
     }
     if let Some(stall) = &sql.max_stall {
         problems.positive_duration(stall, &format!("{field}.maxStall"));
+    }
+}
+
+fn backfill(backfill: &Backfill, field: &str, problems: &mut Problems) {
+    problems.length(&backfill.table, 1, 256, &format!("{field}.table"));
+    let down = backfill.down.as_ref();
+    let ways = [down.is_some(), backfill.capture, backfill.irreversible.is_some()];
+    let few = ways.into_iter().filter(|way| *way).count() <= 1;
+    problems.require(few, field, "at most one of down, capture and irreversible is allowed");
+    let directions =
+        [Some((field.to_owned(), &backfill.set)), down.map(|down| (format!("{field}.down"), &down.set))];
+    for (place, set) in directions.into_iter().flatten() {
+        let count = (1..=MAX_COLUMNS).contains(&set.len());
+        problems.require(count, &format!("{place}.set"), "must name 1 to 32 columns");
+        for column in set.keys() {
+            let named = (1..=MAX_IDENTIFIER).contains(&column.len());
+            problems.require(named, &format!("{place}.set"), "must name columns of 1 to 63 bytes");
+        }
+    }
+    for text in expressions(backfill) {
+        problems.length(text, 1, MAX_EXPRESSION, field);
+    }
+    let few = backfill.validate.len() <= MAX_VALIDATIONS;
+    problems.require(few, &format!("{field}.validate"), "must not have more than 8 queries");
+    if let Some(irreversible) = &backfill.irreversible {
+        problems.length(&irreversible.reason, 1, 1024, &format!("{field}.irreversible.reason"));
+    }
+    if let Some(throttle) = &backfill.throttle {
+        problems.decimal(&throttle.max, &format!("{field}.throttle.max"));
+    }
+    let rows = backfill.batch.rows.is_none_or(|rows| (1..=MAX_ROWS).contains(&rows));
+    problems.require(rows, &format!("{field}.batch.rows"), "must be 1 to 100000");
+    if let Some(pause) = &backfill.batch.pause {
+        problems.duration(pause, &format!("{field}.batch.pause"));
+    }
+    if let Some(target) = &backfill.batch.target_duration {
+        problems.positive_duration(target, &format!("{field}.batch.targetDuration"));
     }
 }
 

@@ -155,7 +155,8 @@ mod tests {
     fn implied_names_of_steps_count_as_names() {
         let step = |name: Option<&str>| Step {
             name: name.map(str::to_owned),
-            sql: SqlStep { up: "SELECT 1".into(), ..SqlStep::default() },
+            sql: Some(SqlStep { up: "SELECT 1".into(), ..SqlStep::default() }),
+            backfill: None,
         };
         let mut spec = MigrationSpec { version: "1".into(), ..MigrationSpec::default() };
         spec.database_ref.name = "shop".into();

@@ -152,14 +152,16 @@ pub(super) fn pieces<'a>(spec: &'a MigrationSpec, text: &str, start: usize) -> V
         add("spec.up".to_owned(), up, false, TransactionMode::Auto);
     }
     for (index, step) in spec.steps.iter().flatten().enumerate() {
-        add(format!("spec.steps[{index}].sql.up"), &step.sql.up, false, step.sql.transaction);
+        if let Some(sql) = &step.sql {
+            add(format!("spec.steps[{index}].sql.up"), &sql.up, false, sql.transaction);
+        }
     }
     if let Some(down) = &spec.down {
         add("spec.down".to_owned(), down, true, TransactionMode::Auto);
     }
     for (index, step) in spec.steps.iter().flatten().enumerate() {
-        if let Some(down) = &step.sql.down {
-            add(format!("spec.steps[{index}].sql.down"), down, true, step.sql.transaction);
+        if let Some((sql, down)) = step.sql.as_ref().and_then(|sql| Some((sql, sql.down.as_ref()?))) {
+            add(format!("spec.steps[{index}].sql.down"), down, true, sql.transaction);
         }
     }
     pieces

@@ -93,10 +93,8 @@ fn of_scripts(inputs: Vec<Input>) -> Request {
         }
         let down = input.name.strip_suffix(UP).and_then(|stem| named(&format!("{stem}{DOWN}")));
         let text = |index: usize| inputs.get(index).map(|input| input.text.to_string());
-        steps.push(Step {
-            name: Some(step_name(&input.name, steps.len(), &mut names)),
-            sql: SqlStep { up: input.text.to_string(), down: down.and_then(text), ..SqlStep::default() },
-        });
+        let sql = SqlStep { up: input.text.to_string(), down: down.and_then(text), ..SqlStep::default() };
+        steps.push(Step::of_sql(Some(step_name(&input.name, steps.len(), &mut names)), sql));
         let place = |input| Place { input, field: None };
         origins.push(Origin { up: place(index), down: down.map(place) });
     }
@@ -164,8 +162,12 @@ fn origins(input: usize, spec: &MigrationSpec) -> Vec<Origin> {
         down: spec.down.as_ref().map(|_| place("spec.down".to_owned())),
     });
     let long = spec.steps.iter().flatten().enumerate().map(|(index, step)| Origin {
-        up: place(format!("spec.steps[{index}].sql.up")),
-        down: step.sql.down.as_ref().map(|_| place(format!("spec.steps[{index}].sql.down"))),
+        up: place(format!("spec.steps[{index}].{}", if step.sql.is_some() { "sql.up" } else { "backfill" })),
+        down: step
+            .sql
+            .as_ref()
+            .and_then(|sql| sql.down.as_ref())
+            .map(|_| place(format!("spec.steps[{index}].sql.down"))),
     });
     short.chain(long).collect()
 }
@@ -188,14 +190,14 @@ fn joined(mut specs: Vec<(usize, &str, &MigrationSpec)>) -> Result<(MigrationSpe
             return Err("the Migrations differ in searchPath or in rollback.preserveData".to_owned());
         }
         places.extend(origins(index, spec));
-        let short = spec.up.iter().map(|up| Step {
-            name: Some(object.to_owned()),
-            sql: SqlStep { up: up.clone(), down: spec.down.clone(), ..SqlStep::default() },
+        let short = spec.up.iter().map(|up| {
+            let sql = SqlStep { up: up.clone(), down: spec.down.clone(), ..SqlStep::default() };
+            Step::of_sql(Some(object.to_owned()), sql)
         });
         steps.extend(short);
         steps.extend(spec.steps.iter().flatten().enumerate().map(|(number, step)| Step {
             name: Some(format!("{object}/{}", step.name_at(number))),
-            sql: step.sql.clone(),
+            ..step.clone()
         }));
     }
     Ok((MigrationSpec { up: None, down: None, steps: Some(steps), ..first }, places))
@@ -217,7 +219,7 @@ impl Request {
         let sources = self.origins.iter().zip(texts).enumerate().map(|(index, (origin, text))| Source {
             file: self.inputs.get(origin.up.input).map(|input| input.name.clone()),
             field: origin.up.field.clone(),
-            text: text.to_owned(),
+            text: text.into_owned(),
             refusals: told
                 .iter()
                 .filter(|one| step_of(&one.field) == Some((index, true)))

@@ -50,6 +50,7 @@ pub fn blocks(statements: Vec<Undo>, sharing: Sharing) -> Vec<Block> {
                 transactional: statement.transactional,
                 statements: vec![statement],
                 aside,
+                backfill: None,
             }),
         }
     }

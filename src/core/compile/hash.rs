@@ -11,19 +11,25 @@ pub fn plan_hash(spec: &MigrationSpec, database: &DatabaseIdentity, owner_role: 
         down: spec.down.as_deref(),
         irreversible: None,
         transaction: "Auto",
+        backfill: None,
     });
     let names: Vec<String> =
         (1..=spec.steps.iter().flatten().count()).map(|number| format!("step-{number}")).collect();
     let long = spec.steps.iter().flatten().zip(&names).map(|(step, number)| IdentityStep {
         name: step.name.as_deref().unwrap_or(number),
-        up: &step.sql.up,
-        down: step.sql.down.as_deref(),
-        irreversible: step.sql.irreversible.as_ref().map(|irreversible| irreversible.reason.as_str()),
-        transaction: match step.sql.transaction {
+        up: step.sql.as_ref().map_or("", |sql| &sql.up),
+        down: step.sql.as_ref().and_then(|sql| sql.down.as_deref()),
+        irreversible: step
+            .sql
+            .as_ref()
+            .and_then(|sql| sql.irreversible.as_ref())
+            .map(|irreversible| irreversible.reason.as_str()),
+        transaction: match step.sql.as_ref().map(|sql| sql.transaction).unwrap_or_default() {
             TransactionMode::Auto => "Auto",
             TransactionMode::Single => "Single",
             TransactionMode::PerStatement => "PerStatement",
         },
+        backfill: step.backfill.as_ref(),
     });
     let steps = short.chain(long).collect();
     let identity = Identity {

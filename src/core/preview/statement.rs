@@ -115,6 +115,8 @@ fn presupposed(relation: &RelationName, name: &str, statements: &[Statement]) ->
 
 fn answer(key: &FactKey, statements: &[Statement], catalog: &Snapshot) -> Option<FactValue> {
     match key {
+        // A snapshot does not tell by which key rows can be gone through.
+        FactKey::Rows { .. } => None,
         FactKey::Column { relation, column: name } => {
             let known = catalog.relation(relation);
             let found = known.and_then(|relation| relation.columns.iter().find(|one| one.name == *name));

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use super::summary::{applied_units, in_force};
 use super::text;
 use crate::api::migration_status::{MAX_BLOCKERS, MAX_QUERY};
-use crate::api::{Blocker, DurationText, Progress, Reason};
+use crate::api::{BackfillProgress, Blocker, DurationText, Progress, Reason};
+use crate::core::backfill;
 use crate::core::observation::{self, UnitStatus};
 use crate::core::state::State;
 use crate::core::view::RunView;
@@ -30,6 +31,7 @@ pub(super) fn of(run: &RunView, now: Timestamp) -> Progress {
         unit: number(unit),
         of: number(of),
         attempt: attempt.map(|attempt| attempt.count),
+        backfill: run.backfill.as_ref().map(backfill),
         blockers: attempt
             .into_iter()
             .flat_map(|attempt| &attempt.blockers)
@@ -62,6 +64,9 @@ fn summary(run: &RunView, unit: usize, now: Timestamp) -> String {
         (State::Held { .. }, _) | (_, Some(Reason::MetricUnknown)) => {
             format!("paused {}/{of}", applied_units(run))
         }
+        (State::Applying { .. } | State::RollingBack { .. }, _) if run.backfill.is_some() => {
+            run.backfill.as_ref().map(percent).unwrap_or_default()
+        }
         (State::Planned, _) => format!("0/{of}"),
         (State::Rehearsing { .. }, _) => "rehearsing".to_owned(),
         (State::Applying { .. }, _) => format!("{unit}/{of}"),
@@ -70,6 +75,31 @@ fn summary(run: &RunView, unit: usize, now: Timestamp) -> String {
             Some(until) => format!("watch {}", text::left(now, until)),
             None => "watch".to_owned(),
         },
+    }
+}
+
+/// As in `43% 12m`.
+fn percent(progress: &backfill::Progress) -> String {
+    match progress.eta() {
+        Some((_, to)) => format!("{}% {}", progress.percent(), text::rough(to)),
+        None => format!("{}%", progress.percent()),
+    }
+}
+
+fn backfill(progress: &backfill::Progress) -> BackfillProgress {
+    let signed = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+    let seconds = |span: Duration| DurationText::from(Duration::from_secs(span.as_secs()));
+    #[expect(clippy::cast_possible_truncation, reason = "a rate")]
+    let rate = |rate: f64| rate.round() as i64;
+    BackfillProgress {
+        rows_done: signed(progress.rows_done),
+        rows_total: signed(progress.rows_total),
+        rows_per_second: progress.rate.map(rate),
+        eta: progress.eta().map(|(from, to)| format!("{}-{}", text::rough(from), text::rough(to))),
+        batches: signed(progress.batches),
+        rows_locked: Some(signed(progress.locked)).filter(|rows| *rows > 0),
+        throttled_for: Some(progress.throttled).filter(|span| span.as_secs() > 0).map(seconds),
+        throttled_by: progress.throttled_by.as_deref().map(|what| text::cut(what, MAX_QUERY)),
     }
 }
 

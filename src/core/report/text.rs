@@ -78,6 +78,15 @@ pub(super) fn left(now: Timestamp, end: Timestamp) -> String {
     }
 }
 
+/// A span in one number and one unit, as in `12m`.
+pub(super) fn rough(span: Duration) -> String {
+    match span.as_secs() {
+        seconds @ 0..=99 => format!("{seconds}s"),
+        seconds @ 100..=5_999 => format!("{}m", seconds.div_ceil(60)),
+        seconds => format!("{}h", seconds.div_ceil(3600)),
+    }
+}
+
 /// Writes a measured value with six significant digits.
 pub(super) fn number(value: f64) -> String {
     if value.is_infinite() {

@@ -22,9 +22,11 @@ use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::LockMode;
 
 /// The version of the ledger that this program writes.
-pub const VERSION: i32 = 1;
+pub const VERSION: i32 = 2;
 
 const SCHEMA: &str = include_str!("schema.sql");
+/// What each version added to the one before, from the second on.
+const ADDED: &[&str] = &[include_str!("backfills.sql")];
 
 /// On which side of a replica a ledger stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +101,9 @@ pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity
         sqlx::query("CREATE SCHEMA whimbrel").execute(&mut *tx).await?;
     }
     sqlx::raw_sql(SCHEMA).execute(&mut *tx).await?;
+    for added in ADDED {
+        sqlx::raw_sql(*added).execute(&mut *tx).await?;
+    }
     sqlx::query(
         "INSERT INTO whimbrel.ledger (version, side, system_identifier, timeline) VALUES ($1, $2, $3, $4)",
     )
@@ -108,6 +113,21 @@ pub async fn create(conn: &mut PgConnection, side: Side, server: &ServerIdentity
     .bind(server.timeline_number())
     .execute(&mut *tx)
     .await?;
+    Fenced { tx, site: Site::LedgerMade }.commit().await
+}
+
+/// Brings a ledger of an older version to this one's.
+pub async fn upgrade(conn: &mut PgConnection, from: i32) -> Result<(), Error> {
+    crash::at(Site::LedgerMade, Moment::BeforeIntent).await;
+    let mut tx = conn.begin().await?;
+    // Whoever is second finds the version changed, and changes nothing.
+    let current: i32 =
+        sqlx::query_scalar("SELECT version FROM whimbrel.ledger FOR UPDATE").fetch_one(&mut *tx).await?;
+    let have = usize::try_from(current.max(from)).unwrap_or_default();
+    for added in ADDED.iter().skip(have.saturating_sub(1)) {
+        sqlx::raw_sql(*added).execute(&mut *tx).await?;
+    }
+    sqlx::query("UPDATE whimbrel.ledger SET version = $1").bind(VERSION).execute(&mut *tx).await?;
     Fenced { tx, site: Site::LedgerMade }.commit().await
 }
 

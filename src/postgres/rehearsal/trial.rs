@@ -35,7 +35,7 @@ pub(super) async fn run(copy: &mut Session, plan: &Plan, zero: &Fingerprint) -> 
     crash::at(Site::Trial, Moment::BeforeIntent).await;
     send_ours(copy.conn(), "BEGIN".to_owned()).await?;
     let witness = Witness::new(copy.take_observer());
-    let tried = witness.beside(there_and_back(copy.conn(), plan, &units, zero, epoch)).await;
+    let tried = witness.beside(&|| (), there_and_back(copy.conn(), plan, &units, zero, epoch)).await;
     copy.give_back(witness.into_session());
     crash::at(Site::Trial, Moment::Executing).await;
     send_ours(copy.conn(), "ROLLBACK".to_owned()).await?;

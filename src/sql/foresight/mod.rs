@@ -34,7 +34,13 @@ use super::snapshot::Snapshot;
 use super::statement::Statement;
 use case::Case;
 pub use lock::LockMode;
+pub(super) use volatility::built_in as built_in_volatile;
 use world::World;
+
+/// The functions that an expression calls.
+pub(super) fn functions_of(expression: &pg_query::Node) -> Vec<RelationName> {
+    reads::of_expression(expression).functions
+}
 
 /// What one statement will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -13,6 +13,7 @@ fn answers(statements: &[Statement]) -> Facts {
                 identity: column == "identity",
                 generated: false,
             },
+            FactKey::Rows { .. } => FactValue::Rows(super::super::RowsFact::default()),
             FactKey::Name { name, .. } => FactValue::Name { taken: name == "t_taken_check" },
             FactKey::Before { part, of, .. } => FactValue::Before(before(*part, of)),
         };

@@ -10,10 +10,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use whimbrel::api::{
-    AnalysisStatus, Blocker, DatabaseStatus, EstimateStatus, FIELD_MANAGER, Finding, HistoryEntry,
-    LockStatus, MetricStatus, MetricsProviderStatus, MigrationStatus, Outcome, Phase, PlanStatus,
-    PlannedStep, Progress, Reason, RehearsalStatus, RehearsedStep, Reversibility, Risk, RoundTrip,
-    SampleStatus, ServerStatus, Severity, Verdict, VerdictCounts, condition,
+    AnalysisStatus, BackfillProgress, Blocker, DatabaseStatus, EstimateStatus, FIELD_MANAGER, Finding,
+    HistoryEntry, LockStatus, MetricStatus, MetricsProviderStatus, MigrationStatus, Outcome, Phase,
+    PlanStatus, PlannedStep, Progress, Reason, RehearsalStatus, RehearsedStep, Reversibility, Risk,
+    RoundTrip, SampleStatus, ServerStatus, Severity, Verdict, VerdictCounts, condition,
 };
 
 use super::{DATABASE, METRICS_PROVIDER, MIGRATION, api, object, server, table};
@@ -114,6 +114,16 @@ fn progress() -> Progress {
         unit: 1,
         of: 2,
         attempt: Some(7),
+        backfill: Some(BackfillProgress {
+            rows_done: i64::MAX,
+            rows_total: i64::MAX,
+            rows_per_second: Some(i64::MAX),
+            eta: Some(text(48)),
+            batches: i64::MAX,
+            rows_locked: Some(i64::MAX),
+            throttled_for: Some("99999h".into()),
+            throttled_by: Some(text(256)),
+        }),
         blockers: vec![blocker; 10],
     }
 }

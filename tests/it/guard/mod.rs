@@ -1,6 +1,6 @@
 //! Locks: what a migration takes, how long it may hold it, and who is told.
 
 mod lock_plan;
-mod stage;
+pub mod stage;
 mod stall;
 mod standbys;

@@ -34,6 +34,7 @@ const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id int PRIMARY KEY, 
 /// A runner and what it works on.
 pub struct Stage {
     pub primary: Database,
+    pub copy: Option<Database>,
     views: Views,
     stop: CancellationToken,
     served: Served,
@@ -125,11 +126,26 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        Ok(Self { primary, views, stop, served, desired: sender, _runner: handle })
+        Ok(Self { primary, copy, views, stop, served, desired: sender, _runner: handle })
     }
 
     /// Wants a Migration; `spec` is merged into what every one has.
     pub fn migrate(&self, version: &str, spec: &Value) -> Result<()> {
+        self.ask(version, spec, Tokens::default())
+    }
+
+    /// Asks for another attempt.
+    pub fn retry(&self, version: &str, spec: &Value, token: &str) -> Result<()> {
+        self.ask(version, spec, Tokens { retry: Some(token.to_owned()), ..Tokens::default() })
+    }
+
+    /// Asks for the way back.
+    pub fn roll_back(&self, version: &str, spec: &Value, token: &str) -> Result<()> {
+        self.ask(version, spec, Tokens { rollback: Some(token.to_owned()), ..Tokens::default() })
+    }
+
+    /// Wants a Migration, with tokens.
+    pub fn ask(&self, version: &str, spec: &Value, tokens: Tokens) -> Result<()> {
         let mut whole = json!({"databaseRef": {"name": "shop"}, "version": version});
         for (key, value) in spec.as_object().context("a spec is an object")? {
             whole[key] = value.clone();
@@ -142,7 +158,7 @@ impl Stage {
             created: Timestamp::UNIX_EPOCH,
             spec: serde_json::from_value(whole)?,
             gone: false,
-            tokens: Tokens::default(),
+            tokens,
             providers: Providers::default(),
             recorded_run: None,
         };
@@ -169,6 +185,18 @@ impl Stage {
         let succeeded = matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. });
         ensure!(succeeded, "{spec}: {:?}", run.state);
         Ok(run)
+    }
+
+    /// Tries a Migration whose plan is refused, and returns why.
+    pub async fn refused(&self, version: &str, spec: &Value) -> Result<Cause> {
+        self.migrate(version, spec)?;
+        await_until(&format!("version {version} being refused"), SOON, async || {
+            match &self.views.get(version).context("no view")?.standing {
+                Standing::Refused(cause) => Ok(cause.clone()),
+                other => anyhow::bail!("{other:?}"),
+            }
+        })
+        .await
     }
 
     /// Tries a Migration that is refused or fails, and returns why.

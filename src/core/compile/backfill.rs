@@ -1,0 +1,293 @@
+//! What a backfill is in a plan, and what its table says against it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::steps::{DraftBackfill, DraftStep};
+use super::{Compiler, Problem};
+use crate::api::{self, DurationText, Reason};
+use crate::core::backfill::{Backfill, Pace};
+use crate::core::plan::{Block, Unit};
+use crate::sql::{BackfillText, FactKey, FactValue, Kind, RelationName, RowsFact, Statement, TableAction};
+
+fn pace(batch: &api::Batch) -> Pace {
+    let standard = Pace::default();
+    let read = |text: &Option<DurationText>, default: Duration| {
+        text.as_ref().and_then(|text| text.parse("batch").ok()).unwrap_or(default)
+    };
+    Pace {
+        rows: batch.rows,
+        pause: read(&batch.pause, standard.pause),
+        target: read(&batch.target_duration, standard.target),
+        adaptive: batch.adaptive.unwrap_or(standard.adaptive),
+    }
+}
+
+impl DraftBackfill<'_> {
+    /// What has to be known of the table.
+    pub fn fact(&self) -> FactKey {
+        let down = self.down.iter().flat_map(|down| down.functions.iter());
+        let functions: BTreeSet<&RelationName> = self.up.functions.iter().chain(down).collect();
+        FactKey::Rows { relation: self.up.table.clone(), functions: functions.into_iter().cloned().collect() }
+    }
+
+    fn forward(&self) -> Backfill {
+        let (spec, text) = (self.spec, &self.up);
+        let set: Vec<(String, String)> =
+            spec.set.iter().map(|(column, value)| (column.clone(), value.clone())).collect();
+        let throttle = spec
+            .throttle
+            .as_ref()
+            .and_then(|throttle| Some((throttle.sql.clone(), throttle.max.parse("throttle.max").ok()?)));
+        Backfill {
+            until_done: set.iter().any(|(column, _)| text.filtered_by.contains(column)),
+            repeatable: is_repeatable(text, &set),
+            table: text.table.clone(),
+            set,
+            filter: spec.filter.clone(),
+            pace: pace(&spec.batch),
+            capture: spec.capture,
+            restore: false,
+            validate: spec.validate.clone(),
+            throttle,
+        }
+    }
+
+    fn back(&self) -> Option<Backfill> {
+        let (spec, text) = (self.spec.down.as_ref()?, self.down.as_ref()?);
+        let set: Vec<(String, String)> =
+            spec.set.iter().map(|(column, value)| (column.clone(), value.clone())).collect();
+        Some(Backfill {
+            until_done: set.iter().any(|(column, _)| text.filtered_by.contains(column)),
+            repeatable: is_repeatable(text, &set),
+            set,
+            filter: spec.filter.clone(),
+            capture: false,
+            validate: Vec::new(),
+            ..self.forward()
+        })
+    }
+}
+
+/// Whether the values of a row that is done can be computed from it again.
+fn is_repeatable(text: &BackfillText, set: &[(String, String)]) -> bool {
+    !text.queries && text.volatile.is_empty() && !set.iter().any(|(column, _)| text.read.contains(column))
+}
+
+impl Compiler<'_> {
+    /// Makes the units of a step that changes rows in batches.
+    pub(super) fn backfill(
+        &mut self,
+        index: usize,
+        step: &DraftStep<'_>,
+        draft: &DraftBackfill<'_>,
+    ) -> Vec<Unit> {
+        self.against(step, draft);
+        let first = self.offset;
+        let mut units = Vec::new();
+        for (position, statement) in step.up.statements.iter().enumerate() {
+            let mut up = Block::of(vec![statement.clone()]);
+            let is_rows = matches!(statement.kind, Kind::Update { .. });
+            let way_back = if is_rows {
+                up.backfill = Some(Box::new(draft.forward()));
+                self.rows_back(step, draft, first + position)
+            } else {
+                let undo = draft.undo(position, step.up.statements.len());
+                Some(undo.map(|text| Block::of(self.composed(&text))).into_iter().collect())
+            };
+            match units.last_mut() {
+                // What belongs to the trigger commits together.
+                Some(Unit { up: before, way_back: Some(back), .. })
+                    if !is_rows && before.backfill.is_none() =>
+                {
+                    before.statements.push(statement.clone());
+                    let undone = way_back.unwrap_or_default().into_iter().flat_map(|block| block.statements);
+                    let mut all: Vec<Statement> = undone.collect();
+                    all.extend(back.drain(..).flat_map(|block| block.statements));
+                    back.push(Block::of(all));
+                }
+                _ => {
+                    let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
+                    units.push(Unit { step: index, max_stall, up, way_back, divided: None });
+                }
+            }
+        }
+        units
+    }
+
+    fn rows_back(
+        &mut self,
+        step: &DraftStep<'_>,
+        draft: &DraftBackfill<'_>,
+        position: usize,
+    ) -> Option<Vec<Block>> {
+        if step.irreversible.is_some() {
+            return None;
+        }
+        let statements = |script: Option<&crate::sql::Script>| {
+            script.map_or_else(Vec::new, |script| script.statements.clone())
+        };
+        if draft.spec.capture {
+            let mut block = Block::of(
+                step.up
+                    .statements
+                    .iter()
+                    .filter(|one| matches!(one.kind, Kind::Update { .. }))
+                    .cloned()
+                    .collect(),
+            );
+            block.backfill = Some(Box::new(Backfill {
+                capture: false,
+                restore: true,
+                validate: Vec::new(),
+                ..draft.forward()
+            }));
+            return Some(vec![block]);
+        }
+        if let Some(back) = draft.back() {
+            let mut block = Block::of(statements(step.down.as_ref()));
+            block.backfill = Some(Box::new(back));
+            return Some(vec![block]);
+        }
+        self.implied(step, position)
+    }
+
+    /// The way back of rows that go with what the plan itself added.
+    fn implied(&mut self, step: &DraftStep<'_>, position: usize) -> Option<Vec<Block>> {
+        let known = self.all.get(..=position).unwrap_or(self.all);
+        match crate::sql::derive(known, position, self.facts, self.preserve.as_ref()) {
+            crate::sql::Inverse::Exact { .. } => Some(Vec::new()),
+            crate::sql::Inverse::None { unknown, .. } if self.gaps.allow(unknown) => None,
+            crate::sql::Inverse::None { reason, .. } => {
+                let message = format!(
+                    "no inverse can be derived, because {reason}; write down: {{set, where}}, or capture: true, or \
+                     irreversible: {{reason: ...}}"
+                );
+                self.problem(Reason::IrreversibleStep, step.field.clone(), message);
+                None
+            }
+        }
+    }
+
+    /// Finds what the table says against a backfill.
+    fn against(&mut self, step: &DraftStep<'_>, draft: &DraftBackfill<'_>) {
+        let table = &draft.up.table;
+        let made = self.all.get(..self.offset).unwrap_or_default();
+        let is_new =
+            made.iter().any(|one| matches!(&one.kind, Kind::CreateTable(new) if new.relation == *table));
+        let added = |column: &str| {
+            made.iter().any(|one| match &one.kind {
+                Kind::AlterTable(alter) if alter.relation == *table => alter.actions.iter().any(
+                    |action| matches!(action, TableAction::AddColumn { column: new, .. } if new.name == column),
+                ),
+                _ => false,
+            })
+        };
+        let mut wrong = Vec::new();
+        if !draft.spec.allow_volatile {
+            let down = draft.down.iter().flat_map(|down| down.volatile.iter());
+            if let Some(name) = draft.up.volatile.iter().chain(down).next() {
+                wrong.push(volatile(name));
+            }
+        }
+        let forward = draft.forward();
+        if draft.spec.sync == api::BackfillSync::Trigger && !forward.repeatable && !forward.until_done {
+            wrong.push((
+                "sync".to_owned(),
+                "a trigger would change a row that is done once more: let where name a column that is set"
+                    .to_owned(),
+            ));
+        }
+        if let Some(FactValue::Rows(rows)) = self.facts.get(&draft.fact())
+            && !is_new
+        {
+            wrong.extend(of_table(draft, rows, forward.until_done, added));
+        }
+        for (piece, message) in wrong {
+            let place = format!("{}.{piece}", step.field);
+            self.problems.push(Problem { reason: Reason::PlanInvalid, place, message });
+        }
+    }
+}
+
+fn volatile(name: &str) -> (String, String) {
+    let message = format!(
+        "{name}() gives another value at each call, so a batch that is tried again gives other rows; say allowVolatile: \
+         true if that is meant"
+    );
+    ("set".to_owned(), message)
+}
+
+/// What the catalog says against a backfill of a table that is there: the piece of the spec, and the message.
+fn of_table(
+    draft: &DraftBackfill<'_>,
+    rows: &RowsFact,
+    until_done: bool,
+    added: impl Fn(&str) -> bool,
+) -> Vec<(String, String)> {
+    let table = &draft.up.table;
+    let Some(kind) = rows.kind.as_deref() else {
+        return vec![("table".to_owned(), format!("there is no table {table}"))];
+    };
+    let kinds =
+        [("v", "a view"), ("m", "a materialized view"), ("f", "a foreign table"), ("S", "a sequence")];
+    if let Some((_, what)) = kinds.iter().find(|(letter, _)| *letter == kind) {
+        let message = format!("{table} is {what}; a backfill changes the rows of a table");
+        return vec![("table".to_owned(), message)];
+    }
+    let mut wrong = Vec::new();
+    if let Some(foreign) = &rows.foreign_part {
+        wrong.push(("table".to_owned(), format!("its partition {foreign} is a foreign table")));
+    }
+    let down = draft.spec.down.iter().flat_map(|down| down.set.keys().map(|column| ("down.set", column)));
+    for (piece, column) in draft.spec.set.keys().map(|column| ("set", column)).chain(down) {
+        let said = |message: String| (format!("{piece}.{column}"), message);
+        match rows.columns.iter().find(|one| one.name == *column) {
+            None if added(column) => {}
+            None => wrong.push(said(format!("{table} has no column {column}"))),
+            Some(found) if found.generated => {
+                wrong.push(said("it is a generated column, whose value is the server's".to_owned()));
+            }
+            Some(found) if found.always_identity => {
+                wrong.push(said("it is an identity column GENERATED ALWAYS".to_owned()));
+            }
+            Some(_) if rows.key.contains(column) => wrong.push(said(format!(
+                "it belongs to the key ({}) by which the rows are gone through",
+                rows.key.join(", ")
+            ))),
+            Some(_) if rows.partitioned_by.contains(column) => {
+                wrong.push(said(
+                    "the table is partitioned by it, so a row would move to another partition".to_owned(),
+                ));
+            }
+            Some(_) => {}
+        }
+    }
+    if rows.key.is_empty() && !until_done {
+        let why = "it has neither a primary key nor a unique index over columns that are NOT NULL";
+        wrong.push(("table".to_owned(), format!(
+            "{table} cannot be gone through exactly once: {why}; add one, or let where say which rows are not done yet \
+             by a column that is set"
+        )));
+    }
+    if let Some(name) = rows.volatile.first().filter(|_| !draft.spec.allow_volatile) {
+        wrong.push(volatile(name));
+    }
+    wrong
+}
+
+impl DraftBackfill<'_> {
+    /// What undoes a statement of the trigger, by its place among the statements of the step.
+    fn undo(&self, position: usize, of: usize) -> Option<String> {
+        let trigger = self.trigger.as_ref()?;
+        let [function, create] = &trigger.install;
+        let [drop, drop_function] = &trigger.remove;
+        match (position, of.saturating_sub(position)) {
+            (0, _) => Some(drop_function.clone()),
+            (1, _) => Some(drop.clone()),
+            (_, 2) => Some(create.clone()),
+            (_, 1) => Some(function.clone()),
+            _ => None,
+        }
+    }
+}

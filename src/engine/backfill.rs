@@ -1,0 +1,197 @@
+//! A backfill on the primary: a second of batches at a time, so that every wish, sample and breach in between counts.
+
+use std::time::{Duration, Instant};
+
+use jiff::SignedDuration;
+use tracing::info;
+use uuid::Uuid;
+
+use super::clock;
+use super::runner::{Next, Runner};
+use super::subject::Desired;
+use crate::core::backfill::{Backfill, Progress};
+use crate::core::observation::UnitStatus;
+use crate::core::state::State;
+use crate::postgres::Error;
+use crate::postgres::backfill::throttle::{self, Look, Seen};
+use crate::postgres::backfill::{self, Pacer, Slice};
+use crate::postgres::block::{Direction, Job};
+use crate::postgres::guard::Witness;
+use crate::postgres::ledger::Run;
+
+/// How long batches run before the next decision.
+const SLICE: Duration = Duration::from_secs(1);
+/// How long a vacuum of the table is waited for.
+const VACUUM: Duration = Duration::from_secs(30);
+/// How often progress is shown at most.
+const SHOWN_EVERY: Duration = Duration::from_secs(5);
+
+/// The backfill that runs.
+#[derive(Debug)]
+pub(super) struct Underway {
+    /// The run, its unit, and whether it is the way back.
+    of: (Uuid, usize, bool),
+    pacer: Pacer,
+    /// How far it is, as it is shown.
+    shown: Option<(Instant, Progress)>,
+    /// What holds it back: since when, when that was stored last, and since when it is a vacuum.
+    held: Option<Held>,
+}
+
+/// Something holds a backfill back.
+#[derive(Debug)]
+struct Held {
+    what: String,
+    since: Instant,
+    stored: Instant,
+    vacuum: bool,
+}
+
+impl Runner {
+    /// Runs batches for a moment.
+    pub(super) async fn batches(
+        &mut self,
+        desired: &Desired,
+        run: &Run,
+        job: Job<'_>,
+        backfill: &Backfill,
+    ) -> Result<Next, Error> {
+        let of = (run.id, job.unit, job.direction != Direction::Up);
+        let begun = run.units.get(job.unit).is_some_and(|status| *status != UnitStatus::Open);
+        if !begun && let Some(cause) = self.drifted(desired, run, job.unit).await? {
+            let attempt = super::failure::stopped(cause, self.failures_so_far(), clock::now());
+            self.note(run, attempt);
+            return Ok(Next::Again);
+        }
+        let mut underway =
+            self.backfill.take().filter(|underway| underway.of == of).unwrap_or_else(|| Underway::new(of));
+        if job.direction == Direction::Up
+            && let Some(next) = self.throttled(desired, (&job, backfill), &mut underway).await?
+        {
+            self.backfill = Some(underway);
+            return Ok(next);
+        }
+        let (news, began) = (self.start.desired.clone(), Instant::now());
+        let enough = move || began.elapsed() >= SLICE || news.has_changed().unwrap_or(true);
+        let (pulse, session) = (self.pulse.clone(), self.own(&desired.database).await?);
+        let witness = Witness::new(session.take_observer());
+        let slice = backfill::slice(session, &job, backfill, (&mut underway.pacer, enough));
+        let heard = || pulse.beat();
+        let slice = witness.beside(&heard, Box::pin(slice)).await;
+        session.give_back(witness.into_session());
+        match slice {
+            Ok(Slice::More { pause, progress }) => {
+                self.attempt = None;
+                underway.show(progress);
+                self.backfill = Some(underway);
+                let until = clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
+                Ok(if pause.is_zero() { Next::Again } else { Next::Wait(Some(until)) })
+            }
+            Ok(Slice::Finished(ran)) => {
+                info!(migration = run.key.name, run = %run.id, unit = job.unit + 1, worked = ?ran.duration, "backfill done");
+                self.attempt = None;
+                Ok(Next::Again)
+            }
+            Err(failed) => {
+                self.backfill = Some(underway);
+                let seen = super::oversee::Seen::default();
+                self.block_failed(run, job.unit, (job.direction, job.block), failed, seen).await
+            }
+        }
+    }
+
+    /// Looks whether something holds the backfill back, and tells it.
+    async fn throttled(
+        &mut self,
+        desired: &Desired,
+        (job, backfill): (&Job<'_>, &Backfill),
+        underway: &mut Underway,
+    ) -> Result<Option<Next>, Error> {
+        let session = self.own(&desired.database).await?;
+        let mut leaves = throttle::tables(session, job, backfill).await?;
+        let mut observer = session.take_observer();
+        let seen = match observer.as_mut() {
+            Some(observer) => throttle::look(observer, (job, backfill), &leaves).await,
+            None => Ok(Look { may_interleave: true, ..Look::default() }),
+        };
+        session.give_back(observer);
+        let seen = match seen {
+            Ok(look) => {
+                underway.pacer.interleave(look.may_interleave);
+                look.held
+            }
+            // A query of the plan that cannot be asked holds everything back until it can.
+            Err(Error::Backfill(what)) => Some(Seen { what, vacuum: false }),
+            Err(error) => return Err(error),
+        };
+        let seen = seen.filter(|seen| !(seen.vacuum && underway.has_waited_for_vacuum()));
+        let Some(what) = seen else {
+            underway.let_go();
+            return Ok(None);
+        };
+        let more = underway.hold(&what);
+        if let Some(more) = more {
+            info!(run = %job.run, unit = job.unit + 1, "backfill held back: {}", what.what);
+            let session = self.own(&desired.database).await?;
+            throttle::note(session, job, &mut leaves, (Some(&what.what), more)).await?;
+        }
+        let session = self.own(&desired.database).await?;
+        let progress = backfill::progress(session, job, &leaves).await?;
+        underway.show(Progress { throttled_by: Some(what.what), ..progress });
+        Ok(Some(Next::Wait(Some(clock::now() + SignedDuration::from_secs(1)))))
+    }
+
+    /// How far the backfill of a run is, for people.
+    pub(super) fn backfill_shown(&self, run: &Run) -> Option<Progress> {
+        let going = matches!(run.state, State::Applying { .. } | State::RollingBack { .. });
+        let underway = self.backfill.as_ref().filter(|underway| going && underway.of.0 == run.id)?;
+        underway.shown.as_ref().map(|(_, progress)| progress.clone())
+    }
+}
+
+impl Underway {
+    fn new(of: (Uuid, usize, bool)) -> Self {
+        Self { of, pacer: Pacer::default(), shown: None, held: None }
+    }
+
+    /// Whether it has waited for a vacuum for long enough: on a busy table there is always one.
+    fn has_waited_for_vacuum(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.vacuum && held.since.elapsed() >= VACUUM)
+    }
+
+    /// Notes what holds it back. Returns for how long more, when that is to be stored.
+    fn hold(&mut self, seen: &Seen) -> Option<Duration> {
+        let now = Instant::now();
+        match &mut self.held {
+            Some(held) if held.what == seen.what || held.vacuum && seen.vacuum => {
+                let more = held.stored.elapsed();
+                let due = more >= SHOWN_EVERY;
+                if due {
+                    held.stored = now;
+                }
+                due.then_some(more)
+            }
+            held => {
+                let more = held.as_ref().map_or(Duration::ZERO, |held| held.stored.elapsed());
+                *held = Some(Held { what: seen.what.clone(), since: now, stored: now, vacuum: seen.vacuum });
+                Some(more)
+            }
+        }
+    }
+
+    /// Nothing holds it back any more; a vacuum that was waited for is not waited for again while it goes on.
+    fn let_go(&mut self) {
+        if !self.has_waited_for_vacuum() {
+            self.held = None;
+        }
+    }
+
+    fn show(&mut self, progress: Progress) {
+        let due = self.shown.as_ref().is_none_or(|(at, shown)| {
+            at.elapsed() >= SHOWN_EVERY || shown.throttled_by != progress.throttled_by
+        });
+        if due {
+            self.shown = Some((Instant::now(), progress));
+        }
+    }
+}

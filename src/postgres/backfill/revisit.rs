@@ -1,0 +1,134 @@
+//! Rows that somebody held when their batch came: noted in its transaction, and visited again until they are done.
+
+use sqlx::{PgConnection, Row};
+
+use super::batch::{Size, change_rows, open};
+use super::leaf::{Leaf, advance};
+use super::text::KeyValue;
+use crate::core::backfill::Backfill;
+use crate::crash::{self, Moment};
+use crate::postgres::block::{Job, still_ours};
+use crate::postgres::error::Error;
+use crate::postgres::session::Session;
+use crate::postgres::statement::send_ours;
+
+/// Rows of a transaction that visits some again.
+const ROWS: i64 = 200;
+
+fn unit(job: &Job<'_>) -> i32 {
+    i32::try_from(job.unit).unwrap_or(i32::MAX)
+}
+
+/// Notes rows.
+pub(super) async fn note(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    leaf: i32,
+    keys: &[KeyValue],
+) -> Result<(), Error> {
+    let keys = serde_json::json!(keys);
+    sqlx::query(
+        "INSERT INTO whimbrel.backfill_locked (run, unit, direction, leaf, key) SELECT $1, $2, $3, $4, \
+         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r) WITH ORDINALITY AS e (v, n)) \
+         FROM jsonb_array_elements($5) AS r ON CONFLICT DO NOTHING",
+    )
+    .bind(job.run)
+    .bind(unit(job))
+    .bind(job.direction.word())
+    .bind(leaf)
+    .bind(keys)
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Counts them, over all leaves.
+pub(super) async fn count(conn: &mut PgConnection, job: &Job<'_>) -> Result<u64, Error> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3",
+    )
+    .bind(job.run)
+    .bind(unit(job))
+    .bind(job.direction.word())
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+async fn noted(conn: &mut PgConnection, job: &Job<'_>, leaf: i32) -> Result<Vec<KeyValue>, Error> {
+    let rows = sqlx::query(
+        "SELECT key FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4 \
+         ORDER BY random() LIMIT $5",
+    )
+    .bind(job.run)
+    .bind(unit(job))
+    .bind(job.direction.word())
+    .bind(leaf)
+    .bind(ROWS)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
+}
+
+/// Visits some of a leaf's rows again. Returns those that are still held.
+pub(super) async fn batch(
+    session: &mut Session,
+    (job, backfill): (&Job<'_>, &Backfill),
+    leaf: &mut Leaf,
+    size: Size,
+) -> Result<Vec<KeyValue>, Error> {
+    let keys = noted(session.conn(), job, leaf.number).await?;
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let site = super::site(session, job);
+    let epoch = session.epoch();
+    crash::at(site, Moment::BeforeIntent).await;
+    let mut next = leaf.clone();
+    let ended = async {
+        let xid = open(session, job, size).await?;
+        let conn = session.conn();
+        crash::at(site, Moment::IntentDurable).await;
+        let changed = change_rows(conn, backfill, leaf, (&leaf.one_of(&keys), true)).await?;
+        still_ours(conn, &xid).await?;
+        changed.store(conn, job, leaf).await?;
+        let held = changed.locked;
+        // What is not there any more, or need not be changed any more, is done as well.
+        let done: Vec<KeyValue> = keys.iter().filter(|key| !held.contains(key)).cloned().collect();
+        forget(conn, job, leaf.number, &done).await?;
+        next.rows_done += changed.rows;
+        next.batches += 1;
+        advance(conn, job, epoch, &next).await?;
+        crash::at(site, Moment::Sent).await;
+        let commit = send_ours(conn, "COMMIT".to_owned());
+        crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+        Ok(held)
+    }
+    .await;
+    match ended {
+        Ok(held) => {
+            *leaf = next;
+            Ok(held)
+        }
+        Err(error) => {
+            let _ = send_ours(session.conn(), "ROLLBACK".to_owned()).await;
+            Err(error)
+        }
+    }
+}
+
+async fn forget(conn: &mut PgConnection, job: &Job<'_>, leaf: i32, keys: &[KeyValue]) -> Result<(), Error> {
+    sqlx::query(
+        "DELETE FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4 AND key IN (SELECT \
+         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r) WITH ORDINALITY AS e (v, n)) \
+         FROM jsonb_array_elements($5) AS r)",
+    )
+    .bind(job.run)
+    .bind(unit(job))
+    .bind(job.direction.word())
+    .bind(leaf)
+    .bind(serde_json::json!(keys))
+    .execute(conn)
+    .await?;
+    Ok(())
+}

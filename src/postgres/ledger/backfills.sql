@@ -1,0 +1,61 @@
+-- How far backfills are. Read it: SELECT * FROM whimbrel.backfill_progress;
+CREATE TABLE whimbrel.backfills (
+    run uuid NOT NULL REFERENCES whimbrel.runs,
+    unit integer NOT NULL,
+    direction text NOT NULL CHECK (direction IN ('up', 'down')),
+    leaf integer NOT NULL,
+    relation text NOT NULL,
+    relid bigint NOT NULL,
+    root bigint NOT NULL,
+    key jsonb NOT NULL,
+    columns jsonb NOT NULL,
+    bound text[],
+    cursor text[],
+    window_end text[],
+    window_keys bigint NOT NULL DEFAULT 0,
+    passes integer NOT NULL DEFAULT 1,
+    pass integer NOT NULL DEFAULT 0,
+    sweeps integer NOT NULL DEFAULT 0,
+    finished boolean NOT NULL DEFAULT false,
+    rows_done bigint NOT NULL DEFAULT 0,
+    rows_expected bigint NOT NULL,
+    keys_seen bigint NOT NULL DEFAULT 0,
+    keys_total bigint NOT NULL,
+    batches bigint NOT NULL DEFAULT 0,
+    worked double precision NOT NULL DEFAULT 0,
+    throttled double precision NOT NULL DEFAULT 0,
+    rate double precision,
+    throttled_by text,
+    epoch bigint NOT NULL,
+    begun_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    changed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (run, unit, direction, leaf)
+) WITH (fillfactor = 50);
+CREATE TABLE whimbrel.backfill_locked (
+    run uuid NOT NULL REFERENCES whimbrel.runs,
+    unit integer NOT NULL,
+    direction text NOT NULL,
+    leaf integer NOT NULL,
+    key text[] NOT NULL,
+    PRIMARY KEY (run, unit, direction, leaf, key)
+);
+CREATE TABLE whimbrel.backfill_kept (
+    seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    run uuid NOT NULL REFERENCES whimbrel.runs,
+    unit integer NOT NULL,
+    leaf integer NOT NULL,
+    key text[] NOT NULL,
+    before text[] NOT NULL,
+    after text[] NOT NULL,
+    changed_since boolean NOT NULL DEFAULT false
+);
+CREATE INDEX backfill_kept_run ON whimbrel.backfill_kept (run, unit, leaf, seq) WHERE NOT changed_since;
+CREATE VIEW whimbrel.backfill_progress AS
+    SELECT r.name AS migration, r.version, b.unit + 1 AS unit, b.direction, b.relation, b.rows_done,
+           greatest(b.rows_expected, b.rows_done) AS rows_expected,
+           CASE WHEN b.finished THEN 100 ELSE least(99, floor(100.0 * b.keys_seen / greatest(b.keys_total, 1))) END AS percent,
+           round(b.rate::numeric) AS rows_per_second, b.batches, b.throttled_by,
+           make_interval(secs => b.worked) AS worked, make_interval(secs => b.throttled) AS throttled,
+           b.begun_at, b.changed_at, b.run
+    FROM whimbrel.backfills b JOIN whimbrel.runs r ON r.id = b.run
+    ORDER BY r.seq, b.unit, b.direction DESC, b.leaf;

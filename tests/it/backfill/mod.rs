@@ -1,0 +1,43 @@
+//! Backfills on real servers: every row once, whatever is in the way, and back again.
+
+mod rows;
+
+use anyhow::{Result, ensure};
+use serde_json::{Value, json};
+
+use crate::guard::stage::{Stage, budget};
+use crate::harness::postgres::Database;
+
+/// A table of so many rows.
+async fn people(database: &Database, rows: u32) -> Result<()> {
+    database
+        .execute(&format!(
+            "SET ROLE app_owner; CREATE TABLE people (id bigint PRIMARY KEY, name text NOT NULL, paid boolean NOT NULL, n int); \
+             INSERT INTO people SELECT g, 'person ' || g, g % 3 = 0, NULL FROM generate_series(1, {rows}) g; \
+             CREATE INDEX people_name ON people (name); ANALYZE people; RESET ROLE"
+        ))
+        .await
+        .map(drop)
+}
+
+/// A stage with that table on both sides.
+async fn stage(name: &str, rows: u32, copy: bool) -> Result<Stage> {
+    let stage = Stage::new(name, copy, budget(250)).await?;
+    for database in stage.copy.iter().chain([&stage.primary]) {
+        people(database, rows).await?;
+    }
+    Ok(stage)
+}
+
+/// No pauses: tests are in a hurry.
+fn quick(mut backfill: Value) -> Value {
+    backfill["batch"] = json!({"rows": 500, "pause": "0s", "adaptive": false});
+    json!({"backfill": backfill})
+}
+
+/// Makes sure that a query gives this.
+async fn gives(database: &Database, query: &str, expected: &str) -> Result<()> {
+    let found = database.value(query).await?;
+    ensure!(found == expected, "{query}: {found}, not {expected}");
+    Ok(())
+}

@@ -1,0 +1,260 @@
+//! Which rows are changed, and how often.
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+use whimbrel::api::Reason;
+use whimbrel::core::state::{Outcome, State};
+
+use super::{gives, quick, stage};
+use crate::harness::run;
+
+#[test]
+fn expand_backfill_contract_is_rehearsed_and_applied() -> Result<()> {
+    run(async {
+        let stage = stage("fill_expand", 5000, true).await?;
+        let fill = quick(json!({
+            "table": "people",
+            "set": {"tier": "CASE WHEN people.paid THEN 'pro' ELSE 'free' END"},
+            "where": "tier IS NULL",
+            "validate": ["SELECT NOT EXISTS (SELECT FROM people WHERE tier IS NULL)"],
+        }));
+        let steps = json!({"steps": [
+            {"sql": {"up": "ALTER TABLE people ADD COLUMN tier text"}},
+            fill,
+            {"sql": {"up": "ALTER TABLE people ADD CONSTRAINT tier_there CHECK (tier IS NOT NULL) NOT VALID"}},
+            {"sql": {"up": "ALTER TABLE people VALIDATE CONSTRAINT tier_there"}},
+        ]});
+        let view = stage.applied("1", &steps).await?;
+        let count = "SELECT string_agg(tier || count, ' ' ORDER BY tier) FROM (SELECT tier, count(*) FROM people GROUP BY 1) c";
+        for database in stage.copy.iter().chain([&stage.primary]) {
+            gives(database, count, "free3334 pro1666").await?;
+        }
+        let told = "SELECT rows_done || ' ' || percent || ' ' || batches FROM whimbrel.backfill_progress";
+        gives(&stage.primary, told, "5000 100 10").await?;
+        let rehearsal = view.rehearsal.context("no rehearsal")?;
+        ensure!(rehearsal.units.len() == 4, "{rehearsal:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn every_row_is_changed_once_whatever_its_key_is() -> Result<()> {
+    run(async {
+        let stage = stage("fill_keys", 10, false).await?;
+        let check = async |version: &str, table: &str, key: &str, rows: &str| {
+            stage
+                .primary
+                .execute(&format!(
+                    "SET ROLE app_owner; CREATE TABLE {table} ({key}, n int); INSERT INTO {table} {rows}; RESET ROLE"
+                ))
+                .await?;
+            let fill = quick(json!({
+                "table": table, "set": {"n": "coalesce(n, 0) + 1"}, "capture": true,
+            }));
+            stage.applied(version, &json!({"steps": [fill]})).await.with_context(|| key.to_owned())?;
+            gives(&stage.primary, &format!("SELECT count(*) FROM {table} WHERE n IS DISTINCT FROM 1"), "0")
+                .await?;
+            gives(&stage.primary, &format!("SELECT (count(*) > 1000)::text FROM {table}"), "true").await
+        };
+        let series = "FROM generate_series(1, 2345) g";
+        check("1", "\"Odd Name\"", "id int PRIMARY KEY", &format!("SELECT g * 3 {series}")).await?;
+        check(
+            "2",
+            "composite",
+            "a text, b date, PRIMARY KEY (b, a)",
+            &format!("SELECT 'x''y' || g % 50, date '2020-01-01' + g / 50 {series}"),
+        )
+        .await?;
+        check("3", "uuids", "id uuid PRIMARY KEY", &format!("SELECT gen_random_uuid() {series}")).await?;
+        check(
+            "4",
+            "texts",
+            "id text COLLATE \"C\" PRIMARY KEY, other text COLLATE \"en-x-icu\"",
+            &format!("SELECT chr(65 + g % 58) || g, 'o' {series}"),
+        )
+        .await?;
+        check(
+            "5",
+            "uniques",
+            "id timestamptz NOT NULL UNIQUE, maybe int UNIQUE",
+            &format!("SELECT now() + g * interval '1 microsecond', NULL {series}"),
+        )
+        .await?;
+        check("6", "floats", "id float8 PRIMARY KEY", "SELECT g::float8 / 7 FROM generate_series(1, 2000) g UNION ALL SELECT 'NaN' UNION ALL SELECT 'Infinity' UNION ALL SELECT '-Infinity'").await?;
+        check("7", "padded", "id char(12) PRIMARY KEY", &format!("SELECT 'k' || g {series}")).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn partitions_are_gone_through_one_after_the_other() -> Result<()> {
+    run(async {
+        let stage = stage("fill_parts", 10, false).await?;
+        stage
+            .primary
+            .execute(
+                "SET ROLE app_owner; CREATE TABLE visits (id int, at date, n int, PRIMARY KEY (id, at)) PARTITION BY RANGE (at); \
+                 CREATE TABLE visits_a PARTITION OF visits FOR VALUES FROM ('2020-01-01') TO ('2021-01-01'); \
+                 CREATE TABLE visits_b PARTITION OF visits FOR VALUES FROM ('2021-01-01') TO ('2022-01-01') PARTITION BY HASH (id); \
+                 CREATE TABLE visits_b0 PARTITION OF visits_b FOR VALUES WITH (MODULUS 2, REMAINDER 0); \
+                 CREATE TABLE visits_b1 PARTITION OF visits_b FOR VALUES WITH (MODULUS 2, REMAINDER 1); \
+                 CREATE TABLE visits_c PARTITION OF visits DEFAULT; \
+                 INSERT INTO visits SELECT g, date '2020-03-01' + g % 600 FROM generate_series(1, 3000) g; RESET ROLE",
+            )
+            .await?;
+        let fill = quick(
+            json!({"table": "visits", "set": {"n": "coalesce(visits.n, 0) + 1"}, "irreversible": {"reason": "a test"}}),
+        );
+        stage.applied("1", &json!({"steps": [fill]})).await?;
+        gives(&stage.primary, "SELECT count(*) || ' ' || sum(n) || ' ' || max(n) FROM visits", "3000 3000 1")
+            .await?;
+        gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfills", "4").await
+    })
+}
+
+#[test]
+fn a_table_without_a_key_is_gone_through_by_place() -> Result<()> {
+    run(async {
+        let stage = stage("fill_place", 10, false).await?;
+        stage
+            .primary
+            .execute("SET ROLE app_owner; CREATE TABLE loose (a int, n int); INSERT INTO loose SELECT g FROM generate_series(1, 30000) g; RESET ROLE")
+            .await?;
+        let fill = |filter: Option<&str>| {
+            let mut fill =
+                quick(json!({"table": "loose", "set": {"n": "a * 2"}, "irreversible": {"reason": "a test"}}));
+            if let Some(filter) = filter {
+                fill["backfill"]["where"] = json!(filter);
+            }
+            json!({"steps": [fill]})
+        };
+        stage.applied("1", &fill(Some("n IS NULL"))).await?;
+        gives(&stage.primary, "SELECT count(*) FROM loose WHERE n = a * 2", "30000").await?;
+        let refused = stage.refused("2", &fill(None)).await?;
+        ensure!(refused.reason == Reason::PlanInvalid, "{refused:?}");
+        ensure!(
+            refused.message.contains("spec.steps[0].backfill.table")
+                && refused.message.contains("primary key"),
+            "{refused:?}"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn rows_that_somebody_holds_are_visited_again() -> Result<()> {
+    run(async {
+        let stage = stage("fill_held", 3000, false).await?;
+        let mut holder = stage.primary.connect().await?;
+        crate::harness::postgres::execute(
+            &mut holder,
+            "BEGIN; UPDATE people SET name = 'held' WHERE id IN (700, 2100)",
+        )
+        .await?;
+        let fill = quick(json!({"table": "people", "set": {"n": "coalesce(n, 0) + 1"}, "capture": true}));
+        stage.migrate("1", &json!({"steps": [fill]}))?;
+        let others = "SELECT count(*) FROM people WHERE n = 1";
+        crate::harness::await_until(
+            "the rows that nobody holds",
+            std::time::Duration::from_secs(20),
+            async || gives(&stage.primary, others, "2998").await,
+        )
+        .await?;
+        gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfill_locked", "2").await?;
+        stage
+            .until("1", "naming the rows", |run| {
+                run.attempt.as_ref().is_some_and(|attempt| attempt.cause.message.contains("holds 2 rows"))
+            })
+            .await?;
+        crate::harness::postgres::execute(&mut holder, "COMMIT").await?;
+        stage
+            .until("1", "having ended", |run| {
+                matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. })
+            })
+            .await?;
+        gives(
+            &stage.primary,
+            "SELECT count(*) || ' ' || count(*) FILTER (WHERE name = 'held') FROM people WHERE n = 1",
+            "3000 2",
+        )
+        .await
+    })
+}
+
+#[test]
+fn data_that_cannot_be_computed_is_named_by_its_row_and_a_retry_goes_on_from_there() -> Result<()> {
+    run(async {
+        let stage = stage("fill_zero", 4000, false).await?;
+        stage.primary.execute("UPDATE people SET n = 2; UPDATE people SET n = 0 WHERE id = 2731").await?;
+        let fill = quick(
+            json!({"table": "people", "set": {"n": "100 / n + 1000"}, "where": "n < 1000", "capture": true}),
+        );
+        let steps = json!({"steps": [fill]});
+        stage.migrate("1", &steps)?;
+        let held = stage.until("1", "being held", |run| matches!(run.state, State::Held { .. })).await?;
+        let State::Held { cause, .. } = held.state else { anyhow::bail!("{:?}", held.state) };
+        ensure!(cause.reason == Reason::BackfillFailed, "{cause:?}");
+        for part in ["division by zero", "id = 2731", "2500 rows before it are done"] {
+            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
+        }
+        gives(&stage.primary, "SELECT count(*) FROM people WHERE n = 1050", "2500").await?;
+        stage.primary.execute("UPDATE people SET n = 4 WHERE id = 2731").await?;
+        stage.retry("1", &steps, "now")?;
+        stage
+            .until("1", "having ended", |run| {
+                matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. })
+            })
+            .await?;
+        gives(
+            &stage.primary,
+            "SELECT count(*) FILTER (WHERE n = 1050) || ' ' || count(*) FILTER (WHERE n = 1025) FROM people",
+            "3999 1",
+        )
+        .await
+    })
+}
+
+#[test]
+fn a_predicate_that_never_becomes_false_ends_at_once() -> Result<()> {
+    run(async {
+        let stage = stage("fill_never", 3000, false).await?;
+        let fill =
+            quick(json!({"table": "people", "set": {"n": "n"}, "where": "n IS NULL", "capture": true}));
+        stage.migrate("1", &json!({"steps": [fill]}))?;
+        let held = stage
+            .until("1", "being held", |run| matches!(run.state, State::Held { .. } | State::Done { .. }))
+            .await?;
+        ensure!(
+            format!("{:?}", held.state).contains("where still holds for 500 of 500 rows"),
+            "{:?}",
+            held.state
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn what_was_overwritten_comes_back_where_nobody_changed_it_since() -> Result<()> {
+    run(async {
+        let stage = stage("fill_kept", 2500, false).await?;
+        stage.primary.execute("UPDATE people SET n = id WHERE id % 2 = 0").await?;
+        let fill = quick(json!({
+            "table": "people", "set": {"n": "-1", "name": "upper(name)"}, "capture": true,
+            "validate": ["SELECT false"],
+        }));
+        // The last thing that is asked fails, and so everything comes back.
+        stage
+            .primary
+            .execute("CREATE FUNCTION meddle() RETURNS boolean LANGUAGE sql AS 'SELECT false'")
+            .await?;
+        let cause = stage.failed("1", &json!({"steps": [fill]})).await?;
+        ensure!(cause.reason == Reason::ValidationFailed, "{cause:?}");
+        gives(
+            &stage.primary,
+            "SELECT count(*) FROM people WHERE n IS NOT DISTINCT FROM (CASE WHEN id % 2 = 0 THEN id END) AND name = 'person ' || id",
+            "2500",
+        )
+        .await?;
+        gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfill_kept", "0").await
+    })
+}
