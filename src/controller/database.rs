@@ -21,7 +21,7 @@ use crate::core::view::{Standing, Tokens, View};
 use crate::engine::{clock, survey};
 use crate::postgres::ledger::RunKey;
 
-/// How often a Database is looked at again that is not well, or on which a run is under way.
+/// How often a Database is looked at again that is not well, or whose Migrations have not all ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// One pass.
@@ -61,7 +61,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
     // What wakes us may be ahead of the cache.
-    let again = if active.is_none() { Action::await_change() } else { Action::requeue(LOOK_AGAIN) };
+    let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
     if !due(&object, &migrations, active.as_deref(), busy) {
         return Ok(again);
     }
