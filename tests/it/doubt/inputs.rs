@@ -100,8 +100,7 @@ fn a_way_back_that_is_cancelled_goes_on() -> Result<()> {
         database.value(cancel).await?;
         engine.await_saying("canceling statement due to user request").await?;
         let phase = "SELECT phase FROM whimbrel.runs ORDER BY seq DESC LIMIT 1";
-        assert_eq!(database.value(phase).await?, "RollingBack");
-        // It is tried again before long.
+        // It is not given up, and tried again before long.
         await_value_within(&database, phase, "RolledBack", 2 * SOON).await?;
         engine.finish().await
     })
