@@ -111,7 +111,8 @@ pub fn judge(act: Act, fault: Fault, reference: &Reference, shown: &Shown) -> Ve
     } else if !matches!(shown.seen.phases.as_slice(), [one] if one == "Aborted" || one == "Succeeded") {
         wrong.push(format!("it was deleted, and the runs ended as {:?}", shown.seen.phases));
     } else if shown.seen.phases == reference.seen.phases {
-        wrong.extend(database(reference, &shown.seen));
+        // How far it was by then differs, and so does what came and went.
+        wrong.extend(catalog(reference, &shown.seen));
     }
     let seconds = usize::try_from(fault.lasts().as_secs()).unwrap_or_default();
     let starts = usize::try_from(shown.started.saturating_sub(1)).unwrap_or_default();
@@ -124,13 +125,16 @@ pub fn judge(act: Act, fault: Fault, reference: &Reference, shown: &Shown) -> Ve
 
 fn database(reference: &Reference, seen: &Seen) -> Vec<String> {
     let mut wrong = effects(&reference.seen.ddl, &seen.ddl);
-    if seen.catalog != reference.seen.catalog {
-        wrong.push(format!("the catalog: {}", differences(&reference.seen.catalog, &seen.catalog)));
-    }
+    wrong.extend(catalog(reference, seen));
     if seen.phases != reference.seen.phases {
         wrong.push(format!("the runs ended as {:?}, not {:?}", seen.phases, reference.seen.phases));
     }
     wrong
+}
+
+fn catalog(reference: &Reference, seen: &Seen) -> Option<String> {
+    let expected = &reference.seen.catalog;
+    (seen.catalog != *expected).then(|| format!("the catalog: {}", differences(expected, &seen.catalog)))
 }
 
 /// Whether a status says that something is applied which is not.
