@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use sqlx::{Connection, PgConnection, Row};
 
 use super::catalog::{path, spelled};
-use super::error::Error;
+use super::error::{Class, Error};
 use super::session::Session;
 use super::statement::{ours, send_ours};
 use crate::core::plan::Plan;
@@ -253,7 +253,11 @@ async fn compare(
     let mut tx = conn.begin().await?;
     if let Err(error) = send_ours(&mut tx, make).await {
         return match error {
-            Error::Server(error) => {
+            // Somebody's cancellation says nothing of the index, nor does what passes.
+            Error::Server(error)
+                if error.sqlstate != "57014"
+                    && !matches!(error.class(), Class::Transient | Class::Ambiguous) =>
+            {
                 Ok(Look::Different(format!("its definition cannot be compared: {error}")))
             }
             error => Err(error),
