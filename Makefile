@@ -49,6 +49,14 @@ crash: ## Kills, freezes and disturbs the engine at every point of every workloa
 	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs "$(or $(RUNS),5000)" \
 	  --workers "$(or $(WORKERS),6)" $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)") $(if $(MUTANT),--mutant "$(MUTANT)")
 
+.PHONY: crash-cluster
+crash-cluster: ## Lets the API server fail at every request of the operator; RUN= plays one run again, RUNS= and SEED= choose
+	@tests/setup/packages.sh build servers
+	@tests/setup/kubernetes.sh
+	@tests/setup/target.sh
+	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- cluster \
+	  --workers "$(or $(WORKERS),4)" $(if $(RUNS),--runs "$(RUNS)") $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)")
+
 .PHONY: mutants
 mutants: ## Shows for each planted bug the run that catches it
 	@tests/setup/packages.sh build servers

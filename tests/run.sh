@@ -50,8 +50,9 @@ stage "build" cargo test --locked --no-run || finish
 stage "unit" cargo test --locked --quiet --lib --bins
 # Most of these tests wait for a server: more of them than cores run at once.
 stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" cargo test --locked --test it
-# A sample of the matrix; `make crash` plays all of it.
+# Samples of the matrices; `make crash` and `make crash-cluster` play all of them.
 stage "crashes" env TMPDIR="$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs 300 --workers 6
+stage "cluster faults" env TMPDIR="$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- cluster --runs 24 --workers 4
 stage "documentation" cargo test --locked --quiet --doc
 [ ! -x tests/e2e.sh ] || stage "whole node" tests/e2e.sh
 finish

@@ -22,12 +22,11 @@ const LIMIT: Duration = Duration::from_secs(20);
 ///
 /// # Errors
 /// Which one does not hold.
-pub fn run(port: u16, database: &str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(async { tokio::time::timeout(LIMIT, check(port, database)).await? })
+pub async fn check(port: u16, database: &str) -> Result<()> {
+    tokio::time::timeout(LIMIT, ask(port, database)).await?
 }
 
-async fn check(port: u16, name: &str) -> Result<()> {
+async fn ask(port: u16, name: &str) -> Result<()> {
     let database = Database::new(name, port, false);
     let mut owner = Session::open(&target(port, name)?, "whimbrel/direct").await?;
     owner.ensure_ledger(Side::Primary).await?;

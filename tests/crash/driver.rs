@@ -13,6 +13,7 @@ use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use whimbrel::api::Version;
 use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::State;
 use whimbrel::core::view::{Standing, Tokens, View};
@@ -20,10 +21,12 @@ use whimbrel::engine::runner::{Runner, Start};
 use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::metrics::{PrometheusConfig, PrometheusProvider, Provider};
+use whimbrel::postgres::identity::Pinned;
 use whimbrel::postgres::ledger::RunKey;
 use whimbrel::postgres::{Secret, Target, Tls, TlsMode};
 
-use super::orders::{Orders, Outcome, Place, Wanted};
+use super::orders::{self, Orders, Outcome, Place, Wanted};
+use crate::harness::metrics_stub;
 use crate::harness::postgres::{OPERATOR, OWNER, PASSWORD};
 
 /// Exit code of a driver whose runners ended before its Migrations did: another owner took over.
@@ -64,30 +67,23 @@ fn database(place: &Place) -> Result<Database> {
         out_of_order: false,
         baseline: None,
         remote_apply: false,
-        recorded: Recorded::default(),
+        recorded: place.recorded.as_ref().map(recorded).transpose()?.unwrap_or_default(),
     })
 }
 
-/// Answers 1 to what is asked while an applied migration is watched, or no number where `nothing` is asked for, else 0.
+fn recorded(seen: &orders::Recorded) -> Result<Recorded> {
+    let (system_identifier, timeline) = seen.server.clone();
+    let version = seen.version.as_ref().map(|version| Version::parse(version, "version")).transpose();
+    let versions = version.map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    Ok(Recorded {
+        server: Some(Pinned { system_identifier, timeline: Some(timeline) }),
+        ledger: true,
+        versions: versions.map(|version| ("default".to_owned(), version)).into_iter().collect(),
+    })
+}
+
 async fn metrics() -> Result<Providers> {
-    let answer = async |query: axum::extract::RawQuery, body: String| {
-        let asked = format!("{} {body}", query.0.unwrap_or_default());
-        let watching = asked.contains("Watching");
-        let value = match (watching, asked.contains("nothing")) {
-            (false, _) => "0",
-            (true, false) => "1",
-            (true, true) => "NaN",
-        };
-        let text = format!(
-            r#"{{"status":"success","data":{{"resultType":"vector","result":[{{"metric":{{}},"value":[{},"{value}"]}}]}}}}"#,
-            whimbrel::engine::clock::now().as_second(),
-        );
-        ([("content-type", "application/json")], text)
-    };
-    let router = axum::Router::new().route("/api/v1/query", axum::routing::any(answer));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}", listener.local_addr()?);
-    tokio::spawn(async move { axum::serve(listener, router).await });
+    let url = metrics_stub::start().await?;
     let config = PrometheusConfig {
         url,
         auth: None,
@@ -126,7 +122,7 @@ impl Driver {
             gone: wanted.gone,
             tokens,
             providers: self.providers.clone(),
-            recorded_run: None,
+            recorded_run: wanted.run.clone(),
         })
     }
 

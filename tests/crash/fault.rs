@@ -28,6 +28,8 @@ pub enum Fault {
     BlackHole,
     /// The server crashes and comes back.
     Restart,
+    /// The server is gone for good, and a standby that lacks its last commits takes its place.
+    Failover,
     /// A second owner begins, while the first goes on.
     SecondOwner,
     /// The object is deleted.
@@ -38,7 +40,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Kill,
         Self::Panic,
         Self::KillTwice,
@@ -49,6 +51,7 @@ impl Fault {
         Self::LostReply,
         Self::BlackHole,
         Self::Restart,
+        Self::Failover,
         Self::SecondOwner,
         Self::Delete,
         Self::Edit,
@@ -66,6 +69,7 @@ impl Fault {
             | Self::LostReply
             | Self::BlackHole
             | Self::Restart
+            | Self::Failover
             | Self::SecondOwner
             | Self::Delete
             | Self::Edit => "wait",
@@ -79,6 +83,7 @@ impl Fault {
             Self::KillTwice | Self::Panic | Self::SecondOwner | Self::Cancel | Self::Delete | Self::Edit => 4,
             Self::Restart => 3,
             Self::Freeze | Self::BlackHole => 2,
+            Self::Failover => 1,
         }
     }
 }

@@ -119,7 +119,7 @@ fn database(play: &Play<'_>, reference: &Reference, index: usize, seen: &Seen) -
 
 /// Each effect as often as without a fault. A build that was cut off may be dropped and begun again, and a rebuild may be
 /// repeated: neither leaves more than one index.
-fn effects(expected: &BTreeMap<String, usize>, seen: &BTreeMap<String, usize>) -> Vec<String> {
+pub fn effects(expected: &BTreeMap<String, usize>, seen: &BTreeMap<String, usize>) -> Vec<String> {
     let names = expected.keys().chain(seen.keys().filter(|name| !expected.contains_key(*name)));
     names
         .filter_map(|name| {

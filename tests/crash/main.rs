@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod cluster;
 mod direct;
 mod driver;
 mod fault;
@@ -46,6 +47,8 @@ enum Command {
     Matrix(Options),
     /// Plays the matrix with each planted bug until one run shows it.
     Mutants(Options),
+    /// Plays the operator before an API server that fails, or a part of that.
+    Cluster(cluster::Options),
 }
 
 /// Which runs.
@@ -72,22 +75,19 @@ struct Options {
 }
 
 fn main() -> Result<ExitCode> {
-    let options = match Command::parse() {
-        Command::Driver { orders } => return Ok(ExitCode::from(driver::run(&orders)?)),
-        Command::Direct { port, database } => {
-            direct::run(port, &database)?;
-            return Ok(ExitCode::SUCCESS);
-        }
-        Command::Matrix(options) => (false, options),
-        Command::Mutants(options) => (true, options),
-    };
+    let command = Command::parse();
+    if let Command::Driver { orders } = &command {
+        return Ok(ExitCode::from(driver::run(orders)?));
+    }
     harness::init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let passed = runtime.block_on(async {
-        let known = matrix::learn().await?;
-        match options {
-            (true, options) => mutants::all(&known, &options).await,
-            (false, options) => crash(known, options).await,
+        match command {
+            Command::Driver { .. } => Ok(false),
+            Command::Direct { port, database } => direct::check(port, &database).await.map(|()| true),
+            Command::Matrix(options) => crash(matrix::learn().await?, options).await,
+            Command::Mutants(options) => mutants::all(&matrix::learn().await?, &options).await,
+            Command::Cluster(options) => cluster::play_all(options).await,
         }
     })?;
     Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })

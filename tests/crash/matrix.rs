@@ -81,6 +81,13 @@ async fn alone(stage: &mut Stage, workload: &Workload, version: Version) -> Resu
     Ok(shown)
 }
 
+/// Whether a point is one at which something of a run has just become lasting. What was there of the ledger is seen before.
+fn lasting(point: &str) -> bool {
+    let sites = ["RunStored", "StateMoved", "UnitUp", "UnitDown", "AloneUp", "AloneDown", "IntentStored"];
+    let moments = ["CommittedNotAcknowledged", "AcknowledgedNotRecorded"];
+    point.split_once('/').is_some_and(|(site, moment)| sites.contains(&site) && moments.contains(&moment))
+}
+
 fn applies(workload: &Workload, fault: Fault, point: &str) -> bool {
     let alone = workload.migrations.len() == 1;
     // It differs from `breach` in the watch only, and takes as long.
@@ -90,6 +97,7 @@ fn applies(workload: &Workload, fault: Fault, point: &str) -> bool {
     match fault {
         // Of several migrations the later ones wait for a person when an earlier one failed.
         Fault::Cancel | Fault::Delete => alone,
+        Fault::Failover => alone && workload.databases == 1 && lasting(point),
         Fault::Edit => workload.migrations.iter().any(|one| one.edited.is_some()),
         // What follows these points is what makes an effect last.
         Fault::LostReply => point.ends_with("/Sent") || point == "EpochTaken/BeforeIntent",
@@ -120,7 +128,7 @@ pub fn every(known: &Known, seed: u64) -> Vec<Case> {
     cases
 }
 
-/// Draws a sample: each point at least once, as far as it reaches, then by the weights of the faults.
+/// Draws a sample: each fault and each point at least once, as far as it reaches, then by the weights of the faults.
 pub fn sample(cases: &[Case], count: usize, seed: u64) -> Vec<Case> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut by_point: BTreeMap<String, Vec<Case>> = BTreeMap::new();
@@ -128,6 +136,10 @@ pub fn sample(cases: &[Case], count: usize, seed: u64) -> Vec<Case> {
         by_point.entry(case.point.clone()).or_default().push(case.clone());
     }
     let mut chosen: Vec<Case> = Vec::new();
+    for fault in Fault::ALL {
+        let of: Vec<&Case> = cases.iter().filter(|case| case.fault == fault).collect();
+        chosen.extend(of.choose(&mut random).map(|case| (*case).clone()));
+    }
     for choices in by_point.values() {
         chosen.extend(choices.choose_weighted(&mut random, |case| case.fault.weight()).ok().cloned());
     }

@@ -29,6 +29,17 @@ pub struct Place {
     pub name: String,
     /// Port and name of its writable copy.
     pub copy: Option<(u16, String)>,
+    /// What was seen of it before, as the status of the Database tells.
+    pub recorded: Option<Recorded>,
+}
+
+/// What was seen of a database.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recorded {
+    /// The server's identifier and its timeline.
+    pub server: (String, u32),
+    /// The version that is applied.
+    pub version: Option<String>,
 }
 
 /// One Migration.
@@ -44,6 +55,8 @@ pub struct Wanted {
     pub spec: Value,
     /// It is being deleted.
     pub gone: bool,
+    /// The run that its status tells of.
+    pub run: Option<String>,
 }
 
 /// How a Migration ended, as the driver was told.

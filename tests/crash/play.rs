@@ -12,14 +12,16 @@ use super::driver::NOT_DONE;
 use super::fault::{Case, Fault};
 use super::judge::{self, Reference};
 use super::oracle::{self, Seen};
-use super::orders::{Orders, Outcome, Place, Wanted};
+use super::orders::{Orders, Outcome, Place, Recorded, Wanted};
 use super::owner::{Owner, SOON, Waiting};
-use super::stage::Stage;
+use super::stage::{Pair, Stage};
 use super::workload::Workload;
 use crate::harness::postgres::Database;
 use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::{await_until, scratch};
 
+/// So many points further at most a server is gone that its standby did not follow.
+const FURTHER: usize = 30;
 /// A run has to end so soon after its last fault.
 const CONVERGES: Duration = Duration::from_secs(30);
 /// So often a fresh driver is started where the last one was fenced.
@@ -32,6 +34,8 @@ const BRAKE: f64 = 0.02;
 pub struct Shown {
     /// The points that the drivers passed.
     pub points: Vec<String>,
+    /// Whether a standby lacked something of the ledger when it took over.
+    pub lost: bool,
     /// The points at which a fault fired.
     pub fired: Vec<String>,
     /// What should not be.
@@ -74,6 +78,9 @@ struct Scene<'a> {
     subjects: Vec<Wanted>,
     directory: PathBuf,
     proxy: Option<Proxy>,
+    pair: Option<Pair>,
+    recorded: Option<Recorded>,
+    lost: bool,
     random: StdRng,
     owners: Vec<Owner>,
     done: Option<Vec<Outcome>>,
@@ -95,6 +102,7 @@ impl Play<'_> {
             shown.points.extend(points);
             shown.fired.extend(fired);
         }
+        shown.lost = scene.lost;
         scene.look(&mut shown).await?;
         if !shown.violations.is_empty() {
             shown.logs = scene.owners.iter().map(Owner::tail).collect::<Vec<_>>().join("\n  --\n");
@@ -109,8 +117,15 @@ impl<'a> Scene<'a> {
         let inside = play.case.is_some_and(|case| case.point.ends_with("/Executing"));
         let brake = inside.then_some(BRAKE);
         let (mut databases, mut copies) = (Vec::new(), Vec::new());
+        let mut pair = None;
         for _ in 0..play.workload.databases {
-            databases.push(stage.database(brake).await?);
+            if play.case.is_some_and(|case| case.fault == Fault::Failover) {
+                let (both, database) = stage.pair(brake).await?;
+                pair = Some(both);
+                databases.push(database);
+            } else {
+                databases.push(stage.database(brake).await?);
+            }
             if play.workload.copy {
                 copies.push(stage.database(brake).await?);
             }
@@ -121,12 +136,14 @@ impl<'a> Scene<'a> {
             if play.version == Version::Unwatched {
                 spec.as_object_mut().expect("a spec").remove("analysis");
             }
-            Wanted { database: one.database, name: one.name.to_owned(), generation: 1, spec, gone: false }
+            let name = one.name.to_owned();
+            Wanted { database: one.database, name, generation: 1, spec, gone: false, run: None }
         };
         let proxy = match play.case.map(|case| case.fault) {
             Some(Fault::Reset | Fault::LostReply | Fault::BlackHole) => {
                 Some(Proxy::start(stage.port()).await?)
             }
+            Some(Fault::Failover) => Some(Proxy::start(databases[0].port()).await?),
             _ => None,
         };
         Ok(Self {
@@ -135,6 +152,9 @@ impl<'a> Scene<'a> {
             subjects: play.workload.migrations.iter().map(wanted).collect(),
             directory: scratch::directory("run")?,
             proxy,
+            pair,
+            recorded: None,
+            lost: false,
             random: StdRng::seed_from_u64(play.case.map_or(0, |case| case.seed)),
             owners: Vec::new(),
             done: None,
@@ -147,10 +167,16 @@ impl<'a> Scene<'a> {
     fn start(&mut self, faults: Option<&str>) -> Result<usize> {
         let number = self.owners.len();
         let first = (number == 0).then_some(self.proxy.as_ref()).flatten();
-        let port = first.map_or(self.stage.port(), Proxy::port);
-        let copies = self.copies.iter().map(|copy| Some((port, copy.name().to_owned())));
+        let port = first.map_or(self.databases[0].port(), Proxy::port);
+        // Where there is a pair, the copies are elsewhere, and lose nothing.
+        let copies_port = if self.pair.is_some() { self.stage.port() } else { port };
+        let copies = self.copies.iter().map(|copy| Some((copies_port, copy.name().to_owned())));
         let copies = copies.chain(std::iter::repeat(None));
-        let place = |(database, copy): (&Database, _)| Place { port, name: database.name().to_owned(), copy };
+        let recorded = self.recorded.clone();
+        let place = |(database, copy): (&Database, _)| {
+            let (name, recorded) = (database.name().to_owned(), recorded.clone());
+            Place { port, name, copy, recorded }
+        };
         let orders = Orders {
             owner: format!("driver-{number}"),
             databases: self.databases.iter().zip(copies).map(place).collect(),
@@ -195,7 +221,13 @@ impl<'a> Scene<'a> {
             ensure!(self.done.is_some(), "the only driver was fenced");
             return Ok(());
         };
-        let fault = format!("{}#{}={}", case.point, case.hit, case.fault.action());
+        let mut fault = format!("{}#{}={}", case.point, case.hit, case.fault.action());
+        let dies = self.random.random_bool(0.5);
+        if case.fault == Fault::Failover
+            && let Some(later) = self.later(&format!("{}#{}", case.point, case.hit))
+        {
+            fault += &format!(",{later}={}", if dies { "kill" } else { "wait" });
+        }
         self.start(Some(&fault))?;
         match case.fault {
             Fault::Kill | Fault::Panic => self.dies(0).await?,
@@ -257,6 +289,7 @@ impl<'a> Scene<'a> {
             }
             Fault::LostReply => return self.lost_reply(waiting).await,
             Fault::BlackHole => return self.black_hole(waiting).await,
+            Fault::Failover => return self.fail_over(waiting).await,
             Fault::SecondOwner => return self.second_owner(waiting).await,
             Fault::Delete => {
                 self.subjects[0].gone = true;
@@ -337,6 +370,54 @@ impl<'a> Scene<'a> {
         self.end(0).await
     }
 
+    /// A point that comes after another one, or none: then it goes on to the end.
+    fn later(&mut self, point: &str) -> Option<String> {
+        let points = &self.play.reference?.points;
+        let at = points.iter().position(|one| one == point)?;
+        let rest = points.get(at + 1..)?;
+        let rest = rest.get(..FURTHER.min(rest.len()))?;
+        if self.random.random_bool(0.2) { None } else { rest.choose(&mut self.random).cloned() }
+    }
+
+    /// The standby stays behind at the first point. At the second one the server is gone, and perhaps the owner with it;
+    /// else it finds the standby where the server was.
+    async fn fail_over(&mut self, waiting: Waiting) -> Result<()> {
+        let mut pair = self.pair.take().context("no pair")?;
+        pair.standby.fall_behind().await?;
+        waiting.release().await?;
+        let second = self.owners[0].waiting().await?;
+        self.note().await?;
+        let ledger = "SELECT md5(string_agg(line, '' ORDER BY line)) FROM (SELECT u::text FROM whimbrel.units u \
+                      UNION ALL SELECT r::text FROM whimbrel.runs r) l (line)";
+        let before = self.databases[0].value(ledger).await?;
+        pair.fail_over().await?;
+        self.databases[0] = self.databases[0].through(pair.standby.port());
+        if let Some(proxy) = &self.proxy {
+            proxy.retarget(pair.standby.port());
+        }
+        self.lost = self.databases[0].value(ledger).await? != before;
+        self.pair = Some(pair);
+        // Whoever ended before knew of what is lost.
+        self.done = None;
+        if let Some(second) = second {
+            second.release().await?;
+            self.end(0).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what the statuses tell of the database and of the run.
+    async fn note(&mut self) -> Result<()> {
+        let database = &self.databases[0];
+        let identifier = "SELECT system_identifier::text FROM pg_control_system()";
+        let applied = "SELECT coalesce(max(version), '') FROM whimbrel.runs WHERE phase = 'Succeeded'";
+        let version = Some(database.value(applied).await?).filter(|version| !version.is_empty());
+        self.recorded = Some(Recorded { server: (database.value(identifier).await?, 1), version });
+        let run = "SELECT id FROM whimbrel.runs ORDER BY seq DESC LIMIT 1";
+        self.subjects[0].run = Some(database.value(run).await?);
+        Ok(())
+    }
+
     /// Asks the oracle.
     async fn look(&mut self, shown: &mut Shown) -> Result<()> {
         let ended = Instant::now();
@@ -358,10 +439,14 @@ impl<'a> Scene<'a> {
     }
 
     async fn clear(self) -> Result<()> {
-        for database in self.databases.iter().chain(&self.copies) {
+        drop(self.owners);
+        let gone = self.pair.is_some();
+        if let Some(pair) = self.pair {
+            pair.discard().await?;
+        }
+        for database in self.databases.iter().filter(|_| !gone).chain(&self.copies) {
             self.stage.remove(database).await?;
         }
-        drop(self.owners);
         // What a run leaves behind is small; thousands of them are not.
         let _ = std::fs::remove_dir_all(&self.directory);
         Ok(())

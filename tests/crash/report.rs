@@ -14,7 +14,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(15);
 /// From so many runs on, a point that no run passed is a failure.
 const ALL: usize = 5000;
 /// What needs more than one server, or an object at rest: `tests/it` sees to it.
-const ELSEWHERE: &[Site] = &[Site::LedgerAdopted, Site::TimelineRecorded, Site::TokensAnswered];
+const ELSEWHERE: &[Site] = &[Site::LedgerAdopted, Site::TokensAnswered];
 
 /// What was played so far.
 pub struct Report {
@@ -25,6 +25,7 @@ pub struct Report {
     valid: usize,
     invalid: Vec<String>,
     violations: usize,
+    lost: usize,
     faults: BTreeMap<String, (usize, Duration)>,
     workloads: BTreeMap<String, usize>,
     passed: BTreeSet<String>,
@@ -55,6 +56,7 @@ impl Report {
             valid: 0,
             invalid: Vec::new(),
             violations: 0,
+            lost: 0,
             faults: BTreeMap::new(),
             workloads: BTreeMap::new(),
             passed: passed.collect(),
@@ -66,6 +68,7 @@ impl Report {
     pub fn add(&mut self, played: &Played) {
         self.passed.extend(played.shown.points.iter().map(|place| point(place)));
         self.fired.extend(played.shown.fired.iter().map(|place| point(place)));
+        self.lost += usize::from(played.shown.lost);
         if played.is_valid() {
             self.valid += 1;
             let (count, time) = self.faults.entry(format!("{:?}", played.case.fault)).or_default();
@@ -110,6 +113,7 @@ impl Report {
             let mean = time.as_secs_f64() / f64::from(u32::try_from(*count).unwrap_or(1));
             println!("            {fault:<12} {count:>5}  {mean:.2}");
         }
+        println!("            of the failovers, {} lost something that was known to be there", self.lost);
         let fired = self.fired.intersection(&all).count();
         println!("points      {} of {} covered by a fault", fired, all.len());
         let missed: Vec<&String> = all.difference(&self.fired).collect();

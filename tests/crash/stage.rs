@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 use sqlx::PgConnection;
 
+use super::owner::SOON;
+use crate::harness::await_until;
 use crate::harness::postgres::{Cluster, Database, OPERATOR, OWNER, Options, execute};
 
 const TEMPLATE: &str = include_str!("template.sql");
@@ -53,19 +55,46 @@ impl Stage {
         done
     }
 
+    /// The statements that make a database of the template. With `brake`, changes of its schema take at least so many seconds.
+    fn making(&mut self, brake: Option<f64>) -> (String, [String; 2]) {
+        self.made += 1;
+        let name = format!("run_{}", self.made);
+        let strategy = self.strategy;
+        let create = format!("CREATE DATABASE {name} TEMPLATE crash OWNER {OWNER} {strategy}");
+        let brake = brake.map(|brake| format!("; ALTER DATABASE {name} SET crash.brake TO '{brake}'"));
+        let brake = brake.unwrap_or_default();
+        let grant = format!("GRANT CREATE ON DATABASE {name} TO {OPERATOR}{brake}");
+        (name, [create, grant])
+    }
+
     /// Makes a database of the template. With `brake`, changes of its schema take at least so many seconds.
     ///
     /// # Errors
     /// When it cannot be made.
     pub async fn database(&mut self, brake: Option<f64>) -> Result<Database> {
-        self.made += 1;
-        let name = format!("run_{}", self.made);
-        let strategy = self.strategy;
-        self.admin(&format!("CREATE DATABASE {name} TEMPLATE crash OWNER {OWNER} {strategy}")).await?;
-        let brake = brake.map(|brake| format!("; ALTER DATABASE {name} SET crash.brake TO '{brake}'"));
-        let brake = brake.unwrap_or_default();
-        self.admin(&format!("GRANT CREATE ON DATABASE {name} TO {OPERATOR}{brake}")).await?;
+        let (name, statements) = self.making(brake);
+        for statement in &statements {
+            self.admin(statement).await?;
+        }
         Ok(self.cluster.named(&name))
+    }
+
+    /// Starts a server of the same content with a standby, and makes a database on it.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub async fn pair(&mut self, brake: Option<f64>) -> Result<(Pair, Database)> {
+        let primary = self.cluster.writable_copy().await?;
+        let standby = primary.standby().await?;
+        let (name, statements) = self.making(brake);
+        for statement in &statements {
+            primary.admin().execute(statement).await?;
+        }
+        let database = primary.named(&name);
+        let there = standby.named(&name);
+        await_until("the standby having the database", SOON, async || there.connect().await.map(drop))
+            .await?;
+        Ok((Pair { primary, standby }, database))
     }
 
     /// Removes a database, whoever is in it.
@@ -94,6 +123,33 @@ impl Stage {
         self.admin = None;
         self.cluster.stop(Signal::SIGQUIT).await?;
         self.cluster.resume().await
+    }
+}
+
+/// A server, and the standby that takes its place.
+pub struct Pair {
+    primary: Cluster,
+    /// The standby.
+    pub standby: Cluster,
+}
+
+impl Pair {
+    /// The server is gone, and the standby is what there is.
+    ///
+    /// # Errors
+    /// When the standby does not become a primary.
+    pub async fn fail_over(&mut self) -> Result<()> {
+        self.primary.stop(Signal::SIGQUIT).await?;
+        self.standby.promote().await
+    }
+
+    /// Removes both.
+    ///
+    /// # Errors
+    /// When one does not end.
+    pub async fn discard(self) -> Result<()> {
+        self.primary.discard().await?;
+        self.standby.discard().await
     }
 }
 

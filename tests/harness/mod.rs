@@ -9,8 +9,11 @@
 // Each binary that includes this module uses its own part of it.
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
+pub mod api_proxy;
 pub mod kubernetes;
 pub mod manifests;
+pub mod metrics_stub;
+pub mod objects;
 pub mod operator;
 pub mod pgbouncer;
 pub mod ports;

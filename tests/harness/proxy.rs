@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
@@ -30,6 +30,7 @@ pub enum Mode {
 /// A running proxy; ends with its value.
 pub struct Proxy {
     port: u16,
+    target: Arc<AtomicU16>,
     mode: watch::Sender<Mode>,
     dropped: Arc<AtomicU64>,
     listener: JoinHandle<()>,
@@ -46,17 +47,29 @@ impl Proxy {
         let (mode, receiver) = watch::channel(Mode::Forward);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = dropped.clone();
+        let target = Arc::new(AtomicU16::new(target));
+        let current = target.clone();
         let listener = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connection(client, target, receiver.clone(), counter.clone()));
+                tokio::spawn(connection(
+                    client,
+                    current.load(Ordering::SeqCst),
+                    receiver.clone(),
+                    counter.clone(),
+                ));
             }
         });
-        Ok(Self { port, mode, dropped, listener })
+        Ok(Self { port, target, mode, dropped, listener })
     }
 
     /// Where it listens, on `127.0.0.1`.
     pub fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Forwards new connections to another port of `127.0.0.1`, as a name that names another server now.
+    pub fn retarget(&self, port: u16) {
+        self.target.store(port, Ordering::SeqCst);
     }
 
     /// Changes what happens from now on.

@@ -9,14 +9,14 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 use tokio::sync::OnceCell;
 
 use super::process::{Process, Spec, system_user};
 use super::tls::Authority;
-use super::{ports, scratch};
+use super::{await_until, ports, scratch};
 
 /// The superuser: administers, observes, and is no role that the code under test knows of.
 pub const SUPERUSER: &str = "postgres";
@@ -184,6 +184,31 @@ impl Cluster {
     /// When it refuses, or is no standby.
     pub async fn promote(&self) -> Result<()> {
         self.admin().execute("SELECT pg_promote()").await
+    }
+
+    /// Lets a standby stay behind from now on.
+    ///
+    /// # Errors
+    /// When it goes on following.
+    pub async fn fall_behind(&self) -> Result<()> {
+        let admin = self.admin();
+        admin.execute("ALTER SYSTEM SET primary_conninfo = ''").await?;
+        admin.execute("SELECT pg_reload_conf()").await?;
+        await_until("the standby having stopped to follow", READY, async || {
+            let follows = admin.value("SELECT count(*) FROM pg_stat_wal_receiver").await?;
+            ensure!(follows == "0", "it follows");
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends the server as a crash does, and removes what it has.
+    ///
+    /// # Errors
+    /// When it goes on.
+    pub async fn discard(mut self) -> Result<()> {
+        self.stop(Signal::SIGQUIT).await?;
+        Ok(std::fs::remove_dir_all(&self.directory)?)
     }
 
     /// Where it listens, on `127.0.0.1`.

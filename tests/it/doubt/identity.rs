@@ -45,9 +45,7 @@ fn a_failover_that_lost_commits_is_seen_and_made_up_for() -> Result<()> {
         let there = standby.named("shop");
         await_value(&there, "SELECT coalesce(to_regclass('one')::text, '')", "one").await?;
         // The standby stays behind, the primary goes on, and is gone.
-        standby.admin().execute("ALTER SYSTEM SET primary_conninfo = ''").await?;
-        standby.admin().execute("SELECT pg_reload_conf()").await?;
-        await_value(&standby.admin(), "SELECT count(*)::text FROM pg_stat_wal_receiver", "0").await?;
+        standby.fall_behind().await?;
         let lost = apply(&database, "uid-2", second()).await?;
         let pinned = Pinned { system_identifier: identifier(&database).await?, timeline: Some(1) };
         primary.stop(nix::sys::signal::Signal::SIGQUIT).await?;

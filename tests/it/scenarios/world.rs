@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 
 use super::kstatus;
 use crate::harness::kubernetes::{self, ApiServer};
+pub use crate::harness::objects::{condition, current, message, reason_of};
 use crate::harness::operator::{Operator, Options};
 use crate::harness::postgres::{self, Cluster, Database, OPERATOR};
 use crate::harness::prometheus::Prometheus;
@@ -414,32 +415,6 @@ pub async fn ddl(database: &Database) -> Result<Vec<String>> {
 fn api(client: &Client, namespace: &str, kind: &str) -> Api<DynamicObject> {
     let gvk = GroupVersionKind::gvk("whimbrel.dev", "v1alpha1", kind);
     Api::namespaced_with(client.clone(), namespace, &ApiResource::from_gvk(&gvk))
-}
-
-/// The status of a condition; empty where there is none.
-pub fn condition<'a>(object: &'a Value, kind: &str) -> &'a str {
-    field(object, kind, "status")
-}
-
-/// The reason of a condition; empty where there is none.
-pub fn reason_of<'a>(object: &'a Value, kind: &str) -> &'a str {
-    field(object, kind, "reason")
-}
-
-/// The message of `Ready`.
-pub fn message(object: &Value) -> &str {
-    field(object, "Ready", "message")
-}
-
-fn field<'a>(object: &'a Value, kind: &str, field: &str) -> &'a str {
-    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
-    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == kind);
-    found.and_then(|condition| condition[field].as_str()).unwrap_or_default()
-}
-
-/// Whether the status is about the newest spec.
-pub fn current(object: &Value) -> bool {
-    object["status"]["observedGeneration"] == object["metadata"]["generation"]
 }
 
 async fn record(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<(Instant, Value)>>>) {
