@@ -10,6 +10,7 @@ mod cluster;
 mod direct;
 mod driver;
 mod fault;
+mod fill;
 mod found;
 mod judge;
 mod matrix;
@@ -21,6 +22,7 @@ mod play;
 mod report;
 mod stage;
 mod workload;
+mod writers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

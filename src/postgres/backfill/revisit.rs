@@ -89,7 +89,9 @@ pub(super) async fn batch(
         let xid = open(session, job, size).await?;
         let conn = session.conn();
         crash::at(site, Moment::IntentDurable).await;
-        let changed = change_rows(conn, backfill, leaf, (&leaf.one_of(&keys), true)).await?;
+        let about = leaf.one_of(&keys);
+        let changing = change_rows(conn, backfill, leaf, (&about, true));
+        let changed = crash::during(site, Moment::Executing, changing).await?;
         still_ours(conn, &xid).await?;
         changed.store(conn, job, leaf).await?;
         let held = changed.locked;
@@ -102,6 +104,7 @@ pub(super) async fn batch(
         crash::at(site, Moment::Sent).await;
         let commit = send_ours(conn, "COMMIT".to_owned());
         crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+        crash::at(site, Moment::AcknowledgedNotRecorded).await;
         Ok(held)
     }
     .await;
