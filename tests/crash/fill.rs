@@ -22,7 +22,7 @@ pub struct Fill {
 }
 
 /// So many rows have been changed when a breach is awaited.
-const MIDDLE: u32 = 250;
+const MIDDLE: u32 = 150;
 
 /// Whether the column is there.
 const COLUMN: &str =
@@ -245,7 +245,8 @@ pub fn workloads() -> Vec<Workload> {
     let query = "SELECT count(*) FROM accounts WHERE n IN (1, 6)";
     let slow = kept(&json!({
         "throttle": {"sql": query, "max": MIDDLE.to_string()},
-        "batch": {"rows": 100, "pause": "250ms", "adaptive": false},
+        // After a pause as long as this, the throttle is asked again.
+        "batch": {"rows": 200, "pause": "600ms", "adaptive": false},
     }));
     let breach = filling("fill_breach", full, migration("m1", only(slow, &breach), "RolledBack"));
     let wide = filling("fill_wide", wide, migration("m1", whole("1", 1000, 20_000), "Succeeded"));

@@ -1,5 +1,6 @@
 //! Backfills on real servers: every row once, whatever is in the way, and back again.
 
+mod everyday;
 mod rows;
 
 use anyhow::{Result, ensure};
