@@ -1,6 +1,8 @@
 //! Backfills on real servers: every row once, whatever is in the way, and back again.
 
+mod back;
 mod everyday;
+mod inputs;
 mod rows;
 
 use anyhow::{Result, ensure};
