@@ -241,7 +241,7 @@ pub fn workloads() -> Vec<Workload> {
         filling("fill_undone", full, migration("m1", only(kept(&json!({})), &later), "RolledBack"));
     undone.rolled_back_on_request = true;
     // It stops in the middle, and the breach is seen there.
-    let breach = watched("2s", "1s", "errors{phase=\"{{ phase }}\"}");
+    let breach = watched("4s", "2s", "errors{phase=\"{{ phase }}\"}");
     let query = "SELECT count(*) FROM accounts WHERE n IN (1, 6)";
     let slow = kept(&json!({
         "throttle": {"sql": query, "max": MIDDLE.to_string()},
