@@ -3,6 +3,7 @@
 mod back;
 mod everyday;
 mod inputs;
+mod late;
 mod rows;
 
 use anyhow::{Result, ensure};
