@@ -60,3 +60,30 @@ fn rows_that_were_held_are_visited_until_none_is_left_in_the_batches_of_the_othe
         gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfill_locked", "0").await
     })
 }
+
+#[test]
+fn a_row_that_was_changed_twice_comes_back_to_what_was_written_between() -> Result<()> {
+    run(async {
+        let stage = stage("fill_twice", 1200, false).await?;
+        stage.primary.execute("UPDATE people SET n = 1").await?;
+        let mut holder = stage.primary.connect().await?;
+        execute(&mut holder, "BEGIN; UPDATE people SET name = name WHERE id = 1200").await?;
+        let fill = quick(json!({
+            "table": "people", "set": {"n": "1000"}, "where": "n < 1000", "capture": true, "validate": ["SELECT false"],
+        }));
+        stage.migrate("1", &json!({"steps": [fill]}))?;
+        stage
+            .until("1", "naming the row", |run| {
+                run.attempt.as_ref().is_some_and(|attempt| attempt.cause.message.contains("holds 1 rows"))
+            })
+            .await?;
+        // It matches again, and the sweep changes it once more.
+        stage.primary.execute("UPDATE people SET n = 50 WHERE id IN (7, 700)").await?;
+        execute(&mut holder, "COMMIT").await?;
+        stage.until("1", "having ended", |run| run.state.is_done()).await?;
+        let rows = "SELECT string_agg(n || ' ' || count, ', ' ORDER BY n) FROM (SELECT n, count(*) FROM people GROUP BY 1) c";
+        gives(&stage.primary, rows, "1 1198, 50 2").await?;
+        let left = "SELECT count(*) || ' ' || bool_and(changed_since) FROM whimbrel.backfill_kept";
+        gives(&stage.primary, left, "2 true").await
+    })
+}
