@@ -34,6 +34,8 @@ pub(super) struct Size {
     pub queue: Duration,
     /// How long its statement may take.
     pub limit: Duration,
+    /// Before it is committed it is looked whether somebody waits for it.
+    pub look: bool,
 }
 
 /// What a batch did.
@@ -43,6 +45,8 @@ pub(super) struct Did {
     pub rows: u64,
     /// From its beginning to its commit.
     pub took: Duration,
+    /// Somebody waited for it.
+    pub waited_for: bool,
 }
 
 /// A batch that failed, with the rows that it was about. Nothing of it remains.
@@ -84,6 +88,7 @@ pub(super) async fn run(
         if !apart {
             advance(conn, job, epoch, &next).await?;
         }
+        let waited_for = size.look && is_waited_for(conn).await?;
         crash::at(site, Moment::Sent).await;
         let commit = send_ours(conn, "COMMIT".to_owned());
         crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
@@ -91,14 +96,14 @@ pub(super) async fn run(
         if apart {
             advance(conn, job, epoch, &next).await?;
         }
-        Ok(changed.rows)
+        Ok((changed.rows, waited_for))
     }
     .await;
     let took = began.elapsed();
     match ended {
-        Ok(rows) => {
+        Ok((rows, waited_for)) => {
             *leaf = next;
-            Ok(Did { rows, took })
+            Ok(Did { rows, took, waited_for })
         }
         Err(error) => {
             let error: Error = error;
@@ -107,6 +112,12 @@ pub(super) async fn run(
             Err(Broken { error, range, took })
         }
     }
+}
+
+async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {
+    let text = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE NOT l.granted \
+        AND pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(l.pid)))";
+    Ok(sqlx::raw_sql(text).fetch_one(conn).await?.try_get(0)?)
 }
 
 /// Begins a transaction behind the fence, as the role and with the limits of a batch. Returns its id.
