@@ -21,6 +21,8 @@ pub struct Fill {
     pub has_column: bool,
 }
 
+/// So many batches of a run are met by each fault.
+const EACH: u32 = 4;
 /// So many rows have been changed when a breach is awaited.
 const MIDDLE: u32 = 150;
 
@@ -253,19 +255,21 @@ pub fn workloads() -> Vec<Workload> {
     vec![fill, rehearsed, undone, breach, wide]
 }
 
-/// Whether a fault says something at a point of these workloads: some take seconds, or differ in a part only.
-pub fn applies(workload: &Workload, fault: Fault, point: &str) -> bool {
+/// Whether a fault says something at a point of these workloads: their batches are like each other, some take seconds, and
+/// what is not about rows the other workloads show.
+pub fn applies(workload: &Workload, fault: Fault, (point, hit): (&str, u32)) -> bool {
+    if workload.fill.is_none() || fault == Fault::Kill && hit <= EACH {
+        return true;
+    }
+    let at = |sites: &[&str]| sites.iter().any(|site| point.starts_with(site));
     let deadly = [Fault::Kill, Fault::KillTwice, Fault::Restart].contains(&fault);
     match workload.name {
         "fill_breach" => {
-            ["Sample", "Throttle", "StateMoved", "Batch"].iter().any(|site| point.starts_with(site))
-                && (deadly || fault == Fault::SecondOwner)
+            at(&["Sample", "Throttle", "StateMoved", "Batch"]) && (deadly || fault == Fault::SecondOwner)
         }
-        "fill_wide" => deadly && ["BatchUp", "BackfillBegun"].iter().any(|site| point.starts_with(site)),
-        "fill_rehearsed" => {
-            ["Copy", "Rehearse", "Follow", "Purged"].iter().any(|site| point.starts_with(site))
-        }
-        _ => true,
+        "fill_wide" => deadly && at(&["BatchUp", "BackfillBegun"]) && hit % EACH == 0,
+        "fill_rehearsed" => at(&["CopyBatch", "Rehearse", "Follow"]) && hit <= EACH,
+        _ => at(&["Batch", "BackfillBegun", "OutcomeStored", "StateMoved", "Unit"]) && hit <= EACH,
     }
 }
 

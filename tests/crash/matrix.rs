@@ -116,9 +116,6 @@ fn applies(workload: &Workload, fault: Fault, point: &str) -> bool {
     if workload.name == "unknown" && !(fault == Fault::Kill || point.starts_with("Sample")) {
         return false;
     }
-    if !fill::applies(workload, fault, point) {
-        return false;
-    }
     match fault {
         // Of several migrations the later ones wait for a person when an earlier one failed.
         Fault::Cancel | Fault::Delete => alone,
@@ -139,11 +136,12 @@ pub fn every(known: &Known, seed: u64) -> Vec<Case> {
         let points: BTreeSet<&String> = known.references[workload.name].points.iter().collect();
         for (place, fault) in points.iter().flat_map(|place| Fault::ALL.map(|fault| (place, fault))) {
             let Some((point, hit)) = place.split_once('#') else { continue };
-            if applies(workload, fault, point) {
+            let hit = hit.parse().unwrap_or(1);
+            if applies(workload, fault, point) && fill::applies(workload, fault, (point, hit)) {
                 cases.push(Case {
                     workload: workload.name.to_owned(),
                     point: point.to_owned(),
-                    hit: hit.parse().unwrap_or(1),
+                    hit,
                     fault,
                     seed,
                 });
