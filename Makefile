@@ -48,6 +48,7 @@ crash: ## Kills, freezes and disturbs the engine at every point of every workloa
 	@tests/setup/target.sh
 	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- matrix --runs "$(or $(RUNS),5000)" \
 	  --workers "$(or $(WORKERS),6)" $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)") $(if $(MUTANT),--mutant "$(MUTANT)")
+	$(if $(RUN),,@$(MAKE) crash-cluster RUNS="$(or $(CLUSTER_RUNS),200)" WORKERS=4)
 
 .PHONY: crash-cluster
 crash-cluster: ## Lets the API server fail at every request of the operator; RUN= plays one run again, RUNS= and SEED= choose

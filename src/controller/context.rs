@@ -25,6 +25,9 @@ use crate::postgres::ledger::RunKey;
 /// How long a database may be silent while a runner waits for it: well beyond the limits of our own statements.
 const PATIENCE: Duration = Duration::from_mins(1);
 
+/// How often the cache is looked at by those who wait for it.
+const CACHE_EVERY: Duration = Duration::from_millis(200);
+
 /// A status that is still on its way is written at most so often.
 pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 
@@ -63,6 +66,8 @@ pub struct Context {
     pub tracker: TaskTracker,
     /// Bounds the databases that are worked on at the same time.
     pub permits: Arc<Semaphore>,
+    /// Bounds the Databases that are looked at beside that.
+    pub looks: Arc<Semaphore>,
     /// Cancelled: reach a safe point and end.
     pub stop: CancellationToken,
     /// Whether this process may act.
@@ -122,6 +127,11 @@ impl Context {
         }
     }
 
+    /// Waits until the cache of Migrations was filled for the first time; false when it never will be.
+    pub async fn cached(&self) -> bool {
+        filled(&self.migrations).await
+    }
+
     /// Asks the API server itself whether an object exists.
     pub fn presence(self: &Arc<Self>) -> Presence {
         let client = self.client.clone();
@@ -175,5 +185,40 @@ impl Context {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.views.forget(uid);
+    }
+}
+
+/// The runtime wakes only one of several that wait for a store, so each of them looks again by itself.
+async fn filled(store: &Store<Migration>) -> bool {
+    loop {
+        if let Ok(ready) = tokio::time::timeout(CACHE_EVERY, store.wait_until_ready()).await {
+            return ready.is_ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::runtime::reflector;
+    use kube::runtime::watcher::Event;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn everybody_who_waits_for_the_cache_hears_of_it() {
+        let (store, mut writer) = reflector::store::<Migration>();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let store = store.clone();
+                tokio::spawn(async move { filled(&store).await })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        writer.apply_watcher_event(&Event::Init);
+        writer.apply_watcher_event(&Event::InitDone);
+        for one in waiting {
+            let heard = tokio::time::timeout(CACHE_EVERY * 10, one).await;
+            assert!(heard.expect("in time").expect("no panic"));
+        }
     }
 }

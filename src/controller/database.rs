@@ -21,7 +21,7 @@ use crate::core::view::{Standing, Tokens, View};
 use crate::engine::{clock, survey};
 use crate::postgres::ledger::RunKey;
 
-/// How often a database that is not well is looked at again.
+/// How often a Database is looked at again that is not well, or whose Migrations have not all ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
 /// One pass.
@@ -38,7 +38,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     if object.meta().deletion_timestamp.is_some() || context.stop.is_cancelled() {
         return Ok(Action::await_change());
     }
-    if context.migrations.wait_until_ready().await.is_err() {
+    if !context.cached().await {
         return Ok(Action::await_change());
     }
     let migrations: Vec<Arc<Migration>> = context
@@ -60,13 +60,19 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         .map(|migration| migration.name_any());
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
+    // What wakes us may be ahead of the cache.
+    let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
     if !due(&object, &migrations, active.as_deref(), busy) {
-        return Ok(Action::await_change());
+        return Ok(again);
     }
     let applied = migrations.iter().filter(|migration| report::settled(migration));
     let recorded: Vec<String> = applied.filter_map(|migration| applied_run(migration)).collect();
     let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
-        Ok(database) => survey::survey(&database, busy, &recorded).await,
+        Ok(database) => {
+            // Never closed; without a permit there is only no bound.
+            let _look = context.looks.acquire().await;
+            survey::survey(&database, busy, &recorded).await
+        }
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
     };
@@ -79,7 +85,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         write(&api, &object, &status).await?;
         context.counters.status_write();
     }
-    Ok(if well { Action::await_change() } else { Action::requeue(LOOK_AGAIN) })
+    Ok(if well { again } else { Action::requeue(LOOK_AGAIN) })
 }
 
 /// Writes a status by server-side apply; the UID keeps it off an object of the same name.

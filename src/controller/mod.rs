@@ -42,6 +42,9 @@ const WATCHES_END_WITHIN: Duration = Duration::from_secs(1);
 /// A Database is looked at so long after the last news of its Migrations.
 const AFTER_NEWS: Duration = Duration::from_secs(1);
 
+/// So many Databases are looked at at the same time, and never more than are worked on.
+const LOOKS: usize = 8;
+
 /// What the controller needs from the process around it.
 pub struct ControllerOptions {
     /// The API server.
@@ -50,7 +53,8 @@ pub struct ControllerOptions {
     pub watch_namespaces: Vec<String>,
     /// Name of this process: the instance in events, the owner in the ledger.
     pub identity: String,
-    /// Databases that are worked on at the same time.
+    /// Databases that are worked on at the same time, with two connections each. Up to eight, and never more, are looked at
+    /// beside that.
     pub max_concurrent_databases: usize,
     /// Where metrics are registered.
     pub metrics: Metrics,
@@ -78,6 +82,7 @@ pub enum Error {
 pub async fn run(options: ControllerOptions) -> Result<(), Error> {
     let tracker = TaskTracker::new();
     let permits = Arc::new(Semaphore::new(options.max_concurrent_databases));
+    let looks = Arc::new(Semaphore::new(options.max_concurrent_databases.min(LOOKS)));
     let counters = Counters::new(&options.metrics);
     let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
     let recorder = Recorder::new(options.client.clone(), reporter);
@@ -100,6 +105,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             offered: std::sync::Mutex::default(),
             tracker: tracker.clone(),
             permits: Arc::clone(&permits),
+            looks: Arc::clone(&looks),
             stop: options.shutdown.clone(),
             leadership: options.leadership.clone(),
             identity: options.identity.clone(),

@@ -125,7 +125,7 @@ async fn subjects(
     object: &Migration,
 ) -> Result<Vec<Arc<Subject>>, Error> {
     // An empty cache would look like deleted objects.
-    if context.migrations.wait_until_ready().await.is_err() {
+    if !context.cached().await {
         return Ok(Vec::new());
     }
     let mut objects = vec![object.clone()];

@@ -7,27 +7,24 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::future::FutureExt as _;
-use jiff::Timestamp;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 use whimbrel::api::Version;
-use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::State;
 use whimbrel::core::view::{Standing, Tokens, View};
-use whimbrel::engine::runner::{Runner, Start};
+use whimbrel::engine::runner::Runner;
 use whimbrel::engine::subject::{Database, Desired, Presence, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
-use whimbrel::metrics::{PrometheusConfig, PrometheusProvider, Provider};
+use whimbrel::metrics::{PrometheusProvider, Provider};
 use whimbrel::postgres::identity::Pinned;
 use whimbrel::postgres::ledger::RunKey;
 use whimbrel::postgres::{Secret, Target, Tls, TlsMode};
 
 use super::orders::{self, Orders, Outcome, Place, Wanted};
-use crate::harness::metrics_stub;
-use crate::harness::postgres::{OPERATOR, OWNER, PASSWORD};
+use crate::harness::postgres::{OPERATOR, PASSWORD};
+use crate::harness::{engine, metrics_stub};
 
 /// Exit code of a driver whose runners ended before its Migrations did: another owner took over.
 pub const NOT_DONE: u8 = 3;
@@ -57,17 +54,9 @@ pub fn target(port: u16, name: &str) -> Result<Target> {
 
 fn database(place: &Place) -> Result<Database> {
     Ok(Database {
-        name: place.name.clone(),
-        primary: target(place.port, &place.name)?,
         copy: place.copy.as_ref().map(|(port, name)| target(*port, name)).transpose()?,
-        standbys: Vec::new(),
-        owner_role: Some(OWNER.to_owned()),
-        guard: Guard::default(),
-        min_reversibility: Reversibility::default(),
-        out_of_order: false,
-        baseline: None,
-        remote_apply: false,
         recorded: place.recorded.as_ref().map(recorded).transpose()?.unwrap_or_default(),
+        ..engine::served(&place.name, target(place.port, &place.name)?)
     })
 }
 
@@ -84,15 +73,7 @@ fn recorded(seen: &orders::Recorded) -> Result<Recorded> {
 
 async fn metrics() -> Result<Providers> {
     let url = metrics_stub::start().await?;
-    let config = PrometheusConfig {
-        url,
-        auth: None,
-        ca_pem: None,
-        identity_pem: None,
-        headers: Vec::new(),
-        timeout: Duration::from_secs(5),
-    };
-    let provider = Provider::Prometheus(PrometheusProvider::new(config)?);
+    let provider = Provider::Prometheus(PrometheusProvider::new(metrics_stub::config(url))?);
     let name = "prometheus".to_owned();
     Ok(Providers {
         by_name: BTreeMap::from([(name.clone(), provider)]),
@@ -112,17 +93,13 @@ struct Driver {
 impl Driver {
     fn subject(&self, wanted: &Wanted) -> Result<Subject> {
         let tokens = self.tokens.lock().expect("not poisoned").get(&wanted.name).cloned().unwrap_or_default();
-        let key =
-            RunKey { namespace: "shop".to_owned(), name: wanted.name.clone(), uid: wanted.name.clone() };
         Ok(Subject {
-            key,
             generation: wanted.generation,
-            created: Timestamp::UNIX_EPOCH,
-            spec: serde_json::from_value(wanted.spec.clone()).context("a spec")?,
             gone: wanted.gone,
             tokens,
             providers: self.providers.clone(),
             recorded_run: wanted.run.clone(),
+            ..engine::subject("shop", (&wanted.name, &wanted.name), wanted.spec.clone())?
         })
     }
 
@@ -212,15 +189,7 @@ async fn drive(orders: Orders) -> Result<u8> {
     let driver = Arc::new(driver);
     let mut runners = JoinSet::new();
     for desired in receivers {
-        let start = Start {
-            owner: orders.owner.clone(),
-            desired,
-            views: views.clone(),
-            stop: CancellationToken::new(),
-            may_act: Arc::new(|| true),
-            may_linger: Arc::new(|| false),
-            patience: Duration::from_mins(1),
-        };
+        let start = engine::start(&orders.owner, desired, &views);
         runners.spawn(Runner::new(start).run());
     }
     if !orders.control.is_empty() {

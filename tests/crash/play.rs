@@ -234,11 +234,8 @@ impl<'a> Scene<'a> {
             return Ok(());
         };
         let mut fault = format!("{}#{}={}", case.point, case.hit, case.fault.action());
-        let dies = self.random.random_bool(0.5);
-        if case.fault == Fault::Failover
-            && let Some(later) = self.later(&format!("{}#{}", case.point, case.hit))
-        {
-            fault += &format!(",{later}={}", if dies { "kill" } else { "wait" });
+        if case.fault == Fault::Failover {
+            fault = self.and_later(case, fault);
         }
         self.start(Some(&fault))?;
         match case.fault {
@@ -382,13 +379,17 @@ impl<'a> Scene<'a> {
         self.end(0).await
     }
 
-    /// A point that comes after another one, or none: then it goes on to the end.
-    fn later(&mut self, point: &str) -> Option<String> {
-        let points = &self.play.reference?.points;
-        let at = points.iter().position(|one| one == point)?;
-        let rest = points.get(at + 1..)?;
-        let rest = rest.get(..FURTHER.min(rest.len()))?;
-        if self.random.random_bool(0.2) { None } else { rest.choose(&mut self.random).cloned() }
+    /// Adds what happens at a later point, if it does not just go on to the end.
+    fn and_later(&mut self, case: &Case, fault: String) -> String {
+        let place = format!("{}#{}", case.point, case.hit);
+        let points = self.play.reference.map_or(&[][..], |reference| &reference.points);
+        let rest = points.iter().skip_while(|point| **point != place).skip(1).take(FURTHER);
+        let rest: Vec<&String> = rest.collect();
+        let action = if self.random.random_bool(0.5) { "kill" } else { "wait" };
+        match rest.choose(&mut self.random) {
+            Some(later) if self.random.random_bool(0.8) => format!("{fault},{later}={action}"),
+            _ => fault,
+        }
     }
 
     /// The standby stays behind at the first point. At the second one the server is gone, and perhaps the owner with it;

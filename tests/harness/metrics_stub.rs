@@ -1,7 +1,22 @@
 //! The least that counts as a Prometheus server: the answer depends on nothing but the words of the query.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use tokio::net::TcpListener;
+use whimbrel::metrics::PrometheusConfig;
+
+/// A server that asks for nothing.
+pub fn config(url: String) -> PrometheusConfig {
+    PrometheusConfig {
+        url,
+        auth: None,
+        ca_pem: None,
+        identity_pem: None,
+        headers: Vec::new(),
+        timeout: Duration::from_secs(5),
+    }
+}
 
 /// Starts one for as long as the runtime lives, and returns its base URL. It answers 1 to what is asked while an applied
 /// migration is watched, or no number where `nothing` is asked for, else 0. The phase has to be in the query.

@@ -10,6 +10,7 @@
 #![allow(dead_code, unused_imports, unreachable_pub)]
 
 pub mod api_proxy;
+pub mod engine;
 pub mod kubernetes;
 pub mod manifests;
 pub mod metrics_stub;

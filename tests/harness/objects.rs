@@ -19,7 +19,7 @@ pub fn message(object: &Value) -> &str {
 
 /// Whether the status is about the newest spec.
 pub fn current(object: &Value) -> bool {
-    object["status"]["observedGeneration"] == object["metadata"]["generation"]
+    object.pointer("/status/observedGeneration") == object.pointer("/metadata/generation")
 }
 
 fn field<'a>(object: &'a Value, kind: &str, field: &str) -> &'a str {

@@ -7,17 +7,13 @@ use whimbrel::postgres::copy::{Overlap, overlap};
 use whimbrel::postgres::facts::{ColumnKey, columns};
 use whimbrel::postgres::grants::{grants_sql, missing};
 use whimbrel::postgres::identity::{Comparison, ServerIdentity};
-use whimbrel::postgres::{Class, Error, Target, Tls, TlsMode};
+use whimbrel::postgres::{Class, Error, Target};
 
+pub use crate::harness::engine::target;
 use crate::harness::postgres::{
     self, Cluster, Database, OPERATOR, OWNER, Options, PASSWORD, SUPERUSER, execute, text,
 };
 use crate::harness::run;
-
-/// A database as the operator is told of it.
-pub fn target(database: &Database, role: &str) -> Result<Target, Error> {
-    Target::from_url(&database.url(role), Tls { mode: TlsMode::Disable, ..Tls::default() })
-}
 
 /// A session, as the operator opens it.
 pub async fn open(target: &Target) -> Result<PgConnection, Error> {

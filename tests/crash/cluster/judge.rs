@@ -23,7 +23,8 @@ pub struct Shown {
     pub migration: Option<Value>,
     /// The Database at the end.
     pub database: Value,
-    /// What the superuser sees.
+    /// What the superuser sees, at the beginning and at the end.
+    pub before: Vec<String>,
     pub seen: Seen,
     /// What was asked of the API server.
     pub asked: Vec<String>,
@@ -54,6 +55,7 @@ impl From<Shown> for Reference {
     fn from(shown: Shown) -> Self {
         let mut wrong = shown.wrong;
         wrong.extend(shown.seen.wrong.iter().cloned());
+        wrong.extend(undone(&shown.before, &shown.seen));
         Self {
             asked: shown.asked,
             wrong,
@@ -92,6 +94,7 @@ fn compare(what: &str, expected: &BTreeMap<String, String>, found: &BTreeMap<Str
 /// Returns what is wrong with a run.
 pub fn judge(act: Act, fault: Fault, reference: &Reference, shown: &Shown) -> Vec<String> {
     let mut wrong = shown.seen.wrong.clone();
+    wrong.extend(undone(&shown.before, &shown.seen));
     if shown.seen.rows != reference.seen.rows {
         wrong.push("rows were lost or changed".to_owned());
     }
@@ -104,14 +107,12 @@ pub fn judge(act: Act, fault: Fault, reference: &Reference, shown: &Shown) -> Ve
                 wrong.extend(ahead(found, &shown.seen));
             }
             (expected, found) => {
-                wrong.push(format!("a Migration: {}, not {}", found.is_some(), expected.is_some()))
+                wrong.push(format!("a Migration: {}, not {}", found.is_some(), expected.is_some()));
             }
         }
         wrong.extend(compare("the Database", &reference.database, &told(&shown.database)));
     } else if !matches!(shown.seen.phases.as_slice(), [one] if one == "Aborted" || one == "Succeeded") {
         wrong.push(format!("it was deleted, and the runs ended as {:?}", shown.seen.phases));
-    } else if shown.seen.phases == reference.seen.phases {
-        wrong.extend(database(reference, &shown.seen));
     }
     let seconds = usize::try_from(fault.lasts().as_secs()).unwrap_or_default();
     let starts = usize::try_from(shown.started.saturating_sub(1)).unwrap_or_default();
@@ -131,6 +132,13 @@ fn database(reference: &Reference, seen: &Seen) -> Vec<String> {
         wrong.push(format!("the runs ended as {:?}, not {:?}", seen.phases, reference.seen.phases));
     }
     wrong
+}
+
+/// Whether something is left of what was undone, whenever that was.
+fn undone(before: &[String], seen: &Seen) -> Option<String> {
+    let aborted = matches!(seen.phases.as_slice(), [one] if one == "Aborted");
+    let left = aborted && seen.catalog != before;
+    left.then(|| format!("what was undone is not gone: {}", differences(before, &seen.catalog)))
 }
 
 /// Whether a status says that something is applied which is not.

@@ -110,7 +110,7 @@ pub async fn play_all(options: Options) -> Result<bool> {
         names.len(),
         began.elapsed()
     );
-    let cases = choose(&options, &known, seed);
+    let cases = choose(&options, &known, seed)?;
     let mut report = Report { planned: cases.len(), seed, ..Report::default() };
     let cases = cases.into_iter().map(|case| {
         let name = names.iter().find(|name| **name == case.workload).copied();
@@ -121,9 +121,9 @@ pub async fn play_all(options: Options) -> Result<bool> {
     Ok(report.print(&known, began.elapsed()))
 }
 
-fn choose(options: &Options, known: &Known, seed: u64) -> Vec<Case> {
+fn choose(options: &Options, known: &Known, seed: u64) -> Result<Vec<Case>> {
     if let Some(case) = &options.run {
-        return vec![case.clone()];
+        return Ok(vec![case.clone()]);
     }
     let asked = known.references.iter().map(|(name, reference)| (*name, reference.asked.as_slice()));
     let mut cases = case::every(asked);
@@ -131,7 +131,9 @@ fn choose(options: &Options, known: &Known, seed: u64) -> Vec<Case> {
         cases.retain(|case| case.to_string().contains(only));
     }
     let count = options.runs.unwrap_or(cases.len());
-    case::sample(&cases, count, seed)
+    let mut chosen = if options.only.is_none() { case::found()? } else { Vec::new() };
+    chosen.extend(case::sample(&cases, count, seed));
+    Ok(chosen)
 }
 
 impl Known {

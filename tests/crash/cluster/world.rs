@@ -45,6 +45,7 @@ pub struct Lane {
 pub struct Run<'a> {
     lane: &'a mut Lane,
     pub database: Database,
+    before: Vec<String>,
     operator: Operator,
     acted: bool,
     /// How often the operator was started.
@@ -83,6 +84,7 @@ impl Lane {
     /// When something cannot be made.
     pub async fn begin(&mut self) -> Result<Run<'_>> {
         let database = self.stage.database(Some(BRAKE)).await?;
+        let before = oracle::look(&database, false).await?.catalog;
         let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "shop"},
             "stringData": {"uri": database.url(OPERATOR)}});
         let object = json!({
@@ -97,7 +99,7 @@ impl Lane {
         let all = format!("{secret}\n---\n{object}\n---\n{provider}");
         self.server.apply(&all, Some(&self.namespace)).await?;
         let operator = Operator::spawn(&self.options)?;
-        Ok(Run { lane: self, database, operator, acted: false, started: 1 })
+        Ok(Run { lane: self, database, before, operator, acted: false, started: 1 })
     }
 }
 
@@ -247,10 +249,11 @@ impl Run<'_> {
         let migration = value(self.lane.api("Migration").get_opt("m1").await?)?;
         let database = value(self.lane.api("Database").get_opt("shop").await?)?.unwrap_or_default();
         let seen = oracle::look(&self.database, false).await?;
-        let started = self.started;
+        let (started, before) = (self.started, self.before.clone());
         Ok(self.lane.proxy.seen(|plan| Shown {
             migration,
             database,
+            before,
             seen,
             started,
             asked: plan.asked.clone(),

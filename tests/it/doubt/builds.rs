@@ -32,6 +32,15 @@ async fn in_the_way(database: &Database) -> Result<PgConnection> {
     Ok(session)
 }
 
+/// An engine whose build waits for somebody's transaction.
+async fn building(name: &str, spec: Value) -> Result<(Database, PgConnection, Engine)> {
+    let database = tables(name).await?;
+    let blocker = in_the_way(&database).await?;
+    let engine = Engine::start("a", Wish::new(&database, spec)?);
+    await_value(&database, BUILDS, "1").await?;
+    Ok((database, blocker, engine))
+}
+
 fn create(rest: &str) -> Value {
     json!({"up": format!("CREATE INDEX CONCURRENTLY {rest}"), "down": "DROP INDEX CONCURRENTLY i"})
 }
@@ -100,11 +109,8 @@ fn what_a_failed_build_left_is_removed() -> Result<()> {
 #[test]
 fn an_invalid_index_is_built_again() -> Result<()> {
     run(async {
-        let database = tables("doubt_invalid").await?;
-        let mut blocker = in_the_way(&database).await?;
-        let wish = || Wish::new(&database, create("IF NOT EXISTS i ON users (tier)"));
-        let engine = Engine::start("a", wish()?);
-        await_value(&database, BUILDS, "1").await?;
+        let spec = create("IF NOT EXISTS i ON users (tier)");
+        let (database, mut blocker, engine) = building("doubt_invalid", spec).await?;
         let end = "SELECT pg_terminate_backend(pid)::text FROM pg_stat_progress_create_index WHERE datname = current_database()";
         assert_eq!(database.value(end).await?, "true");
         await_value(&database, VALID, "i false").await.context("what it left")?;
@@ -118,15 +124,12 @@ fn an_invalid_index_is_built_again() -> Result<()> {
 #[test]
 fn a_running_build_is_adopted_and_told() -> Result<()> {
     run(async {
-        let database = tables("doubt_adopted").await?;
-        let mut blocker = in_the_way(&database).await?;
+        let spec = create("i ON users (tier)");
+        let (database, mut blocker, first) = building("doubt_adopted", spec.clone()).await?;
         let pid = postgres::text(&mut blocker, "SELECT pg_backend_pid()::text").await?;
         let pid = pid[0][0].clone().context("a pid")?;
-        let wish = || Wish::new(&database, create("i ON users (tier)"));
-        let first = Engine::start("a", wish()?);
-        await_value(&database, BUILDS, "1").await?;
         first.kill().await;
-        let second = Engine::start("b", wish()?);
+        let second = Engine::start("b", Wish::new(&database, spec)?);
         let cause = second.await_saying("still builds an index").await?;
         ensure!(cause.message.contains(&format!("waiting for the transaction of pid {pid}")), "{cause:?}");
         execute(&mut blocker, "COMMIT").await?;
@@ -141,13 +144,10 @@ fn a_running_build_is_adopted_and_told() -> Result<()> {
 #[test]
 fn a_build_in_the_way_of_an_abort_is_ended() -> Result<()> {
     run(async {
-        let database = tables("doubt_abort_build").await?;
-        let blocker = in_the_way(&database).await?;
-        let wish = || Wish::new(&database, create("i ON users (tier)"));
-        let first = Engine::start("a", wish()?);
-        await_value(&database, BUILDS, "1").await?;
+        let spec = create("i ON users (tier)");
+        let (database, blocker, first) = building("doubt_abort_build", spec.clone()).await?;
         first.kill().await;
-        let second = Engine::start("b", wish()?);
+        let second = Engine::start("b", Wish::new(&database, spec)?);
         second.await_saying("still builds an index").await?;
         second.change(|subject| subject.tokens.abort = Some("now".to_owned()));
         await_value(&database, BUILDS, "0").await?;

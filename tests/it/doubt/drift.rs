@@ -2,12 +2,13 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use sqlx::PgConnection;
 use whimbrel::core::state::{Outcome, State};
 
 use super::engine::{Engine, Wish, await_value};
+use crate::harness::engine::target;
 use crate::harness::postgres::{self, Cluster, Database, OPERATOR, Options, execute};
 use crate::harness::run;
-use crate::postgres_edge::target;
 
 const TABLES: &str = "SET ROLE app_owner; CREATE TABLE users (id int); CREATE TABLE busy (id int)";
 
@@ -24,14 +25,20 @@ async fn pair(name: &str) -> Result<(Cluster, Database, Wish)> {
     Ok((copies, primary, wish))
 }
 
+/// An engine that was through with the rehearsal, and waits for a reader of a table.
+async fn blocked(name: &str, table: &str) -> Result<(Cluster, Database, PgConnection, Engine)> {
+    let (copies, primary, wish) = pair(name).await?;
+    let mut reader = primary.connect().await?;
+    execute(&mut reader, &format!("BEGIN; LOCK TABLE {table} IN ACCESS SHARE MODE")).await?;
+    let engine = Engine::start("a", wish);
+    engine.await_saying("blocked by").await?;
+    Ok((copies, primary, reader, engine))
+}
+
 #[test]
 fn a_change_after_the_rehearsal_stops_the_apply() -> Result<()> {
     run(async {
-        let (_copies, primary, wish) = pair("doubt_drift").await?;
-        let mut reader = primary.connect().await?;
-        execute(&mut reader, "BEGIN; LOCK TABLE users IN ACCESS SHARE MODE").await?;
-        let engine = Engine::start("a", wish);
-        engine.await_saying("blocked by").await?;
+        let (_copies, primary, reader, engine) = blocked("doubt_drift", "users").await?;
         primary.execute("SET ROLE app_owner; CREATE TABLE foreign_tool (id int)").await?;
         let outcome = engine.outcome().await?;
         let Outcome::Failed(cause) = &outcome else { anyhow::bail!("{outcome:?}") };
@@ -45,11 +52,7 @@ fn a_change_after_the_rehearsal_stops_the_apply() -> Result<()> {
 #[test]
 fn a_change_between_two_units_stops_the_run() -> Result<()> {
     run(async {
-        let (_copies, primary, wish) = pair("doubt_between").await?;
-        let mut reader = primary.connect().await?;
-        execute(&mut reader, "BEGIN; LOCK TABLE busy IN ACCESS SHARE MODE").await?;
-        let engine = Engine::start("a", wish);
-        engine.await_saying("blocked by").await?;
+        let (_copies, primary, mut reader, engine) = blocked("doubt_between", "busy").await?;
         primary.execute("SET ROLE app_owner; ALTER TABLE users ADD COLUMN other int").await?;
         let cause = engine.await_saying("between two units").await?;
         assert_eq!(cause.reason.as_str(), "Drifted");

@@ -5,22 +5,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::state::{Cause, Outcome, State};
-use whimbrel::core::view::{RunView, Standing, Tokens};
+use whimbrel::core::view::{RunView, Standing};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database as Wanted, Desired, Providers, Recorded, Subject};
+use whimbrel::engine::subject::{Database as Wanted, Desired, Subject};
 use whimbrel::engine::views::Views;
-use whimbrel::postgres::ledger::RunKey;
 
-use crate::harness::await_until;
-use crate::harness::postgres::{Database, OPERATOR, OWNER};
-use crate::postgres_edge::target;
+use crate::harness::postgres::{Database, OPERATOR};
+use crate::harness::{await_until, engine};
 
 /// How long anything may take.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -41,34 +37,10 @@ impl Wish {
     }
 
     /// The same, by another login.
-    pub fn by(database: &Database, login: &str, mut spec: Value) -> Result<Self> {
-        let object = spec.as_object_mut().context("no object")?;
-        object.insert("databaseRef".to_owned(), serde_json::json!({"name": "shop"}));
-        object.entry("version").or_insert_with(|| "1".into());
-        let wanted = Wanted {
-            name: format!("it/{}", database.name()),
-            primary: target(database, login)?,
-            copy: None,
-            standbys: Vec::new(),
-            owner_role: Some(OWNER.to_owned()),
-            guard: Guard::default(),
-            min_reversibility: Reversibility::ForwardOnly,
-            out_of_order: false,
-            baseline: None,
-            remote_apply: false,
-            recorded: Recorded::default(),
-        };
-        let subject = Subject {
-            key: RunKey { namespace: "it".to_owned(), name: "change".to_owned(), uid: "uid-1".to_owned() },
-            generation: 1,
-            created: Timestamp::UNIX_EPOCH,
-            spec: serde_json::from_value(spec)?,
-            gone: false,
-            tokens: Tokens::default(),
-            providers: Providers::default(),
-            recorded_run: None,
-        };
-        Ok(Self { database: wanted, subject })
+    pub fn by(database: &Database, login: &str, spec: Value) -> Result<Self> {
+        let name = format!("it/{}", database.name());
+        let database = engine::served(&name, engine::target(database, login)?);
+        Ok(Self { database, subject: engine::subject("it", ("change", "uid-1"), spec)? })
     }
 
     fn desired(self) -> Desired {
@@ -83,6 +55,7 @@ pub struct Engine {
     wishes: watch::Sender<Desired>,
     stop: CancellationToken,
     task: JoinHandle<()>,
+    turns: watch::Receiver<u32>,
     uid: String,
 }
 
@@ -92,21 +65,15 @@ impl Engine {
         let uid = wish.subject.key.uid.clone();
         let (views, mut news) = Views::new();
         let (wishes, desired) = watch::channel(wish.desired());
-        let stop = CancellationToken::new();
-        let start = Start {
-            owner: owner.to_owned(),
-            desired,
-            views: views.clone(),
-            stop: stop.clone(),
-            may_act: Arc::new(|| true),
-            may_linger: Arc::new(|| false),
-            patience: PATIENCE,
-        };
+        let start = Start { patience: PATIENCE, ..engine::start(owner, desired, &views) };
+        let stop = start.stop.clone();
+        let (ended, turns) = watch::channel(0);
         let task = tokio::spawn(async move {
             let mut start = start;
             // The operator starts a runner whenever there is something to do.
             loop {
                 Box::pin(Runner::new(start.clone()).run()).await;
+                ended.send_modify(|turns| *turns += 1);
                 tokio::select! {
                     () = start.stop.cancelled() => return,
                     changed = start.desired.changed() => if changed.is_err() { return },
@@ -115,13 +82,20 @@ impl Engine {
             }
         });
         tokio::spawn(async move { while news.recv().await.is_some() {} });
-        Self { views, wishes, stop, task, uid }
+        Self { views, wishes, stop, task, turns, uid }
     }
 
     /// Lets the process die: connections are cut, and nothing more is done.
     pub async fn kill(self) {
         self.task.abort();
         let _ = self.task.await;
+    }
+
+    /// Waits until a runner of it has ended by itself.
+    pub async fn ended_a_turn(&self) -> Result<()> {
+        let mut turns = self.turns.clone();
+        tokio::time::timeout(SOON, turns.wait_for(|turns| *turns > 0)).await.context("it goes on")??;
+        Ok(())
     }
 
     /// Ends it at a safe point.
@@ -204,8 +178,18 @@ impl Engine {
 
 /// Waits until a query gives this value.
 pub async fn await_value(database: &Database, sql: &str, expected: &str) -> Result<Duration> {
+    await_value_within(database, sql, expected, SOON).await
+}
+
+/// Waits for a longer time until a query gives this value.
+pub async fn await_value_within(
+    database: &Database,
+    sql: &str,
+    expected: &str,
+    within: Duration,
+) -> Result<Duration> {
     let started = Instant::now();
-    await_until(sql, SOON, async || {
+    await_until(sql, within, async || {
         let found = database.value(sql).await?;
         ensure!(found == expected, "{found}");
         Ok(())

@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
-use super::engine::{Engine, PATIENCE, Wish, await_value, effects};
+use super::engine::{Engine, PATIENCE, SOON, Wish, await_value, effects};
 use crate::harness::postgres::{self, Database, OPERATOR, PASSWORD, execute};
 use crate::harness::proxy::{Mode, Proxy};
-use crate::harness::run;
+use crate::harness::{await_until, run};
 
 async fn tables(name: &str) -> Result<Database> {
     let database = postgres::shared().await?.database(name).await?;
@@ -26,14 +26,29 @@ fn slow() -> Value {
 
 const SLEEPS: &str = "SELECT count(*)::text FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'INSERT INTO users SELECT%'";
 
+/// An engine in the middle of its second statement, behind a proxy that hears nothing from now on.
+async fn cut_off(name: &str) -> Result<(Database, Proxy, Engine)> {
+    let database = tables(name).await?;
+    let proxy = Proxy::start(database.port()).await?;
+    let engine = Engine::start("a", Wish::new(&database.through(proxy.port()), slow())?);
+    await_value(&database, SLEEPS, "1").await?;
+    proxy.set(Mode::BlackHole);
+    Ok((database, proxy, engine))
+}
+
+/// All that [`slow`] does was done once.
+async fn once(database: &Database) -> Result<()> {
+    assert_eq!(database.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM users").await?, "1 2");
+    for table in ["public.one", "public.two"] {
+        assert_eq!(effects(database, "CREATE TABLE", table).await?, 1, "{table}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_partitioned_owner_in_the_middle_of_a_statement_is_replaced() -> Result<()> {
     run(async {
-        let database = tables("doubt_partitioned").await?;
-        let proxy = Proxy::start(database.port()).await?;
-        let first = Engine::start("a", Wish::new(&database.through(proxy.port()), slow())?);
-        await_value(&database, SLEEPS, "1").await?;
-        proxy.set(Mode::BlackHole);
+        let (database, proxy, first) = cut_off("doubt_partitioned").await?;
         // Its transaction is past the fence and goes on for seconds: nobody waits for it.
         let second = Engine::start("b", Wish::new(&database, slow())?);
         let owner = "SELECT owner FROM whimbrel.epoch";
@@ -42,12 +57,9 @@ fn a_partitioned_owner_in_the_middle_of_a_statement_is_replaced() -> Result<()> 
         second.succeeds().await?;
         // The first one wakes up, and finds that it is not its turn any more.
         proxy.set(Mode::Forward);
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        assert_eq!(database.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM users").await?, "1 2");
+        first.ended_a_turn().await?;
         assert_eq!(database.value(owner).await?, "b");
-        for table in ["public.one", "public.two"] {
-            assert_eq!(effects(&database, "CREATE TABLE", table).await?, 1, "{table}");
-        }
+        once(&database).await?;
         first.kill().await;
         second.finish().await
     })
@@ -56,19 +68,12 @@ fn a_partitioned_owner_in_the_middle_of_a_statement_is_replaced() -> Result<()> 
 #[test]
 fn a_connection_that_is_swallowed_without_a_word_is_given_up() -> Result<()> {
     run(async {
-        let database = tables("doubt_swallowed").await?;
-        let proxy = Proxy::start(database.port()).await?;
-        let engine = Engine::start("a", Wish::new(&database.through(proxy.port()), slow())?);
-        await_value(&database, SLEEPS, "1").await?;
-        proxy.set(Mode::BlackHole);
+        let (database, proxy, engine) = cut_off("doubt_swallowed").await?;
         // The answer is lost for good, and no error ever comes.
         tokio::time::sleep(PATIENCE + Duration::from_secs(1)).await;
         proxy.set(Mode::Forward);
         engine.succeeds().await?;
-        assert_eq!(database.value("SELECT string_agg(id::text, ' ' ORDER BY id) FROM users").await?, "1 2");
-        for table in ["public.one", "public.two"] {
-            assert_eq!(effects(&database, "CREATE TABLE", table).await?, 1, "{table}");
-        }
+        once(&database).await?;
         engine.finish().await
     })
 }
@@ -154,8 +159,13 @@ fn a_lost_acknowledgement_is_resolved() -> Result<()> {
         // Every answer from the first commit on may be lost: what was committed is found in the ledger.
         for row in ["2", "3"] {
             let there = format!("SELECT coalesce((SELECT 'yes' FROM users WHERE id = {row}), 'no')");
+            let dropped = proxy.dropped();
             proxy.set(Mode::DropReply);
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            await_until("an answer being lost", SOON, async || {
+                ensure!(proxy.dropped() > dropped, "none was");
+                Ok(())
+            })
+            .await?;
             proxy.set(Mode::Forward);
             await_value(&database, &there, "yes").await?;
         }

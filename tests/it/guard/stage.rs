@@ -5,21 +5,19 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use whimbrel::core::plan::{Guard, Reversibility};
+use whimbrel::core::plan::Guard;
 use whimbrel::core::state::{Cause, Outcome, State};
 use whimbrel::core::view::{RunView, Standing, Tokens};
 use whimbrel::engine::runner::{Runner, Start};
-use whimbrel::engine::subject::{Database as Served, Desired, Providers, Recorded, Standby, Subject};
+use whimbrel::engine::subject::{Database as Served, Desired, Standby, Subject};
 use whimbrel::engine::views::Views;
-use whimbrel::postgres::ledger::RunKey;
 
 use crate::harness::await_until;
+use crate::harness::engine::{self, target};
 use crate::harness::postgres::{self, Cluster, Database, OPERATOR};
-use crate::postgres_edge::target;
 
 /// For anything that takes a second on an idle machine.
 const SOON: Duration = Duration::from_secs(40);
@@ -37,7 +35,7 @@ pub struct Stage {
     pub copy: Option<Database>,
     views: Views,
     stop: CancellationToken,
-    served: Served,
+    served: Arc<Served>,
     desired: watch::Sender<Desired>,
     _runner: tokio::task::JoinHandle<()>,
 }
@@ -48,21 +46,8 @@ impl Drop for Stage {
     }
 }
 
-fn desired(served: &Served, subjects: Vec<Arc<Subject>>) -> Desired {
-    let database = Served {
-        name: served.name.clone(),
-        primary: served.primary.clone(),
-        copy: served.copy.clone(),
-        standbys: served.standbys.clone(),
-        owner_role: served.owner_role.clone(),
-        guard: served.guard,
-        min_reversibility: served.min_reversibility,
-        out_of_order: served.out_of_order,
-        baseline: None,
-        remote_apply: false,
-        recorded: Recorded::default(),
-    };
-    Desired { database: Arc::new(database), subjects, presence: Arc::new(|_| async { Ok(true) }.boxed()) }
+fn desired(served: &Arc<Served>, subjects: Vec<Arc<Subject>>) -> Desired {
+    Desired { database: served.clone(), subjects, presence: Arc::new(|_| async { Ok(true) }.boxed()) }
 }
 
 impl Stage {
@@ -88,31 +73,16 @@ impl Stage {
         let standbys = standbys.iter().map(|(name, database)| {
             anyhow::Ok(Standby { name: (*name).to_owned(), target: target(database, OPERATOR)? })
         });
-        let served = Served {
-            name: "shop/shop".to_owned(),
-            primary: target(&primary, OPERATOR)?,
+        let served = Arc::new(Served {
             copy: copy.as_ref().map(|copy| target(copy, OPERATOR)).transpose()?,
             standbys: standbys.collect::<Result<_>>()?,
-            owner_role: Some("app_owner".to_owned()),
             guard,
-            min_reversibility: Reversibility::ForwardOnly,
-            out_of_order: false,
-            baseline: None,
-            remote_apply: false,
-            recorded: Recorded::default(),
-        };
+            ..engine::served("shop/shop", target(&primary, OPERATOR)?)
+        });
         let (sender, receiver) = watch::channel(desired(&served, Vec::new()));
         let (views, _) = Views::new();
-        let stop = CancellationToken::new();
-        let start = Start {
-            owner: "stage".to_owned(),
-            desired: receiver,
-            views: views.clone(),
-            stop: stop.clone(),
-            may_act: Arc::new(|| true),
-            may_linger: Arc::new(|| true),
-            patience: Duration::from_mins(1),
-        };
+        let start = Start { may_linger: Arc::new(|| true), ..engine::start("stage", receiver, &views) };
+        let stop = start.stop.clone();
         let runner = Runner::new(start.clone());
         let again = start;
         let handle = tokio::spawn(async move {
@@ -146,22 +116,10 @@ impl Stage {
 
     /// Wants a Migration, with tokens.
     pub fn ask(&self, version: &str, spec: &Value, tokens: Tokens) -> Result<()> {
-        let mut whole = json!({"databaseRef": {"name": "shop"}, "version": version});
-        for (key, value) in spec.as_object().context("a spec is an object")? {
-            whole[key] = value.clone();
-        }
-        let key =
-            RunKey { namespace: "shop".to_owned(), name: format!("m{version}"), uid: version.to_owned() };
-        let subject = Subject {
-            key,
-            generation: 1,
-            created: Timestamp::UNIX_EPOCH,
-            spec: serde_json::from_value(whole)?,
-            gone: false,
-            tokens,
-            providers: Providers::default(),
-            recorded_run: None,
-        };
+        let mut spec = spec.clone();
+        spec["version"] = json!(version);
+        let subject = engine::subject("shop", (&format!("m{version}"), version), spec)?;
+        let subject = Subject { tokens, ..subject };
         self.views.forget(version);
         self.desired.send_replace(desired(&self.served, vec![Arc::new(subject)]));
         Ok(())
