@@ -48,6 +48,10 @@ mutants! {
     RehearsalStays,
     /// What an interrupted rehearsal put aside is not destroyed.
     TrashKept,
+    /// The cursor of a backfill is stored in a transaction of its own, after the batch's.
+    CursorApart,
+    /// The upper bound of a backfill is read anew for each window.
+    BoundNotFrozen,
     /// A breach counts as a pass.
     BreachPasses,
     /// A metric that is not a number counts as zero.

@@ -101,13 +101,15 @@ sites! {
     FailureNoted: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],
     /// The engine brings the copy to where the primary is.
     Follow: [BeforeIntent, Recorded],
-    /// A batch of a backfill on the copy, in either direction, or its beginning.
+    /// The bounds of a backfill are frozen, and it is announced; in either direction, on the primary or the copy.
+    BackfillBegun: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],
+    /// A batch of a backfill on the copy, in either direction.
     CopyBatch: [BeforeIntent, IntentDurable, Executing, Sent, CommittedNotAcknowledged, AcknowledgedNotRecorded],
-    /// A batch of a backfill forward, or its beginning.
+    /// A batch of a backfill forward, or a visit to rows that were held.
     BatchUp: [BeforeIntent, IntentDurable, Executing, Sent, CommittedNotAcknowledged, AcknowledgedNotRecorded],
     /// What holds a backfill back is stored.
     ThrottleNoted: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],
-    /// A batch of a backfill back, or its beginning.
+    /// A batch of a backfill back.
     BatchDown: [BeforeIntent, IntentDurable, Executing, Sent, CommittedNotAcknowledged, AcknowledgedNotRecorded],
     /// Where the copy stands is stored.
     CopyLevelStored: [BeforeIntent, Sent, CommittedNotAcknowledged, Recorded],

@@ -10,6 +10,7 @@ mod cluster;
 mod direct;
 mod driver;
 mod fault;
+mod fill;
 mod found;
 mod judge;
 mod matrix;
@@ -21,6 +22,7 @@ mod play;
 mod report;
 mod stage;
 mod workload;
+mod writers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -100,6 +102,7 @@ async fn crash(known: matrix::Known, options: Options) -> Result<bool> {
         cases.retain(|case| case.to_string().contains(only));
     }
     let there_are = cases.len();
+    print!("of {there_are} that there are, ");
     let mut cases = match (options.run, options.runs) {
         (Some(case), _) => vec![case],
         (None, Some(runs)) if runs < there_are => matrix::sample(&cases, runs, seed),

@@ -10,8 +10,9 @@ use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 
 use super::fault::{Case, Fault};
+use super::fill;
 use super::judge::Reference;
-use super::oracle;
+use super::oracle::{self, Seen};
 use super::play::{Play, Shown, Version};
 use super::stage::Stage;
 use super::workload::{Workload, all};
@@ -46,10 +47,10 @@ impl Played {
 /// When one does not end as it has to.
 pub async fn learn() -> Result<Known> {
     let mut stage = Stage::start().await?;
-    let before = oracle::look(&stage.template(), false).await?;
     let workloads = all();
     let mut references = BTreeMap::new();
     for workload in &workloads {
+        let before = before(&mut stage, workload).await?;
         let edits = workload.migrations.iter().any(|one| one.edited.is_some());
         let written = alone(&mut stage, workload, Version::Written).await?;
         let edited =
@@ -57,7 +58,7 @@ pub async fn learn() -> Result<Known> {
         let applied = alone(&mut stage, workload, Version::Unwatched).await?.seen;
         let reference = Reference {
             points: written.points,
-            before: before.clone(),
+            before,
             seen: written.seen,
             copies: written.copies,
             edited,
@@ -66,6 +67,16 @@ pub async fn learn() -> Result<Known> {
         references.insert(workload.name, reference);
     }
     Ok(Known { workloads, references })
+}
+
+/// Looks at a database of a workload before anything happens.
+async fn before(stage: &mut Stage, workload: &Workload) -> Result<Seen> {
+    let Some(fill) = workload.fill else { return oracle::look(&stage.template(), false).await };
+    let database = stage.database(None).await?;
+    fill.prepare(&database).await?;
+    let seen = oracle::look(&database, false).await?;
+    stage.remove(&database).await?;
+    Ok(seen)
 }
 
 /// Plays a workload without a fault.
@@ -83,7 +94,18 @@ async fn alone(stage: &mut Stage, workload: &Workload, version: Version) -> Resu
 
 /// Whether a point is one at which something of a run has just become lasting. What was there of the ledger is seen before.
 fn lasting(point: &str) -> bool {
-    let sites = ["RunStored", "StateMoved", "UnitUp", "UnitDown", "AloneUp", "AloneDown", "IntentStored"];
+    let sites = [
+        "RunStored",
+        "StateMoved",
+        "UnitUp",
+        "UnitDown",
+        "AloneUp",
+        "AloneDown",
+        "IntentStored",
+        "BatchUp",
+        "BatchDown",
+        "BackfillBegun",
+    ];
     let moments = ["CommittedNotAcknowledged", "AcknowledgedNotRecorded"];
     point.split_once('/').is_some_and(|(site, moment)| sites.contains(&site) && moments.contains(&moment))
 }
@@ -114,11 +136,12 @@ pub fn every(known: &Known, seed: u64) -> Vec<Case> {
         let points: BTreeSet<&String> = known.references[workload.name].points.iter().collect();
         for (place, fault) in points.iter().flat_map(|place| Fault::ALL.map(|fault| (place, fault))) {
             let Some((point, hit)) = place.split_once('#') else { continue };
-            if applies(workload, fault, point) {
+            let hit = hit.parse().unwrap_or(1);
+            if applies(workload, fault, point) && fill::applies(workload, fault, (point, hit)) {
                 cases.push(Case {
                     workload: workload.name.to_owned(),
                     point: point.to_owned(),
-                    hit: hit.parse().unwrap_or(1),
+                    hit,
                     fault,
                     seed,
                 });

@@ -28,6 +28,8 @@ fn shows(mutant: Mutant) -> &'static [&'static str] {
         Mutant::DeletionForgotten => &["wishes:", ":Delete:"],
         Mutant::RehearsalStays => &["refused:"],
         Mutant::TrashKept => &["rehearsed:Purged/", "rehearsed:CopyDown/"],
+        Mutant::CursorApart => &["fill:BatchUp/", "fill_undone:BatchUp/"],
+        Mutant::BoundNotFrozen => &["fill:"],
         Mutant::BreachPasses => &["breach:"],
         Mutant::NanIsZero => &["unknown:"],
         Mutant::NoFence | Mutant::KeyShareFence | Mutant::EpochNotBumped | Mutant::LockResultIgnored => &[],

@@ -99,7 +99,11 @@ pub struct Seen {
     pub wrong: Vec<String>,
 }
 
-async fn lines(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>> {
+/// Runs a query of one column, and returns what is in it.
+///
+/// # Errors
+/// When it fails.
+pub async fn lines(connection: &mut PgConnection, sql: &str) -> Result<Vec<String>> {
     let rows = text(connection, sql).await?;
     Ok(rows.into_iter().filter_map(|row| row.into_iter().next().flatten()).collect())
 }

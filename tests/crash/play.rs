@@ -10,12 +10,14 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::driver::NOT_DONE;
 use super::fault::{Case, Fault};
+use super::fill;
 use super::judge::{self, Reference};
 use super::oracle::{self, Seen};
 use super::orders::{Orders, Outcome, Place, Recorded, Wanted};
 use super::owner::{Owner, SOON, Waiting};
 use super::stage::{Pair, Stage};
 use super::workload::Workload;
+use super::writers::{Acknowledged, Writers};
 use crate::harness::postgres::Database;
 use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::{await_until, scratch};
@@ -84,6 +86,7 @@ struct Scene<'a> {
     random: StdRng,
     owners: Vec<Owner>,
     done: Option<Vec<Outcome>>,
+    writers: Option<Writers>,
 }
 
 impl Play<'_> {
@@ -130,11 +133,19 @@ impl<'a> Scene<'a> {
                 copies.push(stage.database(brake).await?);
             }
         }
+        if let Some(fill) = play.workload.fill {
+            for database in databases.iter().chain(&copies) {
+                fill.prepare(database).await?;
+            }
+        }
+        let seed = play.case.map_or(0, |case| case.seed);
+        let writers = play.workload.fill.map(|fill| Writers::start(fill, &databases[0], seed));
         let wanted = |one: &super::workload::Migration| {
             let edited = one.edited.clone().filter(|_| play.version == Version::Edited);
             let mut spec = edited.unwrap_or_else(|| one.spec.clone());
             if play.version == Version::Unwatched {
                 spec.as_object_mut().expect("a spec").remove("analysis");
+                fill::let_go(&mut spec);
             }
             let name = one.name.to_owned();
             Wanted { database: one.database, name, generation: 1, spec, gone: false, run: None }
@@ -155,9 +166,10 @@ impl<'a> Scene<'a> {
             pair,
             recorded: None,
             lost: false,
-            random: StdRng::seed_from_u64(play.case.map_or(0, |case| case.seed)),
+            random: StdRng::seed_from_u64(seed),
             owners: Vec::new(),
             done: None,
+            writers,
             stage,
             play,
         })
@@ -396,6 +408,9 @@ impl<'a> Scene<'a> {
         if let Some(proxy) = &self.proxy {
             proxy.retarget(pair.standby.port());
         }
+        if let Some(writers) = &self.writers {
+            writers.follow(&self.databases[0]);
+        }
         self.lost = self.databases[0].value(ledger).await? != before;
         self.pair = Some(pair);
         // Whoever ended before knew of what is lost.
@@ -422,6 +437,10 @@ impl<'a> Scene<'a> {
     /// Asks the oracle.
     async fn look(&mut self, shown: &mut Shown) -> Result<()> {
         let ended = Instant::now();
+        let written = match self.writers.take() {
+            Some(writers) => writers.stop().await?,
+            None => Acknowledged::default(),
+        };
         for database in self.databases.iter().chain(&self.copies) {
             for line in oracle::staying(database).await? {
                 let after = ended.elapsed();
@@ -430,6 +449,12 @@ impl<'a> Scene<'a> {
         }
         for database in &self.databases {
             shown.seen.push(oracle::look(database, false).await?);
+        }
+        if let Some(fill) = self.play.workload.fill {
+            shown.violations.extend(fill.wrong(&self.databases[0], written).await?);
+            for copy in &self.copies {
+                shown.violations.extend(fill.wrong_copy(copy).await?);
+            }
         }
         for copy in &self.copies {
             shown.copies.push(oracle::look(copy, true).await?);

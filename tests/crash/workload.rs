@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::fill::{self, Fill};
+
 /// A Migration of a workload.
 pub struct Migration {
     /// Which of the workload's databases.
@@ -26,11 +28,14 @@ pub struct Workload {
     pub copy: bool,
     /// A rollback is asked for as soon as a migration is watched.
     pub rolled_back_on_request: bool,
+    /// The table of a backfill, which somebody writes to meanwhile.
+    pub fill: Option<Fill>,
     /// Its migrations.
     pub migrations: Vec<Migration>,
 }
 
-fn steps(version: &str, steps: &[(&str, Option<&str>)]) -> Value {
+/// A spec of steps in SQL, each with its way back if that is written.
+pub fn steps(version: &str, steps: &[(&str, Option<&str>)]) -> Value {
     let steps: Vec<Value> = steps
         .iter()
         .map(|(up, down)| match down {
@@ -41,19 +46,22 @@ fn steps(version: &str, steps: &[(&str, Option<&str>)]) -> Value {
     json!({"databaseRef": {"name": "shop"}, "version": version, "steps": steps})
 }
 
-fn with(mut spec: Value, more: &Value) -> Value {
+/// The same with more fields.
+pub fn with(mut spec: Value, more: &Value) -> Value {
     if let (Some(spec), Some(more)) = (spec.as_object_mut(), more.as_object()) {
         spec.extend(more.clone());
     }
     spec
 }
 
-fn migration(name: &'static str, spec: Value, ends: &'static str) -> Migration {
+/// A Migration of the first database.
+pub fn migration(name: &'static str, spec: Value, ends: &'static str) -> Migration {
     Migration { database: 0, name, spec, edited: None, ends }
 }
 
-fn workload(name: &'static str, migrations: Vec<Migration>) -> Workload {
-    Workload { name, databases: 1, copy: false, rolled_back_on_request: false, migrations }
+/// A workload on one database.
+pub fn workload(name: &'static str, migrations: Vec<Migration>) -> Workload {
+    Workload { name, databases: 1, copy: false, rolled_back_on_request: false, fill: None, migrations }
 }
 
 const COLUMN: (&str, Option<&str>) = ("ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'", None);
@@ -164,7 +172,7 @@ fn wishes() -> Workload {
 
 /// All workloads.
 pub fn all() -> Vec<Workload> {
-    vec![
+    let mut all = vec![
         transactional(),
         concurrent(),
         breach(),
@@ -175,5 +183,7 @@ pub fn all() -> Vec<Workload> {
         rehearsed(),
         several(),
         wishes(),
-    ]
+    ];
+    all.extend(fill::workloads());
+    all
 }

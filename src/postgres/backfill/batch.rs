@@ -9,7 +9,7 @@ use super::leaf::{Leaf, advance};
 use super::restore;
 use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
-use crate::crash::{self, Moment};
+use crate::crash::{self, Moment, Mutant, planted};
 use crate::postgres::block::{Job, role, still_ours};
 use crate::postgres::catalog::path;
 use crate::postgres::error::Error;
@@ -84,12 +84,18 @@ pub(super) async fn run(
         still_ours(conn, &xid).await?;
         changed.store(conn, job, leaf).await?;
         move_on(&mut next, changed.rows, began.elapsed());
-        advance(conn, job, epoch, &next).await?;
+        let apart = planted(Mutant::CursorApart);
+        if !apart {
+            advance(conn, job, epoch, &next).await?;
+        }
         let waited_for = size.look && is_waited_for(conn).await?;
         crash::at(site, Moment::Sent).await;
         let commit = send_ours(conn, "COMMIT".to_owned());
         crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
         crash::at(site, Moment::AcknowledgedNotRecorded).await;
+        if apart {
+            advance(conn, job, epoch, &next).await?;
+        }
         Ok((changed.rows, waited_for))
     }
     .await;
@@ -135,6 +141,9 @@ pub(super) async fn open(session: &mut Session, job: &Job<'_>, size: Size) -> Re
 
 /// Returns the rows of the next batch; a new window begins where the last one is done.
 async fn window(conn: &mut PgConnection, leaf: &mut Leaf, size: Size) -> Result<Range, Error> {
+    if planted(Mutant::BoundNotFrozen) && !leaf.key.by_place {
+        leaf.bound = there(conn, leaf, &format!("({})", leaf.bound())).await?;
+    }
     let Some(bound) = leaf.bound.clone() else {
         return Err(Error::Unexpected("a table without rows is gone through".to_owned()));
     };

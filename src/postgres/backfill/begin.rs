@@ -8,6 +8,7 @@ use super::table;
 use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
 use crate::core::plan::Plan;
+use crate::crash::Site;
 use crate::postgres::block::{Direction, Job, record_in};
 use crate::postgres::catalog::{path, spelled};
 use crate::postgres::error::Error;
@@ -44,8 +45,7 @@ pub(super) async fn begin(
     backfill: &Backfill,
 ) -> Result<Vec<Leaf>, Error> {
     let marks = session.marks();
-    let site = super::site(session, job);
-    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch, site).await?;
+    let mut tx = ledger::begin_fenced(session.conn(), marks.epoch, Site::BackfillBegun).await?;
     // What an earlier time left says nothing of this one.
     for table in ["backfills", "backfill_locked"] {
         send_ours(&mut tx, format!("DELETE FROM whimbrel.{table} WHERE {}", of_this(job))).await?;

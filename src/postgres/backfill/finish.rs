@@ -39,10 +39,17 @@ pub(super) async fn finish(
     (leaves, pacer, enough): (&mut Vec<Leaf>, &mut Pacer, &impl Fn() -> bool),
 ) -> Result<End, Error> {
     if !backfill.restore {
+        let mut stuck = None;
         for leaf in leaves.iter_mut() {
-            if !visit_held(session, (job, backfill), leaf, (&mut *pacer, enough)).await? {
-                return Ok(End::More);
+            match visit_held(session, (job, backfill), leaf, (&mut *pacer, enough)).await {
+                Ok(true) => {}
+                Ok(false) => return Ok(End::More),
+                Err(error @ Error::RowsHeld(_)) => stuck = Some(error),
+                Err(error) => return Err(error),
             }
+        }
+        if let Some(error) = stuck {
+            return Err(error);
         }
         if backfill.until_done && !sweep(session, (job, backfill), leaves).await? {
             return Ok(End::More);
@@ -64,7 +71,7 @@ pub(super) async fn finish(
     Ok(End::Done(worked))
 }
 
-/// Visits the rows that were held. Returns false where that is not over yet.
+/// Visits the rows that were held until none is left. Returns false where that is not over yet.
 async fn visit_held(
     session: &mut Session,
     (job, backfill): (&Job<'_>, &Backfill),
@@ -72,37 +79,37 @@ async fn visit_held(
     (pacer, enough): (&mut Pacer, &impl Fn() -> bool),
 ) -> Result<bool, Error> {
     let mut fruitless = 0;
-    let mut before = revisit::count(session.conn(), job).await?;
+    let mut before = revisit::count_of(session.conn(), job, leaf.number).await?;
     while before > 0 {
         let size = pacer.size(job.limits, &backfill.pace);
         let held = match revisit::batch(session, (job, backfill), leaf, size).await {
             Ok(held) => held,
-            Err(Error::Server(error)) if is_in_the_way(&error) => {
+            Err(Error::Server(error))
+                if is_in_the_way(&error) || error.sqlstate == "57014" && size.rows > 1 =>
+            {
                 pacer.ended(&backfill.pace, Ended::Late);
                 Vec::new()
             }
             Err(error) => return Err(error),
         };
-        let count = revisit::count(session.conn(), job).await?;
+        let count = revisit::count_of(session.conn(), job, leaf.number).await?;
         fruitless = if count < before { 0 } else { fruitless + 1 };
         before = count;
-        match held.first() {
-            // None of this leaf, or somebody else's turn.
-            None if fruitless == 0 || fruitless >= VISITS => break,
-            Some(such) if fruitless >= VISITS => {
-                return Err(Error::RowsHeld(format!(
-                    "all other rows are done; somebody holds {count} rows of {}, such as {} {}",
-                    leaf.relation,
-                    leaf.key.named(),
-                    such.join(", ")
-                )));
-            }
-            _ => {}
+        if fruitless >= VISITS {
+            let such = held
+                .first()
+                .map_or_else(String::new, |key| format!(", such as {} {}", leaf.key.named(), key.join(", ")));
+            return Err(Error::RowsHeld(format!(
+                "all other rows are done; somebody holds {count} rows of {}{such}",
+                leaf.relation
+            )));
         }
         if enough() && fruitless == 0 {
-            return Ok(false);
+            return Ok(before == 0);
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        if fruitless > 0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
     Ok(true)
 }

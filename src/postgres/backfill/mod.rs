@@ -137,8 +137,14 @@ async fn step(
     leaf: &mut Leaf,
     pacer: &mut Pacer,
 ) -> Result<Duration, Error> {
+    let mut was_late = false;
     for _ in 0..TRIES * 4 {
-        let size = pacer.size(job.limits, &backfill.pace);
+        let mut size = pacer.size(job.limits, &backfill.pace);
+        // A window of several passes is as long as it was when it began: its rows get the time that they take.
+        let fixed = leaf.pass > 0;
+        if fixed && was_late {
+            size.limit = size.limit.max(job.limits.statement);
+        }
         leaf.rate = pacer.rate();
         let broken = match batch::run(session, (job, backfill), leaf, size).await {
             Ok(did) => {
@@ -156,18 +162,16 @@ async fn step(
                 pacer.held(&backfill.pace);
             }
             Error::Server(error) if error.sqlstate == "57014" && broken.took >= size.limit => {
-                if size.rows == 1 {
+                if if fixed { was_late } else { size.rows == 1 } {
+                    let what = if fixed { "the rows of one pass" } else { "a single row" };
+                    let place = place(leaf, None);
                     return Err(Error::Backfill(format!(
-                        "{}: changing a single row takes longer than {:?}",
-                        place(leaf, None),
+                        "{place}: changing {what} takes longer than {:?}",
                         size.limit
                     )));
                 }
+                was_late = true;
                 pacer.ended(&backfill.pace, Ended::Late);
-                // A window of several passes is as long as it was when it began.
-                if leaf.pass > 0 {
-                    return Err(broken.error);
-                }
             }
             error if is_about_a_row(error) => {
                 return Err(located(session, (job, backfill), leaf, (broken, size)).await);

@@ -67,6 +67,12 @@ pub(super) async fn keep(
     Ok(())
 }
 
+/// Keeps the last change of each row; the one before it is undone after it.
+fn last_of_each(kept: Vec<Kept>) -> Vec<Kept> {
+    let mut seen = BTreeSet::new();
+    kept.into_iter().filter(|row| seen.insert(row.key.clone())).collect()
+}
+
 /// Puts the next values in again. Returns how many rows were looked at; 0 at the end.
 pub(super) async fn batch(
     session: &mut Session,
@@ -77,7 +83,7 @@ pub(super) async fn batch(
     let site = super::site(session, job);
     let epoch = session.epoch();
     crash::at(site, Moment::BeforeIntent).await;
-    let kept = next(session.conn(), job, leaf.number, size.rows).await?;
+    let kept = last_of_each(next(session.conn(), job, leaf.number, size.rows).await?);
     let mut moved = leaf.clone();
     let ended = async {
         let xid = open(session, job, size).await?;
@@ -126,10 +132,11 @@ pub(super) async fn batch(
     }
 }
 
+/// The changes that are undone next: the last ones first.
 async fn next(conn: &mut PgConnection, job: &Job<'_>, leaf: i32, rows: u32) -> Result<Vec<Kept>, Error> {
     let rows = sqlx::query(
         "SELECT seq, key, before, after FROM whimbrel.backfill_kept WHERE run = $1 AND unit = $2 AND leaf = $3 \
-         AND NOT changed_since ORDER BY seq LIMIT $4",
+         AND NOT changed_since ORDER BY seq DESC LIMIT $4",
     )
     .bind(job.run)
     .bind(unit(job))
@@ -172,4 +179,16 @@ pub(super) async fn left(
     }
     Ok((!told.is_empty())
         .then(|| format!("left as they are, because somebody changed them since: {}", told.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_changes_of_a_row_the_last_is_undone_first() {
+        let kept = |seq, key: &str| Kept { seq, key: vec![key.to_owned()], ..Kept::default() };
+        let next = last_of_each(vec![kept(4, "a"), kept(3, "b"), kept(2, "a"), kept(1, "c")]);
+        assert_eq!(next, [kept(4, "a"), kept(3, "b"), kept(1, "c")]);
+    }
 }

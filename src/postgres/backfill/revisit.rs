@@ -12,8 +12,8 @@ use crate::postgres::error::Error;
 use crate::postgres::session::Session;
 use crate::postgres::statement::send_ours;
 
-/// Rows of a transaction that visits some again.
-const ROWS: i64 = 200;
+/// Most rows of a transaction that visits some again.
+const ROWS: u32 = 200;
 
 fn unit(job: &Job<'_>) -> i32 {
     i32::try_from(job.unit).unwrap_or(i32::MAX)
@@ -55,7 +55,21 @@ pub(super) async fn count(conn: &mut PgConnection, job: &Job<'_>) -> Result<u64,
     Ok(u64::try_from(count).unwrap_or_default())
 }
 
-async fn noted(conn: &mut PgConnection, job: &Job<'_>, leaf: i32) -> Result<Vec<KeyValue>, Error> {
+/// Counts those of one leaf.
+pub(super) async fn count_of(conn: &mut PgConnection, job: &Job<'_>, leaf: i32) -> Result<u64, Error> {
+    let count: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4",
+    )
+    .bind(job.run)
+    .bind(unit(job))
+    .bind(job.direction.word())
+    .bind(leaf)
+    .fetch_one(conn)
+    .await?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
+
+async fn noted(conn: &mut PgConnection, job: &Job<'_>, leaf: i32, most: u32) -> Result<Vec<KeyValue>, Error> {
     let rows = sqlx::query(
         "SELECT key FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4 \
          ORDER BY random() LIMIT $5",
@@ -64,7 +78,7 @@ async fn noted(conn: &mut PgConnection, job: &Job<'_>, leaf: i32) -> Result<Vec<
     .bind(unit(job))
     .bind(job.direction.word())
     .bind(leaf)
-    .bind(ROWS)
+    .bind(i64::from(most))
     .fetch_all(conn)
     .await?;
     rows.iter().map(|row| Ok(row.try_get(0)?)).collect()
@@ -77,7 +91,7 @@ pub(super) async fn batch(
     leaf: &mut Leaf,
     size: Size,
 ) -> Result<Vec<KeyValue>, Error> {
-    let keys = noted(session.conn(), job, leaf.number).await?;
+    let keys = noted(session.conn(), job, leaf.number, size.rows.min(ROWS)).await?;
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -89,7 +103,9 @@ pub(super) async fn batch(
         let xid = open(session, job, size).await?;
         let conn = session.conn();
         crash::at(site, Moment::IntentDurable).await;
-        let changed = change_rows(conn, backfill, leaf, (&leaf.one_of(&keys), true)).await?;
+        let about = leaf.one_of(&keys);
+        let changing = change_rows(conn, backfill, leaf, (&about, true));
+        let changed = crash::during(site, Moment::Executing, changing).await?;
         still_ours(conn, &xid).await?;
         changed.store(conn, job, leaf).await?;
         let held = changed.locked;
@@ -102,6 +118,7 @@ pub(super) async fn batch(
         crash::at(site, Moment::Sent).await;
         let commit = send_ours(conn, "COMMIT".to_owned());
         crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+        crash::at(site, Moment::AcknowledgedNotRecorded).await;
         Ok(held)
     }
     .await;

@@ -1,7 +1,9 @@
 //! Backfills on real servers: every row once, whatever is in the way, and back again.
 
 mod back;
+mod everyday;
 mod inputs;
+mod late;
 mod rows;
 
 use anyhow::{Result, ensure};

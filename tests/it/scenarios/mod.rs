@@ -14,4 +14,4 @@ mod restored;
 mod rewound;
 mod rights;
 mod watch;
-mod world;
+pub mod world;
