@@ -1,6 +1,6 @@
 //! The ways to fill a column that are compared.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kube::api::{DeleteParams, Patch, PatchParams};
@@ -97,8 +97,9 @@ pub async fn prepare(way: Way, database: &Database, shop: Option<&Shop<'_>>, pgr
     let column = "ALTER TABLE customers ADD COLUMN tier text";
     match (way, shop) {
         (Way::Pgroll, _) => {
-            let (program, url) = (pgroll.to_owned(), database.url(SUPERUSER));
-            program_of(program, vec!["init".into(), "--postgres-url".into(), url]).await
+            let directory = scratch::directory("pgroll")?.display().to_string();
+            by_program(pgroll, database, &["init"]).await?;
+            by_program(pgroll, database, &["baseline", "00_before", &directory, "--yes"]).await
         }
         (_, Some(shop)) => {
             shop.create(&shop.migration("add", 1, &json!({"up": column}))).await?;
@@ -217,21 +218,14 @@ async fn by_pgroll(database: &Database, pgroll: &str) -> Result<()> {
     let add = json!({"add_column": {"table": "customers", "up": VALUE, "column": column}});
     let file = scratch::root()?.join("01_tier.json");
     std::fs::write(&file, json!({"operations": [add]}).to_string())?;
-    let arguments = [
-        "start".to_owned(),
-        file.display().to_string(),
-        "--postgres-url".to_owned(),
-        database.url(SUPERUSER),
-    ];
-    program_of(pgroll.to_owned(), arguments.to_vec()).await
+    by_program(pgroll, database, &["start", &file.display().to_string()]).await
 }
 
-async fn program_of(program: String, arguments: Vec<String>) -> Result<()> {
-    let began = Instant::now();
-    let output = tokio::process::Command::new(&program).args(&arguments).kill_on_drop(true).output().await;
-    let output = output.with_context(|| format!("cannot run {program}"))?;
+async fn by_program(program: &str, database: &Database, arguments: &[&str]) -> Result<()> {
+    let mut command = tokio::process::Command::new(program);
+    command.args(arguments).args(["--postgres-url", &database.url(SUPERUSER)]).kill_on_drop(true);
+    let output = command.output().await.with_context(|| format!("cannot run {program}"))?;
     let told = String::from_utf8_lossy(&output.stderr);
-    let first = arguments.first().map(String::as_str).unwrap_or_default();
-    ensure!(output.status.success(), "{program} {first} failed after {:?}: {told}", began.elapsed());
+    ensure!(output.status.success(), "{program} {} failed: {told}", arguments.join(" "));
     Ok(())
 }
