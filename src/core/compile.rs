@@ -154,6 +154,7 @@ impl<'a> Draft<'a> {
         let all = self.statements();
         let mut compiler = Compiler {
             gaps,
+            path: &self.spec.search_path,
             preserve: self.spec.rollback.preserve_data.then(|| around.suffix.clone()),
             facts: around.facts,
             all: &all,
@@ -250,6 +251,7 @@ fn grade(way_back: Option<&[Block]>) -> Reversibility {
 
 struct Compiler<'a> {
     gaps: Gaps,
+    path: &'a [String],
     preserve: Option<AsideSuffix>,
     facts: &'a Facts,
     all: &'a [Statement],

@@ -223,3 +223,42 @@ fn the_hash_is_of_what_was_asked_for_and_of_nothing_else() {
     assert_ne!(plain, hash(&json!({"up": "CREATE TABLE a ()", "searchPath": ["other"]})));
     assert_ne!(plain, hash(&json!({"up": "CREATE TABLE a ()", "down": "DROP TABLE a"})));
 }
+
+#[test]
+fn a_backfill_of_an_added_column_goes_with_it() {
+    let plan = |table: &str, added: &str| {
+        compile(&json!({"steps": [
+            {"sql": {"up": format!("ALTER TABLE {added} ADD COLUMN fresh text")}},
+            {"backfill": {"table": table, "set": {"fresh": "'a'"}, "where": "fresh IS NULL", "sync": "Trigger"}},
+        ]}))
+    };
+    for (table, added) in [("t", "t"), ("public.t", "t"), ("t", "public.t")] {
+        let plan = plan(table, added).unwrap();
+        assert_eq!(plan.units.len(), 4, "{plan:?}");
+        assert_eq!(plan.reversibility, Reversibility::ReversibleWithArchive);
+        let [_, install, fill, remove] = plan.units.as_slice() else { panic!("{plan:?}") };
+        assert_eq!(
+            texts(&install.up)[0].split('(').next(),
+            Some(if table == "t" {
+                "CREATE FUNCTION whimbrel_sync_1_2"
+            } else {
+                "CREATE FUNCTION public.whimbrel_sync_1_2"
+            })
+        );
+        let back = |unit: &super::plan::Unit| {
+            unit.way_back
+                .iter()
+                .flatten()
+                .flat_map(texts)
+                .map(|text| text.split(' ').take(2).collect::<Vec<_>>().join(" "))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(back(install), ["DROP TRIGGER", "DROP FUNCTION"]);
+        assert_eq!(back(remove), ["CREATE FUNCTION", "CREATE TRIGGER"]);
+        assert_eq!(fill.way_back, Some(Vec::new()));
+        let filled = fill.up.backfill.as_ref().unwrap();
+        assert!(filled.until_done && filled.repeatable && !fill.up.transactional);
+    }
+    let problems = plan("other.t", "t").unwrap_err();
+    assert_eq!(problems.last().unwrap().reason, Reason::IrreversibleStep);
+}

@@ -139,11 +139,15 @@ pub struct SyncTrigger {
 /// What a batch sets for its own transaction, so that the trigger leaves its rows alone.
 pub const IN_BATCH: &str = "whimbrel.backfill";
 
+/// How the name of such a trigger and its function begins.
+pub const SYNC_PREFIX: &str = "whimbrel_sync_";
+
 impl Written<'_> {
     /// Returns a trigger that does to a row that is written what the backfill does to those that are there. The expressions
-    /// see the new row under the name of the table.
-    pub fn trigger(&self, table: &RelationName, name: &str) -> SyncTrigger {
-        let function = table.sibling(name.to_owned());
+    /// see the new row under the name of the table. `unique` tells it from others of the table.
+    pub fn trigger(&self, table: &RelationName, unique: &str) -> SyncTrigger {
+        let name = format!("{SYNC_PREFIX}{unique}");
+        let function = table.sibling(name.clone());
         let row = format!("(SELECT NEW.*) AS {}", quote_ident(&table.name));
         let list = |each: &dyn Fn(&String, &String) -> String| {
             self.set.iter().map(|(column, value)| each(column, value)).collect::<Vec<_>>().join(", ")
@@ -158,7 +162,7 @@ impl Written<'_> {
         let body = format!(
             "BEGIN IF current_setting('{IN_BATCH}', true) IS DISTINCT FROM 'on' THEN {fill} END IF; RETURN NEW; END"
         );
-        let (name, of) = (quote_ident(name), self.table.trim());
+        let (name, of) = (quote_ident(&name), self.table.trim());
         SyncTrigger {
             install: [
                 format!(

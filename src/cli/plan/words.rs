@@ -36,7 +36,11 @@ pub(super) fn server(server: &Server) -> String {
 
 /// A unit in a line.
 pub(super) fn unit(unit: &UnitPreview) -> String {
-    let how = if unit.transactional { "one transaction" } else { "outside of a transaction" };
+    let how = match (unit.batches, unit.transactional) {
+        (true, _) => "in batches, each a transaction of its own",
+        (false, true) => "one transaction",
+        (false, false) => "outside of a transaction",
+    };
     format!("{} · {how}", unit.step)
 }
 

@@ -155,7 +155,14 @@ impl Compiler<'_> {
     /// The way back of rows that go with what the plan itself added.
     fn implied(&mut self, step: &DraftStep<'_>, position: usize) -> Option<Vec<Block>> {
         let known = self.all.get(..=position).unwrap_or(self.all);
-        match crate::sql::derive(known, position, self.facts, self.preserve.as_ref()) {
+        let derived = self
+            .spellings(known)
+            .into_iter()
+            .map(|known| crate::sql::derive(&known, position, self.facts, self.preserve.as_ref()));
+        let is_exact = |inverse: &crate::sql::Inverse| matches!(inverse, crate::sql::Inverse::Exact { .. });
+        let mut all: Vec<crate::sql::Inverse> = derived.collect();
+        let best = all.iter().position(is_exact).unwrap_or(0);
+        match all.swap_remove(best) {
             crate::sql::Inverse::Exact { .. } => Some(Vec::new()),
             crate::sql::Inverse::None { unknown, .. } if self.gaps.allow(unknown) => None,
             crate::sql::Inverse::None { reason, .. } => {
@@ -169,15 +176,46 @@ impl Compiler<'_> {
         }
     }
 
+    /// The statements, the last of which may name its table with the first schema of the search path or without it.
+    fn spellings(&self, known: &[Statement]) -> Vec<Vec<Statement>> {
+        let mut all = vec![known.to_vec()];
+        if let Some(Statement { kind: Kind::Update { relation: Some(table), columns }, .. }) = known.last() {
+            let mut other = known.to_vec();
+            let columns = columns.clone();
+            let relation = Some(match &table.schema {
+                None => self.path.first().map_or_else(
+                    || table.clone(),
+                    |schema| RelationName::qualified(schema.clone(), table.name.clone()),
+                ),
+                Some(schema) if self.path.first() == Some(schema) => {
+                    RelationName::unqualified(table.name.clone())
+                }
+                Some(_) => table.clone(),
+            });
+            if let Some(last) = other.last_mut() {
+                last.kind = Kind::Update { relation, columns };
+            }
+            all.push(other);
+        }
+        all
+    }
+
+    /// Whether two names mean the same table, one of them perhaps without the schema that is looked in first.
+    fn same(&self, one: &RelationName, other: &RelationName) -> bool {
+        let full = |name: &RelationName| name.schema.clone().or_else(|| self.path.first().cloned());
+        one.name == other.name && full(one) == full(other)
+    }
+
     /// Finds what the table says against a backfill.
     fn against(&mut self, step: &DraftStep<'_>, draft: &DraftBackfill<'_>) {
         let table = &draft.up.table;
         let made = self.all.get(..self.offset).unwrap_or_default();
-        let is_new =
-            made.iter().any(|one| matches!(&one.kind, Kind::CreateTable(new) if new.relation == *table));
+        let is_new = made
+            .iter()
+            .any(|one| matches!(&one.kind, Kind::CreateTable(new) if self.same(&new.relation, table)));
         let added = |column: &str| {
             made.iter().any(|one| match &one.kind {
-                Kind::AlterTable(alter) if alter.relation == *table => alter.actions.iter().any(
+                Kind::AlterTable(alter) if self.same(&alter.relation, table) => alter.actions.iter().any(
                     |action| matches!(action, TableAction::AddColumn { column: new, .. } if new.name == column),
                 ),
                 _ => false,

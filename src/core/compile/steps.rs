@@ -152,7 +152,7 @@ fn of_backfill<'a>(
     let (up, mut script) = directed(&field, (&spec.table, &spec.set, spec.filter.as_deref()), reader);
     let trigger = (spec.sync == api::BackfillSync::Trigger).then(|| {
         let written = Written { table: &spec.table, set: &spec.set, filter: spec.filter.as_deref() };
-        written.trigger(&up.table, &format!("whimbrel_sync_{unique}"))
+        written.trigger(&up.table, unique)
     });
     if let Some(trigger) = &trigger {
         let mut read = |texts: &[String; 2]| {

@@ -209,6 +209,7 @@ fn describe_unit(plan: &Plan, unit: &Unit, statements: &[StatementPreview]) -> U
     UnitPreview {
         step: plan.steps.get(unit.step).map(|step| step.name.clone()).unwrap_or_default(),
         transactional: unit.up.transactional,
+        batches: unit.up.backfill.is_some(),
         max_stall_ms: u64::try_from(unit.max_stall.as_millis()).unwrap_or(u64::MAX),
         reversible: unit.way_back.is_some(),
         reason: unit_reason(plan, unit, statements),

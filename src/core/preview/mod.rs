@@ -93,6 +93,9 @@ pub struct UnitPreview {
     pub step: String,
     /// It runs inside one transaction.
     pub transactional: bool,
+    /// Whether it changes rows in batches, each a transaction of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub batches: bool,
     /// Indices of its statements.
     pub statements: Vec<usize>,
     /// The stall budget, in milliseconds.

@@ -1,5 +1,7 @@
 //! Backfills on real servers: every row once, whatever is in the way, and back again.
 
+mod back;
+mod inputs;
 mod rows;
 
 use anyhow::{Result, ensure};

@@ -68,7 +68,8 @@ fn updated(subject: &Subject<'_>, update: &UpdateStmt, found: &mut Vec<Found>) {
             found.push(subject.finding("WB204", Severity::Low, at, message).without_remedy());
         }
     }
-    if update.where_clause.as_deref().is_none_or(is_broad) {
+    // Outside of a transaction it is a backfill, which is done in batches.
+    if subject.statement.transactional && update.where_clause.as_deref().is_none_or(is_broad) {
         found.extend(at_once(subject, &table, "UPDATE", Some(update)));
     }
 }

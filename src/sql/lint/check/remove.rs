@@ -4,6 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AlterTableType, DropBehavior};
 
 use super::Found;
+use crate::sql::backfill::SYNC_PREFIX;
 use crate::sql::classify::tree;
 use crate::sql::kind::{ConstraintKind, Kind, RelationKind, Rename, RenameTarget, TableAction};
 use crate::sql::lint::subject::{Subject, same};
@@ -71,7 +72,8 @@ fn dropped_object(subject: &Subject<'_>, object: &str, found: &mut Vec<Found>) {
         other => other,
     };
     let name = drop.objects.first().and_then(|object| tree::path(&tree::strings(Some(object))));
-    if name.as_ref().is_some_and(|name| subject.is_new(name)) {
+    let ours = subject.statement.sql.contains(SYNC_PREFIX);
+    if ours || name.as_ref().is_some_and(|name| subject.is_new(name)) {
         return;
     }
     let (severity, told) = clients(subject);
