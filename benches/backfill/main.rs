@@ -163,6 +163,10 @@ async fn run(stage: &Stage, options: &Options, (way, loaded, round): (Way, bool,
         table::judge(&database, way.column()).await?;
     }
     table::keeps(&database, felt.writes).await?;
+    let worked = match &shop {
+        Some(_) => Some(database.value("SELECT sum(worked) FROM whimbrel.backfills").await?.parse()?),
+        None => None,
+    };
     clear(stage, way, &name, shop.as_ref()).await?;
     let took = felt.between(began, ended);
     Ok(Run {
@@ -171,6 +175,7 @@ async fn run(stage: &Stage, options: &Options, (way, loaded, round): (Way, bool,
         round,
         rows,
         seconds: (ended - began).as_secs_f64(),
+        worked,
         wal_bytes: written - wal,
         before,
         after,

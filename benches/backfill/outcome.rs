@@ -18,6 +18,9 @@ pub struct Run {
     /// How many rows were filled.
     pub rows: u64,
     pub seconds: f64,
+    /// Of that in batches and pauses, as the ledger says; absent where there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worked: Option<f64>,
     pub wal_bytes: f64,
     pub before: Size,
     pub after: Size,
