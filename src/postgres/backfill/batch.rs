@@ -34,6 +34,8 @@ pub(super) struct Size {
     pub queue: Duration,
     /// How long its statement may take.
     pub limit: Duration,
+    /// Before it is committed it is looked whether somebody waits for it.
+    pub look: bool,
 }
 
 /// What a batch did.
@@ -43,6 +45,8 @@ pub(super) struct Did {
     pub rows: u64,
     /// From its beginning to its commit.
     pub took: Duration,
+    /// Somebody waited for it.
+    pub waited_for: bool,
 }
 
 /// A batch that failed, with the rows that it was about. Nothing of it remains.
@@ -81,18 +85,19 @@ pub(super) async fn run(
         changed.store(conn, job, leaf).await?;
         move_on(&mut next, changed.rows, began.elapsed());
         advance(conn, job, epoch, &next).await?;
+        let waited_for = size.look && is_waited_for(conn).await?;
         crash::at(site, Moment::Sent).await;
         let commit = send_ours(conn, "COMMIT".to_owned());
         crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
         crash::at(site, Moment::AcknowledgedNotRecorded).await;
-        Ok(changed.rows)
+        Ok((changed.rows, waited_for))
     }
     .await;
     let took = began.elapsed();
     match ended {
-        Ok(rows) => {
+        Ok((rows, waited_for)) => {
             *leaf = next;
-            Ok(Did { rows, took })
+            Ok(Did { rows, took, waited_for })
         }
         Err(error) => {
             let error: Error = error;
@@ -101,6 +106,12 @@ pub(super) async fn run(
             Err(Broken { error, range, took })
         }
     }
+}
+
+async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {
+    let text = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE NOT l.granted \
+        AND pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(l.pid)))";
+    Ok(sqlx::raw_sql(text).fetch_one(conn).await?.try_get(0)?)
 }
 
 /// Begins a transaction behind the fence, as the role and with the limits of a batch. Returns its id.

@@ -143,6 +143,9 @@ async fn step(
         let broken = match batch::run(session, (job, backfill), leaf, size).await {
             Ok(did) => {
                 pacer.committed(&backfill.pace, did.rows, did.took, size);
+                if did.waited_for {
+                    pacer.ended(&backfill.pace, Ended::Late);
+                }
                 return Ok(pacer.pause(&backfill.pace));
             }
             Err(broken) => broken,

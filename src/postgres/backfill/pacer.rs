@@ -10,6 +10,8 @@ use crate::postgres::block::Limits;
 
 /// Batches that the rate is taken from.
 const RECENT: usize = 20;
+/// Every so many batches it is looked whether somebody waits.
+const LOOK_EVERY: u32 = 4;
 /// Passes over the same keys, where they help.
 pub(super) const PASSES: i32 = 8;
 /// Rows of a batch where nobody waits for them.
@@ -24,6 +26,7 @@ pub struct Pacer {
     interleave: Option<bool>,
     recent: VecDeque<(Instant, u64)>,
     trial: Trial,
+    batches: u32,
 }
 
 /// The first windows are gone over in turn once and in several passes.
@@ -58,6 +61,7 @@ impl Pacer {
                 around_locks,
                 queue: limits.queue,
                 limit: limits.statement,
+                look: false,
             };
         }
         let rows = self.rows.unwrap_or_else(|| pace.first());
@@ -68,12 +72,14 @@ impl Pacer {
             None if self.trial.batches % 16 < 8 => 1,
             Some(true) | None => PASSES,
         };
-        Size { rows, passes, around_locks: self.around_locks, queue: QUEUE.min(limits.stall), limit }
+        let (around_locks, look) = (self.around_locks, self.batches.is_multiple_of(LOOK_EVERY));
+        Size { rows, passes, around_locks, queue: QUEUE.min(limits.stall), limit, look }
     }
 
     pub(super) fn committed(&mut self, pace: &Pace, rows: u64, took: Duration, size: Size) {
         self.ended(pace, Ended::Committed(took));
         self.around_locks = false;
+        self.batches = self.batches.wrapping_add(1);
         self.recent.push_back((Instant::now(), rows));
         if self.recent.len() > RECENT {
             self.recent.pop_front();

@@ -4,6 +4,7 @@
 mod apply;
 mod copied;
 mod crash;
+mod filling;
 mod foresight;
 mod kstatus;
 mod locks;
