@@ -200,12 +200,12 @@ async fn clear(stage: &Stage, way: Way, name: &str, shop: Option<&stage::Shop<'_
 }
 
 fn tell(options: &Options, report: &Report, runs: &[Run]) -> Result<()> {
-    let mut text = String::new();
-    for loaded in [true, false] {
-        let title = if loaded { "Beside 200 statements a second" } else { "Alone" };
-        text += &format!("{title}:\n\n{}\n\n", outcome::table(runs, loaded));
-    }
-    text += &format!("{}\n", report.table());
+    let text = format!(
+        "Beside 200 statements a second:\n\n{}\n\nAlone:\n\n{}\n\n{}\n",
+        outcome::table(runs, true),
+        outcome::table(runs, false),
+        report.table()
+    );
     println!("\n{text}");
     let Some(directory) = &options.results else { return Ok(()) };
     let path = report.write_with(directory, &options.name, ("runs", serde_json::to_value(runs)?))?;
