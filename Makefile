@@ -71,7 +71,7 @@ check: ## Checks format, lints, documentation, generated files, licences
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh --check
 
 .PHONY: generate
-generate: ## Writes crds/, deploy/base and docs/plan.schema.json from their sources
+generate: ## Writes crds/, what kustomize takes in deploy/, and docs/plan.schema.json from their sources
 	@tests/setup/target.sh
 	cargo run --locked --quiet --bin whimbrel -- crd --output-directory crds
 	cargo run --locked --quiet --bin whimbrel -- plan --schema > docs/plan.schema.json

@@ -18,7 +18,9 @@ use world::World;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match perform().await {
+    let outcome = perform().await;
+    harness::scratch::clear();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::harness::kubernetes::ApiServer;
+use crate::harness::kubernetes::{self, ApiServer};
 use crate::harness::operator::{self, Operator};
 use crate::harness::postgres::{APPLICATION, Cluster, Database, OWNER, Options, PASSWORD, SUPERUSER};
 use crate::harness::process::{Process, Spec};
@@ -122,10 +122,11 @@ impl World {
     /// When the kubeconfig cannot be written.
     pub fn directions(&self) -> Result<String> {
         Ok(format!(
-            "export KUBECONFIG={}\nkubectl -n shop get migrations,databases.whimbrel.dev,events\n\
+            "export KUBECONFIG={} PATH={}:$PATH\nkubectl -n shop get migrations,databases.whimbrel.dev,events\n\
              psql '{}' -c 'SELECT * FROM whimbrel.history'\nthe copy:    psql '{}'\nthe standby: psql '{}'\n\
              shop: {}/orders/1   Prometheus: {}   operator: {}/metrics\nmanifests and logs: {}",
             self.api.admin_kubeconfig()?.display(),
+            kubernetes::program("kubectl")?.parent().unwrap_or(Path::new("")).display(),
             self.database().url(SUPERUSER),
             self.copy().url(SUPERUSER),
             self.standby().url(SUPERUSER),

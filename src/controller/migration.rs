@@ -141,6 +141,8 @@ async fn project(
     let written = write(api, object, &status).await?;
     context.counters.status_write();
     context.wrote(&uid);
+    let progress = status.progress.as_ref().and_then(|progress| progress.backfill.as_ref());
+    context.counters.backfill(&uid, progress);
     for event in events {
         context.counters.event(event.reason);
         let kube_event = KubeEvent {

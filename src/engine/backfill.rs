@@ -10,6 +10,7 @@ use super::clock;
 use super::runner::{Next, Runner};
 use super::subject::Desired;
 use crate::core::backfill::{Backfill, Progress};
+use crate::core::decide::{Decision, Effect};
 use crate::core::observation::UnitStatus;
 use crate::core::state::State;
 use crate::postgres::Error;
@@ -34,6 +35,8 @@ pub(super) struct Underway {
     pacer: Pacer,
     /// How far it is, as it is shown.
     shown: Option<(Instant, Progress)>,
+    /// Nothing was published since that was shown.
+    fresh: bool,
     /// What holds it back: since when, when that was stored last, and since when it is a vacuum.
     held: Option<Held>,
 }
@@ -141,6 +144,20 @@ impl Runner {
         Ok(Some(Next::Wait(Some(clock::now() + SignedDuration::from_secs(1)))))
     }
 
+    /// Whether there is something to publish of a run; between two batches only what is shown anew.
+    pub(super) fn has_news(&mut self, run: &Run, decision: &Decision) -> bool {
+        let between = matches!(decision, Decision::Run(Effect::Apply { .. } | Effect::Revert { .. }));
+        match self.backfill.as_mut().filter(|underway| underway.of.0 == run.id) {
+            Some(underway) if between => std::mem::take(&mut underway.fresh) || self.attempt.is_some(),
+            Some(underway) => {
+                // Whatever this says is over with the next batch.
+                underway.fresh = true;
+                true
+            }
+            None => true,
+        }
+    }
+
     /// How far the backfill of a run is, for people.
     pub(super) fn backfill_shown(&self, run: &Run) -> Option<Progress> {
         let going = matches!(run.state, State::Applying { .. } | State::RollingBack { .. });
@@ -151,7 +168,7 @@ impl Runner {
 
 impl Underway {
     fn new(of: (Uuid, usize, bool)) -> Self {
-        Self { of, pacer: Pacer::default(), shown: None, held: None }
+        Self { of, pacer: Pacer::default(), shown: None, fresh: false, held: None }
     }
 
     /// Whether it has waited for a vacuum for long enough: on a busy table there is always one.
@@ -192,6 +209,7 @@ impl Underway {
         });
         if due {
             self.shown = Some((Instant::now(), progress));
+            self.fresh = true;
         }
     }
 }

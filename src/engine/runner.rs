@@ -382,6 +382,7 @@ impl Runner {
         };
         if let (Some(subject), Decision::Run(_) | Decision::Wait { .. } | Decision::Stop) =
             (&subject, &decision)
+            && self.has_news(&run, &decision)
         {
             let attempt = self.attempt.as_ref().map(|(_, attempt)| attempt.clone());
             let mut view = project::run(&run, attempt, waiting);

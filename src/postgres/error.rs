@@ -33,6 +33,11 @@ pub fn classify(sqlstate: &str, own_timer_fired: bool) -> Class {
     }
 }
 
+/// The login lacks a privilege, and what it could be, since the server gives no hint then.
+const DENIED: &str = "42501";
+const GRANTS: &str =
+    "`whimbrel grants` prints what the login needs, and spec.ownerRole has to own what is changed";
+
 /// An error of the PostgreSQL edge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -275,28 +280,6 @@ impl Error {
         }
         self
     }
-
-    /// Converts an error of the connect phase, in which nothing can have happened in the database.
-    pub(super) fn connecting(target: &str, error: sqlx::Error) -> Self {
-        let target = target.to_owned();
-        match error {
-            sqlx::Error::Tls(cause) => Self::Tls { target, cause: bounded(&cause.to_string()) },
-            sqlx::Error::Io(io) => {
-                let cause = bounded(&io.to_string());
-                let is_tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some();
-                if is_tls { Self::Tls { target, cause } } else { Self::Unreachable { target, cause } }
-            }
-            sqlx::Error::Configuration(cause) => Self::Settings(bounded(&cause.to_string())),
-            sqlx::Error::Protocol(cause) if cause.contains("authentication") => {
-                Self::Authentication { target, cause: bounded(&cause) }
-            }
-            other => match Self::from(other) {
-                Self::Server(server) => server.while_connecting(target),
-                Self::ConnectionLost(cause) => Self::Unreachable { target, cause },
-                other => other,
-            },
-        }
-    }
 }
 
 impl From<sqlx::Error> for Error {
@@ -356,7 +339,7 @@ impl ServerError {
 
     /// Tells whether the login lacks a privilege (42501).
     pub fn is_denied(&self) -> bool {
-        self.sqlstate == "42501"
+        self.sqlstate == DENIED
     }
 
     /// Tells whether the server has no space left (53100).
@@ -371,28 +354,6 @@ impl ServerError {
             None => advice,
         });
     }
-
-    fn while_connecting(self: Box<Self>, target: String) -> Error {
-        let cause = self.to_string();
-        match self.sqlstate.as_str() {
-            "53300" => Error::Unreachable {
-                target,
-                cause: format!(
-                    "no connection is free: {cause}; waiting for one: end idle sessions, or raise max_connections or the CONNECTION \
-                     LIMIT of the role or the database"
-                ),
-            },
-            "3D000" => Error::DatabaseMissing { target, cause },
-            code if code.starts_with("28") => Error::Authentication { target, cause },
-            _ if self.message.contains("unsupported startup parameter") => {
-                Error::PoolerDetected { target, evidence: self.message }
-            }
-            code if ["08", "53", "57"].iter().any(|class| code.starts_with(class)) => {
-                Error::Unreachable { target, cause }
-            }
-            _ => Error::Server(self),
-        }
-    }
 }
 
 impl From<&PgDatabaseError> for ServerError {
@@ -405,7 +366,7 @@ impl From<&PgDatabaseError> for ServerError {
         Self {
             sqlstate: error.code().to_owned(),
             message: bounded(&shown(error.code(), error.message(), position.is_some())),
-            hint: owned(error.hint()),
+            hint: owned(error.hint().or((error.code() == DENIED).then_some(GRANTS))),
             position,
             schema: owned(error.schema()),
             table: owned(error.table()),

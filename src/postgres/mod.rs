@@ -7,6 +7,7 @@ pub mod block;
 pub mod build;
 pub mod catalog;
 pub mod connect;
+mod connecting;
 pub mod copy;
 pub mod error;
 mod explain;

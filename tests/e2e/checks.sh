@@ -119,19 +119,45 @@ check_upgrade() {
   check "nothing ran again" test "$(ddl_statements)" = "$before"
 }
 
+requests() { wc -l <"$NODE_DIR/audit.log"; }
+
+# none_refused COUNT: of the requests behind the first COUNT.
 none_refused() {
-  grep -q '"code":200' "$NODE_DIR/audit.log" && ! grep '"code":403' "$NODE_DIR/audit.log"
+  tail -n "+$(($1 + 1))" "$NODE_DIR/audit.log" >"$NODE_DIR/requests.log"
+  grep -q '"code":200' "$NODE_DIR/requests.log" && ! grep '"code":403' "$NODE_DIR/requests.log"
 }
 
 check_uninstall() {
-  check "the API server refused the operator nothing" none_refused
+  check "the API server refused the operator nothing" none_refused 0
   check "helm uninstall" helm uninstall "$release" --namespace "$system" --wait --timeout 60s
   eventually 30 "no Pod is left" no_pods
   check "the definitions are left" kubectl get crd migrations.whimbrel.dev databases.whimbrel.dev metricsproviders.whimbrel.dev
   check "the Migration is left" kubectl get --namespace shop migration add-subscription-tier
   check "the column is left" has_column primary
-  check "helm install again" helm install "$release" charts/whimbrel "${install_options[@]}"
+}
+
+# A second Migration like the sample, in that namespace.
+second() {
+  sed -e "s/namespace: shop/namespace: $1/" -e s/add-subscription-tier/add-note/ -e s/subscription_tier/note/ \
+    -e s/20261120093000/20261120093001/ deploy/samples/migration.yaml
+}
+
+left_alone() {
+  [ "$(kubectl get --namespace "$1" migration add-note --output 'jsonpath={.status}')" = '{"observedGeneration":-1}' ]
+}
+
+check_namespaces() {
+  local before
+  # The Pods of the last install asked until their end, when they had no rights any more.
+  before=$(requests)
+  check "helm install again, with rights in one namespace" helm install "$release" charts/whimbrel "${install_options[@]}" \
+    --set rbac.scope=namespaces --set 'watchNamespaces={shop}'
   eventually 20 "one leads again" one_leader
+  kubectl create namespace elsewhere
+  check "another migration is accepted" kubectl apply --filename <(second elsewhere) --filename <(second shop)
+  check "it is Ready there" kubectl wait --namespace shop migrations/add-note --for=condition=Ready --timeout 30s
+  check "elsewhere it is left alone" left_alone elsewhere
+  check "again nothing was refused" none_refused "$before"
 }
 
 check_image
@@ -141,4 +167,5 @@ check_takeover
 check_sample
 check_upgrade
 check_uninstall
+check_namespaces
 say "e2e: $passed checks passed in $SECONDS s"

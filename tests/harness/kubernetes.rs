@@ -214,8 +214,16 @@ impl ApiServer {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/base/operator.yaml");
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut manifest = String::new();
-        for document in serde_yaml::Deserializer::from_str(&text.replace(OPERATOR_NAMESPACE, namespace)) {
+        self.kubeconfig_of(&text.replace(OPERATOR_NAMESPACE, namespace), namespace).await
+    }
+
+    /// The same with the rights that a manifest gives to the service account in it; what else is in it is left out.
+    ///
+    /// # Errors
+    /// When it has no service account, or is refused.
+    pub async fn kubeconfig_of(&self, manifest: &str, namespace: &str) -> Result<PathBuf> {
+        let mut rights = String::new();
+        for document in serde_yaml::Deserializer::from_str(manifest) {
             let mut value: Value = serde::Deserialize::deserialize(document)?;
             let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
             if !RIGHTS.contains(&kind.as_str()) {
@@ -227,14 +235,13 @@ impl ApiServer {
                     *name = json!(format!("operator-{namespace}"));
                 }
             }
-            writeln!(manifest, "---\n{value}")?;
+            writeln!(rights, "---\n{value}")?;
         }
         let create = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
         self.apply(&create.to_string(), None).await?;
-        let applied = self.apply(&manifest, Some(namespace)).await?;
+        let applied = self.apply(&rights, Some(namespace)).await?;
         let account = applied.iter().find(|object| kind_of(object) == "ServiceAccount");
-        let account =
-            account.with_context(|| format!("{} has no ServiceAccount", path.display()))?.name_any();
+        let account = account.context("the manifest has no ServiceAccount")?.name_any();
         let token = self.service_account_token(namespace, &account).await?;
         self.write_kubeconfig(&format!("operator-{namespace}"), &token, self.port)
     }

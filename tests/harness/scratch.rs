@@ -113,6 +113,15 @@ pub fn report_failure(reason: &str) {
     eprintln!("--- all logs are kept in {}", scratch.path.display());
 }
 
+/// Removes the directory now, unless it is to be kept, so that nothing is left when this process ends.
+pub fn clear() {
+    let Some(scratch) = SCRATCH.get() else { return };
+    if !scratch.path.join("keep").exists() {
+        // What is written to at this moment is left to the janitor.
+        let _ = std::fs::remove_dir_all(&scratch.path);
+    }
+}
+
 /// The last lines of a file; empty where there is none.
 pub fn tail(path: &Path, lines: usize) -> String {
     let text = std::fs::read(path).unwrap_or_default();

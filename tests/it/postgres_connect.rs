@@ -138,7 +138,8 @@ fn tls_modes_check_what_they_promise() -> Result<()> {
             assert_eq!(attempt(cluster, host, TlsMode::VerifyFull, Some(&ours)).await?, "TLSv1.3");
         }
         tls_error(attempt(cluster, local, TlsMode::VerifyFull, Some(&theirs)).await, "UnknownIssuer")?;
-        tls_error(attempt(cluster, local, TlsMode::VerifyFull, None).await, "UnknownIssuer")?;
+        tls_error(attempt(cluster, local, TlsMode::VerifyFull, None).await, "tls.caFrom")?;
+        tls_error(attempt(postgres::shared().await?, local, TlsMode::Require, None).await, "tls.mode")?;
         tls_error(attempt(cluster, local, TlsMode::VerifyCA, Some(&theirs)).await, "UnknownIssuer")?;
         assert_eq!(attempt(cluster, local, TlsMode::Require, None).await?, "TLSv1.3");
         let plain = refused(attempt(cluster, local, TlsMode::Disable, None).await)?;

@@ -25,7 +25,8 @@ require_go() {
   command -v go >/dev/null ||
     die "Go 1.26 or newer is needed to build $1: see https://go.dev/dl, or set KUBEBUILDER_ASSETS to a directory that has it"
   found=$(go env GOVERSION | sed 's/^go//')
-  at_least 1.26 "$found" || [ "$(go env GOTOOLCHAIN)" != local ] ||
+  # Since 1.21 Go fetches a newer toolchain by itself, unless that is switched off.
+  at_least 1.26 "$found" || { at_least 1.21 "$found" && [ "$(go env GOTOOLCHAIN)" != local ]; } ||
     die "Go 1.26 or newer is needed to build $1, found $found: see https://go.dev/dl"
 }
 
@@ -44,7 +45,7 @@ build_go() {
     require_go "$name"
     say "$name: building from source, once (minutes on a small machine)"
     started=$SECONDS
-    (cd "$module" && CGO_ENABLED=${CGO_ENABLED:-0} exec go build -mod=readonly -trimpath -ldflags "$ldflags" -o "$target.part" "$package") \
+    (cd "$module" && CGO_ENABLED=${CGO_ENABLED:-0} exec go build -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" -o "$target.part" "$package") \
       >"$log" 2>&1 9>&- &
     pid=$!
     progress "$pid" "$name" "$started" 9>&- &

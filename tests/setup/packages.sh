@@ -46,6 +46,7 @@ check_node() {
   need program containerd containerd
   need program runc runc
   need program dnsmasq dnsmasq-base
+  need program openssl openssl
   need program unshare util-linux
   need cni_plugin bridge containernetworking-plugins
 }
@@ -123,6 +124,8 @@ elif [ "$(id -u)" -ne 0 ]; then
   names=()
   for entry in "${missing[@]}"; do names+=("$(candidate "$entry")"); done
   die "missing: ${names[*]}
-Install them with:  sudo apt-get install --no-install-recommends ${names[*]}"
+Install them with:
+  sudo apt-get update && sudo apt-get install --no-install-recommends ${names[*]}
+Only their programs are used: servers that this starts may be stopped, or kept."
 fi
 install

@@ -86,7 +86,7 @@ fn sql_that_fails_on_the_copy_never_reaches_the_primary() -> Result<()> {
             "denied",
             forward("DO $$ BEGIN EXECUTE 'DELETE FROM whim' || 'brel.runs'; END $$"),
             "RehearsalFailed",
-            &["permission denied"],
+            &["permission denied", "spec.ownerRole"],
         ),
         (
             "half-back",

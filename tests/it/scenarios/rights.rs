@@ -1,7 +1,12 @@
 //! Least privilege: what the chart grants is what the operator asks for.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, ensure};
-use serde_json::json;
+use kube::Api;
+use kube::api::DynamicObject;
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
 
 use super::world::{SOON, World, condition, message};
 use crate::harness::{await_until, run};
@@ -57,4 +62,47 @@ fn every_right_is_used_and_none_is_missing() -> Result<()> {
         .await?;
         world.finish().await
     })
+}
+
+#[test]
+fn with_roles_in_one_namespace_it_works_there_and_looks_nowhere_else() -> Result<()> {
+    run(async {
+        let mut world = World::new("roles").await?;
+        let (server, system) = (world.server, world.server.namespace("system").await?);
+        let overlay = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/overlays/namespaces");
+        let manifest = server
+            .kubectl(&["kustomize", overlay])?
+            .replace("whimbrel-system", &system)
+            .replace("namespace: shop\n", &format!("namespace: {}\n", world.namespace));
+        ensure!(!manifest.contains("kind: ClusterRoleBinding"), "rights in the whole cluster:\n{manifest}");
+        assert_eq!(rbac::granted(&manifest, "whimbrel"), rbac::granted(MANIFEST, "whimbrel"));
+        world.options.kubeconfig = server.kubeconfig_of(&manifest, &system).await?;
+        world.options.environment.push(("POD_NAMESPACE".to_owned(), system.clone()));
+
+        let elsewhere = server.namespace("elsewhere").await?;
+        let migration = json!({
+            "apiVersion": "whimbrel.dev/v1alpha1", "kind": "Migration", "metadata": {"name": "tier"},
+            "spec": {"databaseRef": {"name": "shop"}, "version": "1", "up": "CREATE TABLE tiers ()"},
+        });
+        server.apply(&migration.to_string(), Some(&elsewhere)).await?;
+        let _operator = world.operator().await?;
+        world.migrate("tier", "1", json!({"up": "ALTER TABLE users ADD COLUMN tier text"})).await?;
+        world.ready("tier").await?;
+
+        let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("whimbrel.dev", "v1alpha1", "Migration"));
+        let others: Api<DynamicObject> = Api::namespaced_with(world.client.clone(), &elsewhere, &kind);
+        assert_eq!(others.get("tier").await?.data["status"], json!({"observedGeneration": -1}));
+        let user = format!("system:serviceaccount:{system}:whimbrel");
+        let asked = server.requests_of(&user)?;
+        assert_eq!(rbac::used(&asked, &user).1, BTreeSet::new(), "asked for and refused");
+        let namespaces: BTreeSet<&str> = asked.iter().filter_map(namespace_asked).collect();
+        assert_eq!(namespaces, BTreeSet::from([system.as_str(), world.namespace.as_str()]));
+        world.finish().await
+    })
+}
+
+/// The namespace of a request for objects; empty where it was for those of the whole cluster.
+fn namespace_asked(event: &Value) -> Option<&str> {
+    let object = event.get("objectRef").filter(|object| object.get("resource").is_some())?;
+    Some(object["namespace"].as_str().unwrap_or_default())
 }
