@@ -101,6 +101,17 @@ bench-estimate: ## Measures what a copy says of the durations on the primary: be
 	@tests/setup/target.sh
 	cargo bench --locked --profile dev --bench estimate -- --results benches/results --name "$(or $(NAME),estimate)"
 
+.PHONY: bench-backfill
+bench-backfill: ## Measures ways to fill a column of a large table, with an application beside them: benches/README.md; ROWS=, ROUNDS=
+	@tests/setup/packages.sh build servers
+	@tests/setup/kubernetes.sh
+	@tests/setup/target.sh
+	@deploy/image/build.sh
+	pgroll=$$(tests/setup/pgroll.sh --path || true); \
+	cargo bench --locked --profile dev --bench backfill -- --results benches/results --name "$(or $(NAME),backfill)" \
+	  --rows "$(or $(ROWS),2000000)" --rounds "$(or $(ROUNDS),3)" --pgroll "$$pgroll" \
+	  --operator "$(CARGO_TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/whimbrel"
+
 .PHONY: image
 image: ## Builds the operator's image, as an archive, without a container engine
 	@tests/setup/target.sh

@@ -13,6 +13,7 @@ mod fleet;
 mod idle;
 mod machine;
 mod overhead;
+#[allow(dead_code)]
 mod report;
 mod sightings;
 mod stage;

@@ -14,6 +14,8 @@ pub struct Number {
     unit: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_most: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_least: Option<f64>,
     value: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     met: Option<bool>,
@@ -24,7 +26,7 @@ pub struct Number {
 impl Number {
     /// A number without a goal, to compare with.
     pub fn new(what: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { what: what.into(), unit, at_most: None, value, met: None, raw: Value::Null }
+        Self { what: what.into(), unit, at_most: None, at_least: None, value, met: None, raw: Value::Null }
     }
 
     /// Sets the goal.
@@ -32,6 +34,14 @@ impl Number {
     pub fn at_most(mut self, goal: f64) -> Self {
         self.at_most = Some(goal);
         self.met = Some(self.value <= goal);
+        self
+    }
+
+    /// Sets the goal of a number that should be large.
+    #[must_use]
+    pub fn at_least(mut self, goal: f64) -> Self {
+        self.at_least = Some(goal);
+        self.met = Some(self.value >= goal);
         self
     }
 
@@ -52,7 +62,11 @@ impl Number {
             Some(false) => "MISSED",
             None => "",
         };
-        let goal = self.at_most.map(|goal| format!("<= {}", shown(goal))).unwrap_or_default();
+        let goal = match (self.at_most, self.at_least) {
+            (Some(goal), _) => format!("<= {}", shown(goal)),
+            (None, Some(goal)) => format!(">= {}", shown(goal)),
+            (None, None) => String::new(),
+        };
         [self.what.clone(), goal, shown(self.value), met.to_owned()]
     }
 }
@@ -104,15 +118,30 @@ impl Report {
         lines.join("\n")
     }
 
+    /// The facts about machine and programs.
+    pub fn facts(&self) -> &Value {
+        &self.facts
+    }
+
     /// Writes everything as `<date>-<name>.json`.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub fn write(&self, directory: &Path, name: &str) -> Result<PathBuf> {
+        self.write_with(directory, name, ("numbers", serde_json::to_value(&self.numbers)?))
+    }
+
+    /// Writes everything, and something more under a name of its own.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write_with(&self, directory: &Path, name: &str, (key, more): (&str, Value)) -> Result<PathBuf> {
         let date = self.facts.get("date").and_then(Value::as_str).unwrap_or_default();
         let path = directory.join(format!("{date}-{name}.json"));
         std::fs::create_dir_all(directory)?;
-        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(self)?))?;
+        let mut document = serde_json::to_value(self)?;
+        document[key] = more;
+        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&document)?))?;
         Ok(path)
     }
 }

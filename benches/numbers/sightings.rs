@@ -47,8 +47,21 @@ impl Sightings {
     /// # Errors
     /// When there is none within a minute.
     pub async fn first(&self, namespace: &str, name: &str, is: impl Fn(&Value) -> bool) -> Result<Instant> {
+        self.first_within(Duration::from_mins(1), (namespace, name), is).await
+    }
+
+    /// As [`Sightings::first`], within another time.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn first_within(
+        &self,
+        limit: Duration,
+        (namespace, name): (&str, &str),
+        is: impl Fn(&Value) -> bool,
+    ) -> Result<Instant> {
         let mut news = self.news.clone();
-        let end = Instant::now() + Duration::from_mins(1);
+        let end = Instant::now() + limit;
         loop {
             if let Some(at) = self.find(namespace, name, &is) {
                 return Ok(at);

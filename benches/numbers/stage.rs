@@ -45,7 +45,15 @@ impl Stage {
     /// # Errors
     /// When something does not start.
     pub async fn build(binary: &Path) -> Result<Self> {
-        let mut settings = vec![("track_commit_timestamp", "on")];
+        Self::with(binary, &[]).await
+    }
+
+    /// Builds it on servers with further settings.
+    ///
+    /// # Errors
+    /// When something does not start.
+    pub async fn with(binary: &Path, settings: &[(&'static str, &'static str)]) -> Result<Self> {
+        let mut settings = [&[("track_commit_timestamp", "on")], settings].concat();
         if std::env::var_os("DEBUG").is_some_and(|value| !value.is_empty()) {
             settings.extend([
                 ("log_statement", "all"),
@@ -107,6 +115,14 @@ impl Stage {
     pub async fn shop(&self, name: &str, with_copy: bool) -> Result<Shop<'_>> {
         let database = self.primary.database(name).await?;
         database.execute(SHOP).await?;
+        self.introduce(name, database, with_copy).await
+    }
+
+    /// A namespace of this name, and in it a database that is there.
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn introduce(&self, name: &str, database: Database, with_copy: bool) -> Result<Shop<'_>> {
         let mut urls = json!({"uri": database.url(OPERATOR)});
         let from = |key: &str| json!({"secretKeyRef": {"name": "shop-db", "key": key}});
         let mut replica = json!({"mode": "None"});

@@ -183,20 +183,26 @@ impl Leaf {
             })
             .collect();
         let differs = if differs.is_empty() { "false".to_owned() } else { differs.join(" OR ") };
-        let changed = format!(
-            "UPDATE {} SET {} WHERE {range}{} RETURNING {} AS key, {again} AS again, ({differs}) IS TRUE AS differs, {} AS after",
-            self.from(),
-            set.join(", "),
-            filter(backfill),
-            self.key_text(),
-            self.kept(backfill),
-        );
+        let changed =
+            format!("UPDATE {} SET {} WHERE {range}{}", self.from(), set.join(", "), filter(backfill));
+        let odd = format!("{again} AS again, ({differs}) IS TRUE AS differs");
         if details {
-            return changed;
+            let (key, after) = (self.key_text(), self.kept(backfill));
+            return format!("{changed} RETURNING {key} AS key, {odd}, {after} AS after");
         }
+        // A key becomes text only where something is wrong with its row.
+        let (columns, texts): (Vec<_>, Vec<_>) = self
+            .key_columns()
+            .iter()
+            .enumerate()
+            .map(|(index, column)| (format!("{column} AS k{index}"), format!("k{index}::text")))
+            .unzip();
         format!(
-            "WITH done AS ({changed}) SELECT count(*), count(*) FILTER (WHERE again), count(*) FILTER (WHERE differs), \
-             (array_agg(array_to_string(key, ', ')) FILTER (WHERE again OR differs))[1] FROM done"
+            "WITH done AS ({changed} RETURNING {}, {odd}) \
+             SELECT count(*), count(*) FILTER (WHERE again), count(*) FILTER (WHERE differs), \
+             (array_agg(array_to_string(ARRAY[{}], ', ')) FILTER (WHERE again OR differs))[1] FROM done",
+            columns.join(", "),
+            texts.join(", ")
         )
     }
 

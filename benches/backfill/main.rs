@@ -1,0 +1,229 @@
+//! `make bench-backfill`: ways to fill a new column of a large table, with an application beside them and without.
+//!
+//! All ways fill the same table, copied file by file before each run. Numbers are not tests: a goal that is missed is printed
+//! as missed. The program fails only where something could not be measured, or where rows or writes were lost.
+
+#![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../../tests/harness/mod.rs"]
+mod harness;
+#[path = "../numbers/machine.rs"]
+mod machine;
+#[path = "../numbers/report.rs"]
+#[allow(dead_code)]
+mod report;
+#[path = "../numbers/sightings.rs"]
+mod sightings;
+#[path = "../numbers/stage.rs"]
+#[allow(dead_code)]
+mod stage;
+#[path = "../numbers/statistics.rs"]
+mod statistics;
+
+mod load;
+mod outcome;
+mod table;
+mod ways;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Parser;
+
+use load::Load;
+use outcome::Run;
+use report::Report;
+use stage::Stage;
+use ways::Way;
+
+/// The application before what is measured.
+const BEFORE: Duration = Duration::from_secs(2);
+
+/// What is measured, and how often.
+#[derive(Clone, Debug, Parser)]
+struct Options {
+    /// The operator that is measured: a release build.
+    #[arg(long)]
+    operator: PathBuf,
+    /// pgroll; left out where it is absent.
+    #[arg(long, default_value = "")]
+    pgroll: String,
+    /// Rows of the table.
+    #[arg(long, default_value_t = 2_000_000)]
+    rows: u64,
+    /// How often each way is measured; the middle one counts.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// How long no backfill, and the one with pauses, are measured each time, seconds.
+    #[arg(long, default_value_t = 30)]
+    a_while: u64,
+    /// Ways to measure; all by default.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    only: Vec<Way>,
+    /// Names the file of the raw results: `<date>-<name>.json`.
+    #[arg(long, default_value = "backfill")]
+    name: String,
+    /// Where the raw results and the tables go; nothing is written without it.
+    #[arg(long)]
+    results: Option<PathBuf>,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+impl Options {
+    fn ways(&self) -> impl Iterator<Item = Way> {
+        let wanted = |way: &Way| {
+            (self.only.is_empty() || self.only.contains(way))
+                && (*way != Way::Pgroll || !self.pgroll.is_empty())
+        };
+        Way::ALL.into_iter().filter(wanted)
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let options = Options::parse();
+    harness::init();
+    ensure!(
+        options.operator.is_file(),
+        "{} is missing: run make bench-backfill, which builds it",
+        options.operator.display()
+    );
+    if options.pgroll.is_empty() {
+        println!("pgroll could not be built: it is left out");
+    }
+    measure(&options).await.inspect_err(|_| harness::scratch::report_failure("the measurement failed"))
+}
+
+async fn measure(options: &Options) -> Result<()> {
+    println!("load of this machine: {}", machine::load()?);
+    // No autovacuum and no checkpoint in the middle of a run: both would come to some of the ways, and not to others.
+    let settings = [
+        ("shared_buffers", "2GB"),
+        ("max_wal_size", "8GB"),
+        ("checkpoint_timeout", "1h"),
+        ("autovacuum", "off"),
+    ];
+    let stage = Stage::with(&options.operator, &settings).await?;
+    let mut report = Report::new(machine::facts(&stage, &options.operator).await?);
+    table::fill(&stage.primary, options.rows).await?;
+    let mut runs = Vec::new();
+    for round in 1..=options.rounds {
+        for loaded in [true, false] {
+            for way in options.ways().filter(|way| loaded || way.is_worth_it_alone()) {
+                let run = run(&stage, options, (way, loaded, round)).await;
+                let run = run.with_context(|| format!("round {round}, {}", way.name()))?;
+                println!(
+                    "round {round}, {}{}: {} rows in {:.1} s; p99 {:.1} ms, worst {:.1} ms",
+                    way.name(),
+                    if loaded { "" } else { ", alone" },
+                    run.rows,
+                    run.seconds,
+                    run.p99,
+                    run.worst
+                );
+                runs.push(run);
+            }
+        }
+    }
+    stage.stop().await?;
+    report.ended(machine::load()?);
+    report.extend(outcome::goals(&runs));
+    tell(options, &report, &runs)
+}
+
+/// Measures one way once, in a database of its own.
+async fn run(stage: &Stage, options: &Options, (way, loaded, round): (Way, bool, usize)) -> Result<Run> {
+    let name = format!("{}{round}{}", way.word(), if loaded { "loaded" } else { "alone" });
+    let database = table::copy(stage, &name).await?;
+    let shop =
+        if way.is_ours() { Some(stage.introduce(&name, database.clone(), false).await?) } else { None };
+    ways::prepare(way, &database, shop.as_ref(), &options.pgroll).await?;
+    table::warm(&database).await?;
+    let load = if loaded { Some(Load::start(&database, options.rows).await?) } else { None };
+    if loaded {
+        tokio::time::sleep(BEFORE).await;
+    }
+    let (before, wal) = (table::size(&database).await?, table::wal(&database).await?);
+    let began = Instant::now();
+    let how = (options.rows, options.pgroll.as_str(), Duration::from_secs(options.a_while));
+    let rows = ways::fill(way, &database, shop.as_ref(), how).await?;
+    let ended = Instant::now();
+    let (after, written) = (table::size(&database).await?, table::wal(&database).await?);
+    if let Some(shop) = shop.as_ref().filter(|_| way.is_for_a_while()) {
+        ways::stop(shop).await?;
+    }
+    let felt = match load {
+        Some(load) => load.end().await?,
+        None => load::Felt::default(),
+    };
+    if !way.is_for_a_while() {
+        table::judge(&database, way.column()).await?;
+    }
+    table::keeps(&database, felt.writes).await?;
+    let worked = match &shop {
+        Some(_) => Some(database.value("SELECT sum(worked) FROM whimbrel.backfills").await?.parse()?),
+        None => None,
+    };
+    clear(stage, way, &name, shop.as_ref()).await?;
+    let took = felt.between(began, ended);
+    Ok(Run {
+        way,
+        loaded,
+        round,
+        rows,
+        seconds: (ended - began).as_secs_f64(),
+        worked,
+        wal_bytes: written - wal,
+        before,
+        after,
+        statements: took.len(),
+        failed: felt.failed,
+        p50: statistics::quantile(&took, 0.5),
+        p99: statistics::quantile(&took, 0.99),
+        worst: statistics::worst(&took),
+        took,
+    })
+}
+
+/// Makes room for the next one. What stands still in the middle stays: the operator would not forget it without a way back.
+async fn clear(stage: &Stage, way: Way, name: &str, shop: Option<&stage::Shop<'_>>) -> Result<()> {
+    if let Some(shop) = shop {
+        if way.is_for_a_while() {
+            return Ok(());
+        }
+        ways::forget(shop).await?;
+    }
+    stage.primary.admin().execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await
+}
+
+fn tell(options: &Options, report: &Report, runs: &[Run]) -> Result<()> {
+    let text = format!(
+        "Beside 200 statements a second:\n\n{}\n\nAlone:\n\n{}\n\n{}\n",
+        outcome::table(runs, true),
+        outcome::table(runs, false),
+        report.table()
+    );
+    println!("\n{text}");
+    let Some(directory) = &options.results else { return Ok(()) };
+    let path = report.write_with(directory, &options.name, ("runs", serde_json::to_value(runs)?))?;
+    let facts = report.facts();
+    let of = |key: &str| facts[key].as_str().map_or_else(|| facts[key].to_string(), str::to_owned);
+    let title = format!(
+        "{} rows, {} rounds; {}, {} cores, PostgreSQL {}, commit {}; load of the machine at the beginning {}, at the end {}, this included.\n\n",
+        options.rows,
+        options.rounds,
+        of("date"),
+        of("cores"),
+        of("postgres"),
+        of("commit"),
+        of("loadAtStart"),
+        of("loadAtEnd"),
+    );
+    let table = path.with_extension("md");
+    std::fs::write(&table, format!("{title}{text}"))?;
+    println!("tables: {}; raw results: {}", table.display(), path.display());
+    Ok(())
+}
