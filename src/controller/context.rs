@@ -1,6 +1,6 @@
 //! What every reconcile shares.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub struct Context {
     pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
     pub(super) written: Mutex<HashMap<String, Instant>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
+    /// Databases that this process has looked at.
+    pub(super) looked_at: Mutex<HashSet<String>>,
     /// Runners that are under way.
     pub tracker: TaskTracker,
     /// Bounds the databases that are worked on at the same time.
@@ -109,6 +111,19 @@ impl Context {
             Box::pin(Runner::new(start).run()).await;
             context.retire(&key, again);
         });
+    }
+
+    /// Starts a runner for a database with a run that no object asks for any more, where none runs.
+    pub fn adopt(self: &Arc<Self>, key: &str, desired: Desired) {
+        let runs = self.runners.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key);
+        if !runs {
+            self.offer(key, desired);
+        }
+    }
+
+    /// Whether this is the first look of this process at a Database.
+    pub fn first_look(&self, uid: &str) -> bool {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned())
     }
 
     /// A runner ended. If wishes came in while it was about to, another one takes them.

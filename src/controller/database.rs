@@ -18,6 +18,7 @@ use crate::api::{
 use crate::core::report;
 use crate::core::state::Cause;
 use crate::core::view::{Standing, Tokens, View};
+use crate::engine::subject::{Database as Served, Desired};
 use crate::engine::{clock, survey};
 use crate::postgres::ledger::RunKey;
 
@@ -62,17 +63,15 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
     // What wakes us may be ahead of the cache.
     let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
-    if !due(&object, &migrations, active.as_deref(), busy) {
+    // A run whose object went while nobody acted has nobody else to see to it.
+    let first = context.first_look(&object.uid().unwrap_or_default());
+    if !first && !due(&object, &migrations, active.as_deref(), busy) {
         return Ok(again);
     }
     let applied = migrations.iter().filter(|migration| report::settled(migration));
     let recorded: Vec<String> = applied.filter_map(|migration| applied_run(migration)).collect();
     let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
-        Ok(database) => {
-            // Never closed; without a permit there is only no bound.
-            let _look = context.looks.acquire().await;
-            survey::survey(&database, busy, &recorded).await
-        }
+        Ok(database) => look(&context, database, (busy, &recorded), &migrations).await,
         Err(Unresolved::Cause(cause)) => Err(cause),
         Err(Unresolved::Api(error)) => return Err(error),
     };
@@ -86,6 +85,25 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         context.counters.status_write();
     }
     Ok(if well { again } else { Action::requeue(LOOK_AGAIN) })
+}
+
+/// Looks at a database; a run that is under way there, and whose object is gone, gets a runner.
+async fn look(
+    context: &Arc<Context>,
+    database: Served,
+    (busy, recorded): (bool, &[String]),
+    migrations: &[Arc<Migration>],
+) -> Result<report::Surveyed, Cause> {
+    // Never closed; without a permit there is only no bound.
+    let permit = context.looks.acquire().await;
+    let seen = survey::survey(&database, busy, recorded).await?;
+    drop(permit);
+    let has_object = |uid: &String| migrations.iter().any(|one| one.uid().as_ref() == Some(uid));
+    if seen.unfinished.as_ref().is_some_and(|uid| !has_object(uid)) {
+        let (key, presence) = (database.name.clone(), context.presence());
+        context.adopt(&key, Desired { database: Arc::new(database), subjects: Vec::new(), presence });
+    }
+    Ok(seen)
 }
 
 /// Writes a status by server-side apply; the UID keeps it off an object of the same name.

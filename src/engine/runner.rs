@@ -376,10 +376,7 @@ impl Runner {
         let (seen, samples) = self.observe(&run, wish).await?;
         let now = clock::now();
         let decision = decide(&run.plan, &run.state, &seen, now);
-        let waiting = match &decision {
-            Decision::Wait { cause, .. } => Some(cause.clone()),
-            _ => None,
-        };
+        let waiting = if let Decision::Wait { cause, .. } = &decision { Some(cause.clone()) } else { None };
         if let (Some(subject), Decision::Run(_) | Decision::Wait { .. } | Decision::Stop) =
             (&subject, &decision)
             && self.has_news(&run, &decision)

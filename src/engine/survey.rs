@@ -67,8 +67,13 @@ async fn look(
         Some(_) => Run::lost(primary.conn(), recorded).await?,
         None => recorded.to_vec(),
     };
+    let unfinished = match ledger_version {
+        Some(_) => Run::unfinished(primary.conn()).await?,
+        None => None,
+    };
     let server = primary.server();
     Ok(Surveyed {
+        unfinished,
         lost,
         server: ServerStatus {
             version: format!("{}.{}", server.version_num / 10_000, server.version_num % 10_000),

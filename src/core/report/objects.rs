@@ -27,6 +27,8 @@ pub struct Surveyed {
     pub ledger_version: Option<i32>,
     /// Runs that are recorded as applied, and that the ledger does not have.
     pub lost: Vec<String>,
+    /// UID of the object whose run has not ended.
+    pub unfinished: Option<String>,
 }
 
 /// What was seen of a copy.

@@ -200,6 +200,13 @@ impl Run {
         Ok(lost)
     }
 
+    /// Reads the UID of the object whose run has not ended.
+    pub async fn unfinished(conn: &mut PgConnection) -> Result<Option<String>, Error> {
+        let uid = "SELECT uid FROM whimbrel.runs WHERE finished_at IS NULL ORDER BY seq LIMIT 1";
+        let row = sqlx::raw_sql(uid).fetch_optional(conn).await?;
+        Ok(row.map(|row| row.try_get(0)).transpose()?)
+    }
+
     /// Reads the run that has not ended; there is at most one in a database.
     pub async fn active(conn: &mut PgConnection) -> Result<Option<Self>, Error> {
         let row = sqlx::raw_sql(select("WHERE r.finished_at IS NULL ORDER BY r.seq LIMIT 1"))
