@@ -246,8 +246,7 @@ async fn located(
     let done = leaf.rows_done;
     match found {
         Ok(key) => Error::Backfill(format!(
-            "{}: {}; {done} rows before it are done and stay; correct the row or the expression, and request a retry: it goes \
-             on from there",
+            "{}: {}; {done} rows are done and stay; correct the row or the expression, and request a retry: it goes on from there",
             place(leaf, key.as_ref()),
             broken.error
         )),

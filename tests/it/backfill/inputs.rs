@@ -122,7 +122,7 @@ fn what_only_the_server_knows_is_said_with_the_row() -> Result<()> {
         check(
             "1",
             json!({"table": "guarded", "set": {"n": "5"}}),
-            &["not this one", "id = 777", "500 rows before it are done"],
+            &["not this one", "id = 777", "500 rows are done and stay"],
         )
         .await?;
         check("2", json!({"table": "hidden", "set": {"n": "1"}}), &["row security hides rows"]).await?;

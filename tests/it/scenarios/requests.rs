@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sqlx::postgres::PgConnection;
 
@@ -227,6 +228,32 @@ fn edit_in_the_middle_changes_nothing_of_the_run() -> Result<()> {
         world.edit("two", spec).await?;
         world.ready("two").await?;
         assert_eq!(world.phases().await?, "Succeeded");
+        world.finish().await
+    })
+}
+
+#[test]
+fn run_whose_object_went_while_nobody_acted_is_seen_to() -> Result<()> {
+    run(async {
+        let world = World::new("delete_unseen").await?;
+        let mut operator = world.operator().await?;
+        let (spec, reader) = blocked_second_step(&world).await?;
+        world.migrate("two", "1", spec).await?;
+        world.reason("two", "WaitingForLock").await?;
+        operator.process().signal(Signal::SIGKILL)?;
+        drop(operator);
+        world.edit_metadata("two", json!({"finalizers": null})).await?;
+        world.delete("two").await?;
+        assert_eq!(world.phases().await?, "Applying");
+        let _operator = world.operator().await?;
+        await_until("the end of the run", SOON, async || {
+            let phases = world.phases().await?;
+            ensure!(phases == "Aborted", "{phases}");
+            Ok(())
+        })
+        .await?;
+        ensure!(world.columns(&world.primary).await?.starts_with("_whimbrel_"));
+        commit(reader).await?;
         world.finish().await
     })
 }

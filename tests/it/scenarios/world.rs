@@ -299,6 +299,13 @@ impl World {
         Ok(())
     }
 
+    /// Changes the metadata of a Migration.
+    pub async fn edit_metadata(&self, name: &str, metadata: Value) -> Result<()> {
+        let patch = Patch::Merge(json!({"metadata": metadata}));
+        self.migrations().patch(name, &PatchParams::default(), &patch).await?;
+        Ok(())
+    }
+
     /// Deletes a Migration and waits until it is gone; returns how long that took.
     pub async fn delete(&self, name: &str) -> Result<Duration> {
         let started = Instant::now();
