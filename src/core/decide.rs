@@ -249,7 +249,9 @@ pub fn lock_deadline(
     let State::Applying { since } = state else { return None };
     let waits = attempt.class == Class::Transient
         && matches!(attempt.cause.reason, Reason::WaitingForLock | Reason::WaitingForStandby);
-    let from = if units.contains(&UnitStatus::Done) { attempt.first } else { *since };
+    // A backfill may have gone on for hours before it met a row that is held.
+    let begun = units.contains(&UnitStatus::Done) || is_in_batches(plan, units);
+    let from = if begun { attempt.first } else { *since };
     waits.then(|| from + plan.guard.lock_retry_for)
 }
 
@@ -263,7 +265,7 @@ fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Ti
         Reason::Drifted => Some("nobody knows what the other change needs of it"),
         Reason::BackfillFailed => Some("a retry goes on from there"),
         Reason::ValidationFailed if plan.on_breach != OnBreach::Rollback => Some("onBreach says so"),
-        Reason::LockTimeout if is_in_batches(plan, seen) => Some("a retry goes on from there"),
+        Reason::LockTimeout if is_in_batches(plan, &seen.units) => Some("a retry goes on from there"),
         _ => None,
     };
     if let Some(because) = stays {
@@ -278,10 +280,10 @@ fn give_up(plan: &Plan, cause: Cause, aborted: bool, seen: &Observation, now: Ti
 }
 
 /// Whether a backfill is what is under way.
-fn is_in_batches(plan: &Plan, seen: &Observation) -> bool {
+fn is_in_batches(plan: &Plan, units: &[UnitStatus]) -> bool {
     let under_way =
         |(unit, status): (&Unit, &UnitStatus)| *status == UnitStatus::Intent && unit.up.backfill.is_some();
-    plan.units.iter().zip(&seen.units).any(under_way)
+    plan.units.iter().zip(units).any(under_way)
 }
 
 fn all_applied(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {

@@ -293,3 +293,62 @@ fn the_end_is_recorded_with_the_last_unit_and_only_there() {
         check(&plain, 0, |_| (), apply(0), None);
     }
 }
+
+/// A plan whose second unit is a backfill under way.
+fn filling() -> (Plan, Observation) {
+    let mut plan = Plan { analysis: watched(OnBreach::Rollback).analysis, ..plan() };
+    plan.units[1].up.backfill = Some(Box::default());
+    let mut seen = seen(&plan, 1);
+    seen.units[1] = UnitStatus::Intent;
+    (plan, seen)
+}
+
+#[test]
+fn backfill_is_watched_while_it_runs() {
+    let check = |on_breach: OnBreach, facts: WatchFacts, suspend: bool, expected: &str| {
+        let (mut plan, mut seen) = filling();
+        plan.on_breach = on_breach;
+        seen.wish.suspend = suspend;
+        seen.watch = Some(facts);
+        let found = word(&decide(&plan, &applying(), &seen, at(10)));
+        assert!(found.starts_with(expected), "{on_breach:?} {expected}: {found}");
+    };
+    let well = || Assessment::Passed;
+    for suspend in [false, true] {
+        check(OnBreach::Rollback, watch(well(), true), suspend, "Sample");
+        check(OnBreach::Rollback, watch(breach(), false), suspend, "RollingBack");
+        check(OnBreach::Pause, watch(breach(), false), suspend, "Held");
+    }
+    check(OnBreach::Notify, watch(breach(), false), false, "Apply { unit: 1 }");
+    check(OnBreach::Rollback, watch(well(), false), false, "Apply { unit: 1 }");
+    check(OnBreach::Rollback, watch(unknown(UnknownAction::Rollback), false), false, "RollingBack");
+    check(OnBreach::Rollback, watch(unknown(UnknownAction::Pause), false), false, "wait");
+}
+
+#[test]
+fn what_stops_a_backfill_keeps_what_is_done() {
+    let check = |class, reason, on_breach, expected: &str| {
+        let (mut plan, mut seen) = filling();
+        plan.on_breach = on_breach;
+        seen.attempt = Some(attempt(class, reason, at(1)));
+        let found = word(&decide(&plan, &applying(), &seen, at(10)));
+        assert!(found.starts_with(expected), "{reason:?} {expected}: {found}");
+    };
+    check(Class::User, Reason::BackfillFailed, OnBreach::Rollback, "Held");
+    check(Class::User, Reason::ValidationFailed, OnBreach::Rollback, "RollingBack");
+    check(Class::User, Reason::ValidationFailed, OnBreach::Pause, "Held");
+    check(Class::User, Reason::ApplyFailed, OnBreach::Rollback, "RollingBack");
+}
+
+#[test]
+fn rows_that_are_held_have_their_time_from_when_they_were_met() {
+    let (mut plan, mut seen) = filling();
+    // The backfill comes first, and has gone on for an hour.
+    plan.units.remove(0);
+    seen.units.remove(0);
+    let begun = Attempt { first: at(3600), ..attempt(Class::Transient, Reason::WaitingForLock, at(3601)) };
+    seen.attempt = Some(begun);
+    let at_minute = |minute: i64| word(&decide(&plan, &applying(), &seen, at(3600 + minute * 60)));
+    assert!(at_minute(29).starts_with("Apply"), "{}", at_minute(29));
+    assert!(at_minute(31).starts_with("Held"), "{}", at_minute(31));
+}

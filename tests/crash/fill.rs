@@ -95,7 +95,7 @@ impl Fill {
         Ok(wrong)
     }
 
-    /// What is wrong with the rows of a copy, which nobody writes to.
+    /// What is wrong with the rows of a copy, which nobody writes to; one that could not follow is behind, and may be.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -104,8 +104,8 @@ impl Fill {
         if self.has_column || lines(&mut connection, COLUMN).await?.is_empty() {
             return Ok(Vec::new());
         }
-        let wrong =
-            "SELECT format('copy: row %s: n is %s', id, n) FROM public.accounts WHERE n IS DISTINCT FROM 1";
+        let wrong = "SELECT format('copy: row %s: n is %s', id, n) FROM public.accounts WHERE n IS DISTINCT FROM 1 \
+             AND NOT EXISTS (SELECT FROM whimbrel.backfills b JOIN whimbrel.units u USING (run, unit) WHERE u.status <> '\"Done\"')";
         lines(&mut connection, wrong).await
     }
 

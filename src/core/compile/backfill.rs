@@ -41,7 +41,7 @@ impl DraftBackfill<'_> {
             .and_then(|throttle| Some((throttle.sql.clone(), throttle.max.parse("throttle.max").ok()?)));
         Backfill {
             until_done: set.iter().any(|(column, _)| text.filtered_by.contains(column)),
-            repeatable: is_repeatable(text, &set),
+            repeatable: is_repeatable(text, &set, spec.allow_volatile),
             table: text.table.clone(),
             set,
             filter: spec.filter.clone(),
@@ -59,7 +59,7 @@ impl DraftBackfill<'_> {
             spec.set.iter().map(|(column, value)| (column.clone(), value.clone())).collect();
         Some(Backfill {
             until_done: set.iter().any(|(column, _)| text.filtered_by.contains(column)),
-            repeatable: is_repeatable(text, &set),
+            repeatable: is_repeatable(text, &set, self.spec.allow_volatile),
             set,
             filter: spec.filter.clone(),
             capture: false,
@@ -70,8 +70,9 @@ impl DraftBackfill<'_> {
 }
 
 /// Whether the values of a row that is done can be computed from it again.
-fn is_repeatable(text: &BackfillText, set: &[(String, String)]) -> bool {
-    !text.queries && text.volatile.is_empty() && !set.iter().any(|(column, _)| text.read.contains(column))
+fn is_repeatable(text: &BackfillText, set: &[(String, String)], allow_volatile: bool) -> bool {
+    let steady = text.volatile.is_empty() && (text.functions.is_empty() || !allow_volatile);
+    !text.queries && steady && !set.iter().any(|(column, _)| text.read.contains(column))
 }
 
 impl Compiler<'_> {

@@ -113,7 +113,7 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
         ));
         ensure!(done > 300, "the load was {done} statements only");
         ensure!(
-            worst <= STALL + noise * 2,
+            worst <= STALL + noise * 4,
             "the application was held up for {worst:?}; the machine's own noise is {noise:?}"
         );
         assert_eq!(world.ddl().await?, ["ALTER TABLE public.users"]);
