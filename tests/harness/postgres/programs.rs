@@ -94,6 +94,8 @@ pub fn settings(durable: bool) -> Vec<(&'static str, &'static str)> {
     ];
     if statistics_available() {
         settings.push(("shared_preload_libraries", "pg_stat_statements"));
+        // Many tests share one server.
+        settings.push(("pg_stat_statements.max", "50000"));
     }
     settings
 }
