@@ -85,7 +85,7 @@ pub async fn slice(
             step(session, (job, backfill), leaf, pacer).await.map_err(failed)?
         };
         if enough() || pause > Duration::ZERO && !pacer.rest(pause, &enough).await {
-            return Ok(Slice::More { pause, progress: told(session, job, &leaves).await? });
+            return Ok(Slice::More { pause, progress: progress(session, job, &leaves).await? });
         }
     }
     match finish::finish(session, (job, backfill), (&mut leaves, pacer, &enough)).await.map_err(failed)? {
@@ -98,7 +98,7 @@ pub async fn slice(
             Ok(Slice::Finished(Ran { duration, held: Duration::ZERO, statements: vec![facts] }))
         }
         finish::End::More => {
-            Ok(Slice::More { pause: Duration::ZERO, progress: told(session, job, &leaves).await? })
+            Ok(Slice::More { pause: Duration::ZERO, progress: progress(session, job, &leaves).await? })
         }
     }
 }
@@ -107,17 +107,13 @@ fn is_begun(status: UnitStatus, direction: Direction) -> bool {
     status == direction.before()
 }
 
-async fn told(session: &mut Session, job: &Job<'_>, leaves: &[Leaf]) -> Result<Progress, Error> {
-    let locked = revisit::count(session.conn(), job).await?;
-    Ok(leaf::progress(leaves, locked))
-}
-
 /// Sums up how far a backfill is.
 ///
 /// # Errors
 /// What the server said.
 pub async fn progress(session: &mut Session, job: &Job<'_>, leaves: &[Leaf]) -> Result<Progress, Error> {
-    told(session, job, leaves).await
+    let locked = revisit::count(session.conn(), job).await?;
+    Ok(leaf::progress(leaves, locked))
 }
 
 /// Runs a whole backfill on the copy.
@@ -162,7 +158,8 @@ async fn step(
                 pacer.held(&backfill.pace);
             }
             Error::Server(error) if error.sqlstate == "57014" && broken.took >= size.limit => {
-                if if fixed { was_late } else { size.rows == 1 } {
+                let is_least = if fixed { was_late } else { size.rows == 1 };
+                if is_least {
                     let what = if fixed { "the rows of one pass" } else { "a single row" };
                     let place = place(leaf, None);
                     return Err(Error::Backfill(format!(
