@@ -240,9 +240,9 @@ fn a_backfill_of_an_added_column_goes_with_it() {
         assert_eq!(
             texts(&install.up)[0].split('(').next(),
             Some(if table == "t" {
-                "CREATE FUNCTION whimbrel_sync_1_2"
+                "CREATE FUNCTION whimbrel_sync_2_1"
             } else {
-                "CREATE FUNCTION public.whimbrel_sync_1_2"
+                "CREATE FUNCTION public.whimbrel_sync_2_1"
             })
         );
         let back = |unit: &super::plan::Unit| {

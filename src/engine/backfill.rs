@@ -35,9 +35,9 @@ pub(super) struct Underway {
     pacer: Pacer,
     /// How far it is, as it is shown.
     shown: Option<(Instant, Progress)>,
-    /// Nothing was published since that was shown.
+    /// What is shown was not published yet.
     fresh: bool,
-    /// What holds it back: since when, when that was stored last, and since when it is a vacuum.
+    /// What holds it back.
     held: Option<Held>,
 }
 
@@ -46,6 +46,7 @@ pub(super) struct Underway {
 struct Held {
     what: String,
     since: Instant,
+    /// When the ledger heard of it last.
     stored: Instant,
     vacuum: bool,
 }
@@ -127,11 +128,13 @@ impl Runner {
             Err(Error::Backfill(what)) => Some(Seen { what, vacuum: false }),
             Err(error) => return Err(error),
         };
-        let seen = seen.filter(|seen| !(seen.vacuum && underway.has_waited_for_vacuum()));
         let Some(what) = seen else {
-            underway.let_go();
+            underway.held = None;
             return Ok(None);
         };
+        if what.vacuum && underway.has_waited_for_vacuum() {
+            return Ok(None);
+        }
         let more = underway.hold(&what);
         if let Some(more) = more {
             info!(run = %job.run, unit = job.unit + 1, "backfill held back: {}", what.what);
@@ -171,7 +174,7 @@ impl Underway {
         Self { of, pacer: Pacer::default(), shown: None, fresh: false, held: None }
     }
 
-    /// Whether it has waited for a vacuum for long enough: on a busy table there is always one.
+    /// Whether it has waited for the vacuum that goes on for long enough: on a busy table there is always one.
     fn has_waited_for_vacuum(&self) -> bool {
         self.held.as_ref().is_some_and(|held| held.vacuum && held.since.elapsed() >= VACUUM)
     }
@@ -193,13 +196,6 @@ impl Underway {
                 *held = Some(Held { what: seen.what.clone(), since: now, stored: now, vacuum: seen.vacuum });
                 Some(more)
             }
-        }
-    }
-
-    /// Nothing holds it back any more; a vacuum that was waited for is not waited for again while it goes on.
-    fn let_go(&mut self) {
-        if !self.has_waited_for_vacuum() {
-            self.held = None;
         }
     }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::classify::tree;
 use super::foresight::{built_in_volatile, functions_of};
 use super::grammar;
-use super::name::{RelationName, quote_ident, quote_literal};
+use super::name::{MAX_IDENTIFIER, RelationName, quote_ident, quote_literal};
 use super::refusal::{Code, Lines, Objection, Refusal};
 use super::script::{self, Script};
 
@@ -146,7 +146,7 @@ impl Written<'_> {
     /// Returns a trigger that does to a row that is written what the backfill does to those that are there. The expressions
     /// see the new row under the name of the table. `unique` tells it from others of the table.
     pub fn trigger(&self, table: &RelationName, unique: &str) -> SyncTrigger {
-        let name = format!("{SYNC_PREFIX}{unique}");
+        let name: String = format!("{SYNC_PREFIX}{unique}").chars().take(MAX_IDENTIFIER).collect();
         let function = table.sibling(name.clone());
         let row = format!("(SELECT NEW.*) AS {}", quote_ident(&table.name));
         let list = |each: &dyn Fn(&String, &String) -> String| {

@@ -309,6 +309,11 @@ fn of_table(
              by a column that is set"
         )));
     }
+    if rows.key.is_empty() && draft.back().is_some_and(|back| !back.until_done) {
+        let message =
+            "without a key the way back finds its rows only by a where that names a column that it sets";
+        wrong.push(("down".to_owned(), message.to_owned()));
+    }
     if let Some(name) = rows.volatile.first().filter(|_| !draft.spec.allow_volatile) {
         wrong.push(volatile(name));
     }

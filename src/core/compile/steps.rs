@@ -133,7 +133,7 @@ pub(super) fn steps<'a>(spec: &'a MigrationSpec, reader: &mut impl Reader) -> Ve
                 });
             }
             (None, Some(backfill)) => {
-                let unique = format!("{}_{}", spec.version.replace('.', "_"), index + 1);
+                let unique = format!("{}_{}", index + 1, spec.version.replace('.', "_"));
                 steps.push(of_backfill((name, &unique), format!("{field}.backfill"), backfill, reader));
             }
             // Refused by the rules of the object.

@@ -52,7 +52,12 @@ pub(super) async fn begin(
     }
     let leaves = if matches!(job.direction, Direction::Down { .. }) {
         let gone_over = load(&mut tx, job, Direction::Up, backfill).await?;
-        gone_over.into_iter().map(back_over).collect()
+        let mut leaves: Vec<Leaf> = gone_over.into_iter().map(back_over).collect();
+        for leaf in leaves.iter_mut().filter(|leaf| leaf.key.by_place && !leaf.finished) {
+            // What was changed is in another place since.
+            leaf.bound = Some(end_of(&mut tx, leaf.relid).await?);
+        }
+        leaves
     } else {
         send_ours(&mut tx, format!("DELETE FROM whimbrel.backfill_kept WHERE {}", of_this(job))).await?;
         as_owner(&mut tx, job.plan).await?;
@@ -82,11 +87,11 @@ fn of_this(job: &Job<'_>) -> String {
     }
 }
 
-/// The way back goes over the same keys, up to where the way forward came.
+/// The way back goes over the same keys, up to where the way forward came; all of them, if it had begun once more.
 fn back_over(leaf: Leaf) -> Leaf {
-    let came =
-        if leaf.finished { leaf.bound.clone() } else { leaf.window_end.clone().or(leaf.cursor.clone()) };
-    let keys = if leaf.finished { leaf.keys_total } else { leaf.keys_seen + leaf.window_keys };
+    let all = leaf.finished || leaf.sweeps > 0;
+    let came = if all { leaf.bound.clone() } else { leaf.window_end.clone().or(leaf.cursor.clone()) };
+    let keys = if all { leaf.keys_total } else { leaf.keys_seen + leaf.window_keys };
     Leaf {
         finished: came.is_none(),
         bound: came,

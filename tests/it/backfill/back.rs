@@ -160,3 +160,34 @@ fn writers_are_not_disturbed_and_nothing_of_theirs_is_lost() -> Result<()> {
             .await
     })
 }
+
+#[test]
+fn way_back_of_a_table_without_a_key_finds_its_rows_where_they_are_now() -> Result<()> {
+    run(async {
+        let stage = stage("fill_place_back", 10, false).await?;
+        stage
+            .primary
+            .execute(
+                "SET ROLE app_owner; CREATE TABLE loose (a int, n int); \
+                 INSERT INTO loose SELECT g FROM generate_series(1, 20000) g; RESET ROLE",
+            )
+            .await?;
+        let fill = |filter: &str| {
+            let down = json!({"set": {"n": "NULL"}, "where": filter});
+            let fill = json!({"table": "loose", "set": {"n": "a * 2"}, "where": "n IS NULL", "down": down});
+            json!({"steps": [quick(fill)]})
+        };
+        let cause = stage.refused("1", &fill("a > 0")).await?;
+        ensure!(cause.message.contains("backfill.down: without a key"), "{cause:?}");
+        let steps = fill("n IS NOT NULL");
+        stage.applied("1", &steps).await?;
+        gives(&stage.primary, "SELECT count(n) FROM loose", "20000").await?;
+        stage.roll_back("1", &steps, "now")?;
+        stage
+            .until("1", "being rolled back", |run| {
+                matches!(&run.state, State::Done { outcome: Outcome::RolledBack(_), .. })
+            })
+            .await?;
+        gives(&stage.primary, "SELECT count(n) FROM loose", "0").await
+    })
+}
