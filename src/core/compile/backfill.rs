@@ -84,69 +84,41 @@ impl Compiler<'_> {
         draft: &DraftBackfill<'_>,
     ) -> Vec<Unit> {
         self.against(step, draft);
-        let first = self.offset;
-        let mut units = Vec::new();
-        for (position, statement) in step.up.statements.iter().enumerate() {
-            let mut up = Block::of(vec![statement.clone()]);
-            let is_rows = matches!(statement.kind, Kind::Update { .. });
-            let way_back = if is_rows {
-                up.backfill = Some(Box::new(draft.forward()));
-                self.rows_back(step, draft, first + position)
-            } else {
-                let undo = draft.undo(position, step.up.statements.len());
-                Some(undo.map(|text| Block::of(self.composed(&text))).into_iter().collect())
-            };
-            match units.last_mut() {
-                // What belongs to the trigger commits together.
-                Some(Unit { up: before, way_back: Some(back), .. })
-                    if !is_rows && before.backfill.is_none() =>
-                {
-                    before.statements.push(statement.clone());
-                    let undone = way_back.unwrap_or_default().into_iter().flat_map(|block| block.statements);
-                    let mut all: Vec<Statement> = undone.collect();
-                    all.extend(back.drain(..).flat_map(|block| block.statements));
-                    back.push(Block::of(all));
-                }
-                _ => {
-                    let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
-                    units.push(Unit { step: index, max_stall, up, way_back, divided: None });
-                }
-            }
-        }
-        units
+        let max_stall = step.max_stall.unwrap_or(self.guard.max_stall);
+        let unit = |up, way_back| Unit { step: index, max_stall, up, way_back, divided: None };
+        // The trigger's statements stand around the one that says what the batches come to.
+        let is_rows = |one: &Statement| matches!(one.kind, Kind::Update { .. });
+        let at = step.up.statements.iter().position(is_rows).unwrap_or_default();
+        let (before, rest) = step.up.statements.split_at(at);
+        let (rows, after) = rest.split_at(rest.len().min(1));
+        let mut up = Block::of(rows.to_vec());
+        up.backfill = Some(Box::new(draft.forward()));
+        let rows = unit(up, self.rows_back(step, draft, (rows, self.offset + at)));
+        let Some(trigger) = &draft.trigger else { return vec![rows] };
+        let [remove, install] = [&trigger.remove, &trigger.install]
+            .map(|texts| Some(vec![Block::of(texts.iter().flat_map(|text| self.composed(text)).collect())]));
+        vec![unit(Block::of(before.to_vec()), remove), rows, unit(Block::of(after.to_vec()), install)]
     }
 
     fn rows_back(
         &mut self,
         step: &DraftStep<'_>,
         draft: &DraftBackfill<'_>,
-        position: usize,
+        (rows, position): (&[Statement], usize),
     ) -> Option<Vec<Block>> {
         if step.irreversible.is_some() {
             return None;
         }
-        let statements = |script: Option<&crate::sql::Script>| {
-            script.map_or_else(Vec::new, |script| script.statements.clone())
+        let written = || step.down.iter().flat_map(|down| down.statements.iter().cloned()).collect();
+        let (statements, back): (Vec<Statement>, Option<Backfill>) = if draft.spec.capture {
+            let put_back =
+                Backfill { capture: false, restore: true, validate: Vec::new(), ..draft.forward() };
+            (rows.to_vec(), Some(put_back))
+        } else {
+            (written(), draft.back())
         };
-        if draft.spec.capture {
-            let mut block = Block::of(
-                step.up
-                    .statements
-                    .iter()
-                    .filter(|one| matches!(one.kind, Kind::Update { .. }))
-                    .cloned()
-                    .collect(),
-            );
-            block.backfill = Some(Box::new(Backfill {
-                capture: false,
-                restore: true,
-                validate: Vec::new(),
-                ..draft.forward()
-            }));
-            return Some(vec![block]);
-        }
-        if let Some(back) = draft.back() {
-            let mut block = Block::of(statements(step.down.as_ref()));
+        if let Some(back) = back {
+            let mut block = Block::of(statements);
             block.backfill = Some(Box::new(back));
             return Some(vec![block]);
         }
@@ -318,20 +290,4 @@ fn of_table(
         wrong.push(volatile(name));
     }
     wrong
-}
-
-impl DraftBackfill<'_> {
-    /// What undoes a statement of the trigger, by its place among the statements of the step.
-    fn undo(&self, position: usize, of: usize) -> Option<String> {
-        let trigger = self.trigger.as_ref()?;
-        let [function, create] = &trigger.install;
-        let [drop, drop_function] = &trigger.remove;
-        match (position, of.saturating_sub(position)) {
-            (0, _) => Some(drop_function.clone()),
-            (1, _) => Some(drop.clone()),
-            (_, 2) => Some(create.clone()),
-            (_, 1) => Some(function.clone()),
-            _ => None,
-        }
-    }
 }

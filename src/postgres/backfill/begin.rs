@@ -9,7 +9,7 @@ use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
 use crate::core::plan::Plan;
 use crate::crash::Site;
-use crate::postgres::block::{Direction, Job, record_in};
+use crate::postgres::block::{Direction, Job, record_in, role};
 use crate::postgres::catalog::{path, spelled};
 use crate::postgres::error::Error;
 use crate::postgres::ledger::{self, StatementRecord};
@@ -22,11 +22,7 @@ const MOST_COST_OF_A_QUERY: f64 = 500.0;
 
 /// Becomes who runs the plan's statements, under its search path; the way back is [`as_ourselves`].
 pub(super) async fn as_owner(conn: &mut PgConnection, plan: &Plan) -> Result<(), Error> {
-    let role = plan
-        .owner_role
-        .as_deref()
-        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
-    let path = path(&plan.search_path);
+    let (role, path) = (role(plan), path(&plan.search_path));
     send_ours(conn, format!("{role} SET LOCAL search_path TO {path}")).await
 }
 
