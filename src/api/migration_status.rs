@@ -178,6 +178,33 @@ pub struct RehearsedStep {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub locks: Vec<LockStatus>,
+    /// What its batches did there, and what that lets expect of the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backfill: Option<RehearsedBackfill>,
+}
+
+/// A backfill on the copy, where nothing holds it back, and what that lets expect of the primary.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RehearsedBackfill {
+    /// Rows that were changed.
+    pub rows: i64,
+    /// Rows a second, without pauses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows_per_second: Option<i64>,
+    /// Bytes of write-ahead log for each row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_bytes_per_row: Option<i64>,
+    /// Rows of the table on the primary, as its catalog says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_rows: Option<i64>,
+    /// How long it takes on the primary at its pace, pauses included, from and to, as in `8m-14m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 48))]
+    pub predicted: Option<String>,
+    /// Bytes of write-ahead log on the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted_wal_bytes: Option<i64>,
 }
 
 /// A lock that a step took.

@@ -39,6 +39,42 @@ pub struct UnitFacts {
     pub held: Duration,
     /// Its statements.
     pub statements: Vec<StatementFacts>,
+    /// What its batches did, if it changes rows in batches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<BatchFacts>,
+}
+
+/// What the batches of a backfill did on the copy, where nothing holds them back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct BatchFacts {
+    /// Keys that were gone over.
+    pub keys: u64,
+    /// Rows that were changed.
+    pub rows: u64,
+    /// Transactions.
+    pub batches: u64,
+    /// Time in which they ran.
+    pub worked: Duration,
+    /// What the server wrote to its log meanwhile, in bytes.
+    pub wal_bytes: u64,
+}
+
+impl BatchFacts {
+    /// Returns the rows that were changed in a second; `None` where none was.
+    pub fn rate(&self) -> Option<f64> {
+        let seconds = self.worked.as_secs_f64();
+        (self.rows > 0 && seconds > 0.0).then(|| number(self.rows) / seconds)
+    }
+
+    /// Returns the bytes of the log for each row that was changed; `None` where none was.
+    pub fn wal_per_row(&self) -> Option<f64> {
+        (self.rows > 0).then(|| number(self.wal_bytes) / number(self.rows))
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "numbers for people")]
+fn number(count: u64) -> f64 {
+    count as f64
 }
 
 /// How far a round trip got.

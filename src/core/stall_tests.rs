@@ -51,6 +51,7 @@ fn rehearsal(first: &[u32], round_trip: RoundTrip) -> Rehearsal {
             duration: held,
             held,
             statements: first.iter().map(statement).collect(),
+            batches: None,
         }],
         verdict: RehearsalVerdict::Passed,
         prediction: None,

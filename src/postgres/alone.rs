@@ -60,7 +60,7 @@ pub(super) async fn run(session: &mut Session, job: &Job<'_>) -> Result<Ran, Fai
     record(session, job, stored, job.direction.after(), &[row], &job.block.aside).await?;
     crash::at(site(session, job), Moment::Recorded).await;
     let facts = StatementFacts { summary: statement.summary(), duration, locks: Vec::new() };
-    Ok(Ran { duration, held: Duration::ZERO, statements: vec![facts] })
+    Ok(Ran { duration, statements: vec![facts], ..Ran::default() })
 }
 
 /// Returns whether the statement is in force already. An index is looked up by its name at once; for everything else only an

@@ -19,7 +19,7 @@ use super::statement::{send, send_after, send_ours};
 use crate::core::lock_plan::LockPlan;
 use crate::core::observation::UnitStatus;
 use crate::core::plan::{Block, Plan};
-use crate::core::rehearsal::StatementFacts;
+use crate::core::rehearsal::{BatchFacts, StatementFacts};
 use crate::core::state::State;
 use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::sql::{Aside, Statement, quote_ident};
@@ -133,6 +133,8 @@ pub struct Ran {
     pub held: Duration,
     /// Its statements.
     pub statements: Vec<StatementFacts>,
+    /// What its batches did, if it is a backfill.
+    pub batches: Option<BatchFacts>,
 }
 
 /// A block that failed: which statement and why. Nothing of a transactional block remains.

@@ -251,13 +251,14 @@ fn apart(plan: &Plan, ran: Ran) -> Vec<UnitFacts> {
         let first = unit.up.statements.iter().position(|statement| statement.blocking);
         let held =
             first.map_or(Duration::ZERO, |first| mine.iter().skip(first).map(|one| one.duration).sum());
-        UnitFacts { unit: index, duration: mine.iter().map(|one| one.duration).sum(), held, statements: mine }
+        let duration = mine.iter().map(|one| one.duration).sum();
+        UnitFacts { unit: index, duration, held, statements: mine, batches: None }
     };
     plan.units.iter().enumerate().map(of_unit).collect()
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
-    UnitFacts { unit, duration: ran.duration, held: ran.held, statements: ran.statements }
+    UnitFacts { unit, duration: ran.duration, held: ran.held, statements: ran.statements, batches: ran.batches }
 }
 
 /// Puts the run's row into the copy's ledger, which the units refer to.

@@ -5,6 +5,7 @@
 //! rows, `n log n` where rows are sorted.
 
 mod band;
+mod batches;
 mod cost;
 mod rehearsed;
 mod resize;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::sql::{Foreseen, Relation, RelationName, Snapshot, Statement};
 pub use band::Band;
+pub use batches::{in_batches, measured};
 pub use rehearsed::{Rehearsal, rehearsed};
 pub use resize::resize;
 use work::Stage;

@@ -84,7 +84,7 @@ pub(super) fn assemble(
     findings: Vec<Finding>,
 ) -> Preview {
     let Inputs { plan, catalog, .. } = inputs;
-    let estimates = estimate::estimate(statements, foreseen, catalog);
+    let estimates = estimates(plan, statements, foreseen, catalog);
     let mut preview = Preview {
         format_version: FORMAT,
         reversibility: plan.reversibility,
@@ -116,12 +116,40 @@ pub(super) fn assemble(
         preview.units.push(UnitPreview {
             statements: (first..end).collect(),
             blocked: blocked(felt.into_iter().flatten(), catalog),
+            rows: rows(unit, catalog),
             ..describe_unit(plan, unit, mine)
         });
     }
     preview.reversibility_reason = reversibility_reason(&preview);
     sum_up(&mut preview, plan.guard.max_stall);
     preview
+}
+
+/// Estimates each statement; one that says what batches do, as those batches.
+fn estimates(
+    plan: &Plan,
+    statements: &[Statement],
+    foreseen: &[Foreseen],
+    catalog: &Snapshot,
+) -> Vec<Result<Estimate, Missing>> {
+    let mut estimates = estimate::estimate(statements, foreseen, catalog);
+    let mut rest = estimates.iter_mut();
+    for unit in &plan.units {
+        let mine = rest.by_ref().take(unit.up.statements.len());
+        let Some(backfill) = &unit.up.backfill else {
+            mine.for_each(drop);
+            continue;
+        };
+        for estimate in mine.flatten() {
+            *estimate = estimate::in_batches(*estimate, &backfill.pace, rows(unit, catalog));
+        }
+    }
+    estimates
+}
+
+/// The rows of the table that a unit goes through in batches.
+fn rows(unit: &Unit, catalog: &Snapshot) -> Option<f64> {
+    catalog.relation(&unit.up.backfill.as_ref()?.table).and_then(estimate::rows)
 }
 
 fn server(catalog: &Snapshot) -> Server {

@@ -99,6 +99,9 @@ pub struct UnitPreview {
     /// Whether it changes rows in batches, each a transaction of its own.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub batches: bool,
+    /// The rows of the table whose rows it changes in batches, if they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<f64>,
     /// Indices of its statements.
     pub statements: Vec<usize>,
     /// The stall budget, in milliseconds.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::sum::sum_up;
 use super::{Preview, Risk};
-use crate::core::estimate::{Estimate, Rehearsal, rehearsed};
+use crate::core::estimate::{Estimate, Rehearsal, measured, rehearsed};
 use crate::core::plan::{Plan, Unit};
 use crate::core::rehearsal::UnitFacts;
 use crate::sql::{self, Snapshot, Statement};
@@ -38,7 +38,8 @@ pub fn predict(plan: &Plan, units: &[UnitFacts], copy: &Snapshot) -> Option<Pred
     let before: Vec<Option<Estimate>> = preview.statements.iter().map(|one| one.estimate).collect();
     let (foreseen, durations) = (sql::foresee(&statements, copy), durations(plan, units));
     let rehearsal = Rehearsal { catalog: copy, foreseen: &foreseen, durations_ms: &durations };
-    let after = rehearsed(&before, &statements, rehearsal);
+    let mut after = rehearsed(&before, &statements, rehearsal);
+    in_batches(plan, units, &preview, (&before, &mut after));
     for (statement, estimate) in preview.statements.iter_mut().zip(&after) {
         statement.estimate = *estimate;
     }
@@ -51,6 +52,28 @@ pub fn predict(plan: &Plan, units: &[UnitFacts], copy: &Snapshot) -> Option<Pred
         units: preview.units.iter().map(|unit| unit.estimate).collect(),
         statements: after,
     })
+}
+
+/// What is done in batches does not grow as a statement does: the pauses are the primary's.
+fn in_batches(
+    plan: &Plan,
+    units: &[UnitFacts],
+    preview: &Preview,
+    (before, after): (&[Option<Estimate>], &mut [Option<Estimate>]),
+) {
+    for (index, (unit, shown)) in plan.units.iter().zip(&preview.units).enumerate() {
+        let Some(backfill) = &unit.up.backfill else { continue };
+        let facts = units.iter().find(|facts| facts.unit == index).and_then(|facts| facts.batches);
+        for statement in &shown.statements {
+            let (Some(before), Some(after)) = (before.get(*statement), after.get_mut(*statement)) else {
+                continue;
+            };
+            let tried = facts.and_then(|facts| {
+                measured(before.unwrap_or_default(), &backfill.pace, shown.rows, &facts)
+            });
+            *after = tried.or(*before);
+        }
+    }
 }
 
 /// Milliseconds of each statement of a plan, as far as it was measured.

@@ -185,7 +185,13 @@ fn a_rehearsal_changes_what_is_expected() {
         duration: Duration::from_millis(ms),
         locks: Vec::new(),
     };
-    let unit = |statements| UnitFacts { unit: 0, duration: Duration::ZERO, held: Duration::ZERO, statements };
+    let unit = |statements| UnitFacts {
+        unit: 0,
+        duration: Duration::ZERO,
+        held: Duration::ZERO,
+        statements,
+        batches: None,
+    };
     let basis = |estimate: &Option<Estimate>| estimate.map(|one| (one.basis, one.total_ms.expected.round()));
     let check = |units: &[UnitFacts], expected: [Option<(Basis, f64)>; 2], whole: Basis| {
         let predicted = predict(&plan, units, &catalog()).unwrap();

@@ -3,7 +3,7 @@
 //! A migration that is not watched and goes well has one event, its end.
 
 use super::summary::{Health, Summary};
-use super::{Event, EventType, action, conditions, text};
+use super::{Event, EventType, action, conditions, rehearsed, text};
 use crate::api::migration_status::MAX_MESSAGE;
 use crate::api::{MigrationStatus, Phase, Reason, Severity, Verdict, condition};
 use crate::core::plan::OnBreach;
@@ -132,16 +132,17 @@ fn dangers(change: &Change<'_>, run: &RunView) -> Vec<Event> {
         .collect()
 }
 
-/// The steps on the way of a run that is watched, for those who look at graphs beside it.
+/// The steps on the way of a run that is watched, for those who look at graphs beside it, and what a rehearsal lets expect
+/// of a backfill.
 fn milestones(change: &Change<'_>, run: &RunView) -> Vec<Event> {
-    if run.plan.analysis.is_none() {
-        return Vec::new();
-    }
+    let is_watched = run.plan.analysis.is_some();
     let milestone = |name: &str, reason: Reason| {
         change.turned(name).then(|| change.event(EventType::Normal, reason, message(change.after, name)))
     };
-    let rehearsed = milestone(condition::REHEARSED, Reason::RehearsalPassed);
-    rehearsed.into_iter().chain(milestone(condition::APPLIED, Reason::Applied)).collect()
+    let is_news = is_watched || rehearsed::is_told(run);
+    let rehearsed = milestone(condition::REHEARSED, Reason::RehearsalPassed).filter(|_| is_news);
+    let applied = milestone(condition::APPLIED, Reason::Applied).filter(|_| is_watched);
+    rehearsed.into_iter().chain(applied).collect()
 }
 
 /// A breach that leads to nothing but this event.

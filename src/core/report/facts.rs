@@ -2,7 +2,7 @@
 
 use super::conditions::{Draft, Tri};
 use super::summary::{applied_units, in_force, is_applied};
-use super::text;
+use super::{rehearsed, text};
 use crate::api::{Reason, condition};
 use crate::core::analysis::Assessment;
 use crate::core::observation::RehearsalVerdict;
@@ -81,7 +81,7 @@ fn rehearsed(run: &RunView) -> Draft {
     }
     match (&run.rehearsal, failure(run)) {
         (Some(rehearsal), _) => match &rehearsal.verdict {
-            RehearsalVerdict::Passed => draft(Tri::True, Reason::RehearsalPassed, &passed(rehearsal)),
+            RehearsalVerdict::Passed => draft(Tri::True, Reason::RehearsalPassed, &passed(&run.plan, rehearsal)),
             RehearsalVerdict::Failed(cause) => draft(Tri::False, cause.reason, &cause.message),
         },
         (None, Some(cause)) => draft(Tri::False, cause.reason, "the run ended before the plan was rehearsed"),
@@ -89,9 +89,9 @@ fn rehearsed(run: &RunView) -> Draft {
     }
 }
 
-fn passed(rehearsal: &Rehearsal) -> String {
+fn passed(plan: &Plan, rehearsal: &Rehearsal) -> String {
     let replica = &rehearsal.replica;
-    match rehearsal.round_trip {
+    let done = match rehearsal.round_trip {
         RoundTrip::Complete => {
             format!("applied, undone and applied again on {replica}, with the same catalog each time")
         }
@@ -99,7 +99,8 @@ fn passed(rehearsal: &Rehearsal) -> String {
             format!("applied on {replica}; not undone there, because the plan is ForwardOnly")
         }
         RoundTrip::Broken => format!("applied on {replica}; the round trip was not completed"),
-    }
+    };
+    format!("{done}{}", rehearsed::told(plan, rehearsal))
 }
 
 fn applied(run: &RunView) -> Draft {

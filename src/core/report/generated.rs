@@ -15,7 +15,7 @@ use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::{Attempt, Blocker, Class, RehearsalVerdict, UnitStatus};
 use crate::core::plan::{Finding, OnBreach, Plan};
 use crate::core::preview::{self, Prediction, Preview, StatementPreview, UnitPreview};
-use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
+use crate::core::rehearsal::{BatchFacts, Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView, Tokens, WatchView};
 use crate::sql::{self, LockMode};
@@ -153,7 +153,13 @@ fn rehearsal() -> BoxedStrategy<Rehearsal> {
                 })
             });
             let statements = vec![StatementFacts { summary: text.clone(), duration: held, locks }];
-            let facts = |unit| UnitFacts { unit, duration: held, held, statements: statements.clone() };
+            let facts = |unit| UnitFacts {
+                unit,
+                duration: held,
+                held,
+                statements: statements.clone(),
+                batches: Some(BatchFacts { rows: u64::MAX, wal_bytes: u64::MAX, ..BatchFacts::default() }),
+            };
             Rehearsal {
                 replica: text,
                 started_at: at(1),

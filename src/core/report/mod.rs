@@ -13,6 +13,7 @@ mod facts;
 mod objects;
 mod planned;
 mod progress;
+mod rehearsed;
 mod sections;
 mod summary;
 mod text;

@@ -20,7 +20,7 @@ pub(super) fn rehearsal(verdict: RehearsalVerdict) -> Rehearsal {
     let facts = |unit, millis, locks: Vec<Lock>| {
         let duration = std::time::Duration::from_millis(millis);
         let statements = vec![StatementFacts { summary: "s".to_owned(), duration, locks }];
-        UnitFacts { unit, duration, held: duration / 2, statements }
+        UnitFacts { unit, duration, held: duration / 2, statements, batches: None }
     };
     Rehearsal {
         replica: "copy:5432/shop".to_owned(),

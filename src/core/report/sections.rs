@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::summary::is_applied;
-use super::{planned, progress, text};
+use super::{planned, progress, rehearsed, text};
 use crate::api::migration_status::{MAX_HISTORY, MAX_LOCKS, MAX_MESSAGE, MAX_RECENT};
 use crate::api::{
     AnalysisStatus, HistoryEntry, LockStatus, MetricStatus, MigrationStatus, Outcome, RehearsalStatus,
@@ -66,7 +66,7 @@ pub(super) fn of(run: &RunView, past: &[PastRun], now: Timestamp) -> MigrationSt
         to_version: Some(text::cut(&run.plan.version, MAX_VERSION)),
         applied: Some(is_applied(run)),
         plan: Some(planned::of(&run.plan, run.rehearsal.as_ref().and_then(|one| one.prediction.as_deref()))),
-        rehearsal: run.rehearsal.as_ref().map(|rehearsal| rehearsed(&run.plan, rehearsal)),
+        rehearsal: run.rehearsal.as_ref().map(|rehearsal| on_copy(&run.plan, rehearsal)),
         progress: Some(progress::of(run, now)),
         analysis: run.watch.as_ref().map(watched),
         history: history(&earlier),
@@ -103,7 +103,7 @@ pub(super) fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-fn rehearsed(plan: &Plan, rehearsal: &Rehearsal) -> RehearsalStatus {
+fn on_copy(plan: &Plan, rehearsal: &Rehearsal) -> RehearsalStatus {
     let step = |(index, step): (usize, &plan::Step)| {
         let units = || {
             let facts = rehearsal.units.iter();
@@ -117,6 +117,7 @@ fn rehearsed(plan: &Plan, rehearsal: &Rehearsal) -> RehearsalStatus {
             duration: text::duration(total),
             held: text::duration(held),
             locks: strongest(locks),
+            backfill: rehearsed::of_step(plan, rehearsal, index),
         }
     };
     RehearsalStatus {

@@ -12,7 +12,7 @@ use serde_json::json;
 use whimbrel::api::{
     AnalysisStatus, BackfillProgress, Blocker, DatabaseStatus, EstimateStatus, FIELD_MANAGER, Finding,
     HistoryEntry, LockStatus, MetricStatus, MetricsProviderStatus, MigrationStatus, Outcome, Phase,
-    PlanStatus, PlannedStep, Progress, Reason, RehearsalStatus, RehearsedStep, Reversibility, Risk,
+    PlanStatus, PlannedStep, Progress, Reason, RehearsalStatus, RehearsedBackfill, RehearsedStep, Reversibility, Risk,
     RoundTrip, SampleStatus, ServerStatus, Severity, Verdict, VerdictCounts, condition,
 };
 
@@ -90,6 +90,14 @@ fn rehearsal() -> RehearsalStatus {
         duration: "1m30s".into(),
         held: "0.412ms".into(),
         locks: vec![lock; 32],
+        backfill: Some(RehearsedBackfill {
+            rows: 2_300_000,
+            rows_per_second: Some(61_000),
+            wal_bytes_per_row: Some(212),
+            predicted_rows: Some(50_000_000),
+            predicted: Some("8m-14m".into()),
+            predicted_wal_bytes: Some(10_600_000_000),
+        }),
     };
     RehearsalStatus {
         replica: "existing".into(),
