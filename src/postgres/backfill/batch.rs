@@ -9,7 +9,7 @@ use super::leaf::{Leaf, advance};
 use super::restore;
 use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
-use crate::crash::{self, Moment, Mutant, planted};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::postgres::block::{Job, role, still_ours};
 use crate::postgres::catalog::path;
 use crate::postgres::error::Error;
@@ -89,10 +89,7 @@ pub(super) async fn run(
             advance(conn, job, epoch, &next).await?;
         }
         let waited_for = size.look && is_waited_for(conn).await?;
-        crash::at(site, Moment::Sent).await;
-        let commit = send_ours(conn, "COMMIT".to_owned());
-        crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
-        crash::at(site, Moment::AcknowledgedNotRecorded).await;
+        commit(conn, site).await?;
         if apart {
             advance(conn, job, epoch, &next).await?;
         }
@@ -112,6 +109,15 @@ pub(super) async fn run(
             Err(Broken { error, range, took })
         }
     }
+}
+
+/// Makes a batch last.
+pub(super) async fn commit(conn: &mut PgConnection, site: Site) -> Result<(), Error> {
+    crash::at(site, Moment::Sent).await;
+    let commit = send_ours(conn, "COMMIT".to_owned());
+    crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+    crash::at(site, Moment::AcknowledgedNotRecorded).await;
+    Ok(())
 }
 
 async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {

@@ -12,7 +12,7 @@ pub mod units;
 use sqlx::{Connection, PgConnection, Row};
 
 pub use runs::{Latest, NewRun, Run, RunChange, RunKey};
-pub use units::{StatementRecord, UnitRecord};
+pub use units::{StatementRecord, UnitRecord, index};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
