@@ -48,8 +48,8 @@ pub use migration::{
 };
 pub use migration_status::{
     AnalysisStatus, BackfillProgress, Blocker, HistoryEntry, LockStatus, MetricStatus, MigrationStatus,
-    Outcome, Phase, Progress, RehearsalStatus, RehearsedBackfill, RehearsedStep, RoundTrip, SampleStatus, Verdict,
-    VerdictCounts,
+    Outcome, Phase, Progress, RehearsalStatus, RehearsedBackfill, RehearsedStep, RoundTrip, SampleStatus,
+    Verdict, VerdictCounts,
 };
 pub use plan_status::{EstimateStatus, Finding, PlanStatus, PlannedStep, Risk, Severity};
 pub use problem::FieldProblem;

@@ -55,6 +55,8 @@ impl Witness {
 pub struct Opened {
     /// Its id.
     pub xid: String,
+    /// Where the server's log was.
+    pub lsn: String,
     /// How far the unit is, as the ledger says behind the fence.
     pub status: UnitStatus,
     /// The relations of the lock plan that are there.
@@ -75,7 +77,7 @@ pub async fn open(
 ) -> Result<Opened, Error> {
     let text = format!(
         "BEGIN; SELECT set_config('application_name', {}, false); \
-         SELECT ({}) IS NOT NULL, pg_current_xact_id()::text, ({})::text; {role}; {}; {settings}",
+         SELECT ({}) IS NOT NULL, pg_current_xact_id()::text, ({})::text, pg_current_wal_insert_lsn()::text; {role}; {}; {settings}",
         quote_literal(application),
         ledger::fence_text(epoch),
         units::status_text(run, unit),
@@ -90,6 +92,7 @@ pub async fn open(
     let mut opened = Opened {
         xid: first.try_get(1)?,
         status: units::read_status(first.try_get::<Option<&str>, _>(2)?)?,
+        lsn: first.try_get(3)?,
         found: Vec::new(),
     };
     for row in rows {

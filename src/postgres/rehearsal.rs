@@ -258,7 +258,13 @@ fn apart(plan: &Plan, ran: Ran) -> Vec<UnitFacts> {
 }
 
 fn facts(unit: usize, ran: Ran) -> UnitFacts {
-    UnitFacts { unit, duration: ran.duration, held: ran.held, statements: ran.statements, batches: ran.batches }
+    UnitFacts {
+        unit,
+        duration: ran.duration,
+        held: ran.held,
+        statements: ran.statements,
+        batches: ran.batches,
+    }
 }
 
 /// Puts the run's row into the copy's ledger, which the units refer to.

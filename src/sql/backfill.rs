@@ -127,6 +127,31 @@ impl BackfillText {
     }
 }
 
+/// Words that as a literal mean another time whenever they are read.
+const TIMES: [&str; 4] = ["now", "today", "tomorrow", "yesterday"];
+
+/// Returns the functions that an expression calls; `None` where it depends on more than those and the row: on the time, on the
+/// session, on a query.
+pub fn steady_functions(expression: &str) -> Option<Vec<RelationName>> {
+    grammar::on_deep_stack(|| {
+        let node = expression_of(expression).ok()?;
+        let value = serde_json::to_value(&node).ok()?;
+        let depends =
+            ["SubLink", "SqlvalueFunction", "SQLValueFunction"].iter().any(|kind| mentions(&value, kind));
+        (!depends && !says_time(&value)).then(|| functions_of(&node))
+    })
+    .flatten()
+}
+
+fn says_time(value: &Value) -> bool {
+    match value {
+        Value::Object(object) => object.values().any(says_time),
+        Value::Array(items) => items.iter().any(says_time),
+        Value::String(text) => TIMES.contains(&text.trim().to_ascii_lowercase().as_str()),
+        _ => false,
+    }
+}
+
 /// The statements that make and remove a trigger for rows that are written meanwhile, each pair in its order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncTrigger {
@@ -304,6 +329,25 @@ mod tests {
         let (_, script) = written.read().unwrap();
         let [one] = script.statements.as_slice() else { panic!("{script:?}") };
         assert!(matches!(one.kind, crate::sql::Kind::Update { .. }) && !one.transactional);
+    }
+
+    #[test]
+    fn what_depends_on_more_than_the_row_is_not_steady() {
+        let names = |text: &str| {
+            let functions = steady_functions(text)?;
+            Some(functions.iter().map(|name| name.name.clone()).collect::<Vec<_>>().join(" "))
+        };
+        let check = |text: &str, expected: Option<&str>| {
+            assert_eq!(names(text).as_deref(), expected, "{text}");
+        };
+        check("CASE WHEN paid THEN 'pro' ELSE 'x' || id END", Some(""));
+        check("lower(name) || my.code(id)", Some("lower code"));
+        check("now()", None);
+        check("CURRENT_DATE", None);
+        check("current_user", None);
+        check("coalesce(a, (SELECT 1))", None);
+        check("' Today'::date", None);
+        check("1 +", None);
     }
 
     #[test]

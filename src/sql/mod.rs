@@ -33,7 +33,9 @@ mod usage;
 mod written;
 
 pub use aside::{ASIDE_PREFIX, Aside, AsideKind, AsideSuffix, purge};
-pub use backfill::{BackfillText, IN_BATCH, Refused as BackfillRefused, SyncTrigger, Written};
+pub use backfill::{
+    BackfillText, IN_BATCH, Refused as BackfillRefused, SyncTrigger, Written, steady_functions,
+};
 pub use definition::index_on_temporary;
 pub use facts::{Before, FactKey, FactValue, Facts, RowColumn, RowsFact, facts_wanted, facts_wanted_where};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};

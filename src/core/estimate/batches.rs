@@ -25,12 +25,7 @@ pub fn in_batches(estimate: Estimate, pace: &Pace, keys: Option<f64>) -> Estimat
 }
 
 /// Lets an estimate rest on what batches did on a copy; `None` where that says nothing of a table with so many rows.
-pub fn measured(
-    estimate: Estimate,
-    pace: &Pace,
-    keys: Option<f64>,
-    copy: &BatchFacts,
-) -> Option<Estimate> {
+pub fn measured(estimate: Estimate, pace: &Pace, keys: Option<f64>, copy: &BatchFacts) -> Option<Estimate> {
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let (there, wal) = (copy.keys as f64, copy.wal_bytes as f64);
     let here = keys.unwrap_or(there);

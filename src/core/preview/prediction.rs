@@ -68,9 +68,8 @@ fn in_batches(
             let (Some(before), Some(after)) = (before.get(*statement), after.get_mut(*statement)) else {
                 continue;
             };
-            let tried = facts.and_then(|facts| {
-                measured(before.unwrap_or_default(), &backfill.pace, shown.rows, &facts)
-            });
+            let tried = facts
+                .and_then(|facts| measured(before.unwrap_or_default(), &backfill.pace, shown.rows, &facts));
             *after = tried.or(*before);
         }
     }

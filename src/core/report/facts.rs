@@ -6,6 +6,7 @@ use super::{rehearsed, text};
 use crate::api::{Reason, condition};
 use crate::core::analysis::Assessment;
 use crate::core::observation::RehearsalVerdict;
+use crate::core::plan::Plan;
 use crate::core::rehearsal::{Rehearsal, RoundTrip};
 use crate::core::state::{Cause, Outcome, State};
 use crate::core::view::RunView;
@@ -81,7 +82,9 @@ fn rehearsed(run: &RunView) -> Draft {
     }
     match (&run.rehearsal, failure(run)) {
         (Some(rehearsal), _) => match &rehearsal.verdict {
-            RehearsalVerdict::Passed => draft(Tri::True, Reason::RehearsalPassed, &passed(&run.plan, rehearsal)),
+            RehearsalVerdict::Passed => {
+                draft(Tri::True, Reason::RehearsalPassed, &passed(&run.plan, rehearsal))
+            }
             RehearsalVerdict::Failed(cause) => draft(Tri::False, cause.reason, &cause.message),
         },
         (None, Some(cause)) => draft(Tri::False, cause.reason, "the run ended before the plan was rehearsed"),

@@ -50,7 +50,8 @@ fn sentence(one: &Rehearsed<'_>) -> String {
     let Some(rate) = one.facts.rate() else { return String::new() };
     let step = one.step;
     let wal = one.facts.wal_per_row().unwrap_or_default();
-    let there = format!("; step {step} changed {} rows a second there, {} of WAL each", amount(rate), size(wal));
+    let there =
+        format!("; step {step} changed {} rows a second there, {} of WAL each", amount(rate), size(wal));
     let Some(expected) = one.expected else { return there };
     let rows = one.rows.map_or_else(|| "its rows".to_owned(), |rows| format!("{} rows", amount(rows)));
     let (range, wal) = (range(expected.total_ms), size(expected.wal_bytes.expected));
@@ -74,7 +75,8 @@ fn all<'a>(plan: &'a Plan, rehearsal: &'a Rehearsal) -> impl Iterator<Item = (us
 }
 
 fn range(ms: Band) -> String {
-    let of = |ms: f64| text::rough(Duration::try_from_secs_f64((ms / 1000.0).ceil()).unwrap_or(Duration::MAX));
+    let of =
+        |ms: f64| text::rough(Duration::try_from_secs_f64((ms / 1000.0).ceil()).unwrap_or(Duration::MAX));
     let (from, to) = (of(ms.low), of(ms.high));
     if from == to { from } else { format!("{from}-{to}") }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::{PgConnection, Row};
 
 use super::leaf::{Leaf, advance};
+use super::recompute;
 use super::restore;
 use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
@@ -13,7 +14,7 @@ use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::postgres::block::{Job, role, still_ours};
 use crate::postgres::catalog::path;
 use crate::postgres::error::Error;
-use crate::postgres::guard;
+use crate::postgres::guard::{self, Opened};
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, ours, send_ours};
 use crate::sql::IN_BATCH;
@@ -74,24 +75,25 @@ pub(super) async fn run(
     let mut next = leaf.clone();
     let mut range = None;
     let ended = async {
-        let xid = open(session, job, size).await?;
+        let opened = open(session, job, size).await?;
         let conn = session.conn();
         let about = window(conn, &mut next, size).await?;
         range = Some(about.clone());
         crash::at(site, Moment::IntentDurable).await;
         let changing = change(conn, backfill, leaf, (&about, size));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(conn, &xid).await?;
+        still_ours(conn, &opened.xid).await?;
         changed.store(conn, job, leaf).await?;
+        recompute::note(conn, (job, backfill), leaf, (&opened.xid, &about)).await?;
         move_on(&mut next, changed.rows, began.elapsed());
         let apart = planted(Mutant::CursorApart);
         if !apart {
-            advance(conn, job, epoch, &next).await?;
+            advance(conn, job, epoch, (&next, Some(&opened.lsn))).await?;
         }
         let waited_for = size.look && is_waited_for(conn).await?;
         commit(conn, site).await?;
         if apart {
-            advance(conn, job, epoch, &next).await?;
+            advance(conn, job, epoch, (&next, Some(&opened.lsn))).await?;
         }
         Ok((changed.rows, waited_for))
     }
@@ -126,8 +128,8 @@ async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {
     Ok(sqlx::raw_sql(text).fetch_one(conn).await?.try_get(0)?)
 }
 
-/// Begins a transaction behind the fence, as the role and with the limits of a batch. Returns its id.
-pub(super) async fn open(session: &mut Session, job: &Job<'_>, size: Size) -> Result<String, Error> {
+/// Begins a transaction behind the fence, as the role and with the limits of a batch.
+pub(super) async fn open(session: &mut Session, job: &Job<'_>, size: Size) -> Result<Opened, Error> {
     let name = session.name(job.unit);
     let epoch = session.epoch();
     // Batches are found by the key: neither a plan that sorts the table nor one that is compiled first suits them.
@@ -142,7 +144,7 @@ pub(super) async fn open(session: &mut Session, job: &Job<'_>, size: Size) -> Re
     if opened.status != job.direction.before() {
         return Err(Error::LedgerMoved { unit: job.unit + 1, status: opened.status });
     }
-    Ok(opened.xid)
+    Ok(opened)
 }
 
 /// Returns the rows of the next batch; a new window begins where the last one is done.

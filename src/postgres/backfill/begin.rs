@@ -55,7 +55,9 @@ pub(super) async fn begin(
         }
         leaves
     } else {
-        send_ours(&mut tx, format!("DELETE FROM whimbrel.backfill_kept WHERE {}", of_this(job))).await?;
+        for table in ["backfill_kept", "backfill_marks"] {
+            send_ours(&mut tx, format!("DELETE FROM whimbrel.{table} WHERE {}", of_this(job))).await?;
+        }
         as_owner(&mut tx, job.plan).await?;
         let leaves = survey(&mut tx, backfill).await?;
         as_ourselves(&mut tx).await?;
@@ -102,6 +104,7 @@ fn back_over(leaf: Leaf) -> Leaf {
         keys_seen: 0,
         keys_total: keys,
         batches: 0,
+        wal_bytes: 0,
         worked: 0.0,
         throttled: 0.0,
         rate: None,

@@ -8,7 +8,7 @@ use super::begin::{as_owner, end_of};
 use super::leaf::{Leaf, advance};
 use super::pacer::Pacer;
 use super::text::KeyValue;
-use super::{is_in_the_way, restore, revisit};
+use super::{is_in_the_way, recompute, restore, revisit};
 use crate::core::backfill::{Backfill, Ended};
 use crate::crash::Site;
 use crate::postgres::block::{Job, record};
@@ -54,6 +54,7 @@ pub(super) async fn finish(
         if backfill.until_done && !sweep(session, (job, backfill), leaves).await? {
             return Ok(End::More);
         }
+        recompute::check(session, (job, backfill), leaves).await?;
         validate(session, job, backfill).await?;
     } else if let Some(told) = restore::left(session.conn(), job, leaves).await? {
         tracing::warn!(run = %job.run, unit = job.unit + 1, "{told}");
@@ -151,7 +152,7 @@ async fn sweep(
         } else {
             revisit::note(&mut tx, job, leaf.number, &left).await?;
         }
-        advance(&mut tx, job, epoch, &next).await?;
+        advance(&mut tx, job, epoch, (&next, None)).await?;
         tx.commit().await?;
         *leaf = next;
     }
@@ -167,7 +168,7 @@ async fn looked(session: &mut Session, job: &Job<'_>, text: &str) -> Result<Vec<
     rows?.iter().map(|row| Ok(row.try_get(0)?)).collect()
 }
 
-async fn begin_look(conn: &mut PgConnection, job: &Job<'_>) -> Result<(), Error> {
+pub(super) async fn begin_look(conn: &mut PgConnection, job: &Job<'_>) -> Result<(), Error> {
     let limit = job.limits.alone.as_millis();
     send_ours(conn, format!("BEGIN READ ONLY; SET LOCAL statement_timeout TO {limit}")).await?;
     as_owner(conn, job.plan).await

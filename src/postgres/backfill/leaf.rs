@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 
 use super::text::KeyValue;
 use crate::core::backfill::{Backfill, Progress};
+use crate::core::rehearsal::BatchFacts;
 use crate::postgres::block::{Direction, Job};
 use crate::postgres::error::Error;
 use crate::postgres::ledger::index;
@@ -68,6 +69,8 @@ pub struct Leaf {
     pub keys_total: u64,
     /// Batches committed.
     pub batches: u64,
+    /// Bytes that the server wrote to its log while batches ran, as the ledger said last.
+    pub wal_bytes: u64,
     /// Seconds in which it ran or paused.
     pub worked: f64,
     /// Seconds in which something held it back.
@@ -119,6 +122,7 @@ impl Leaf {
             keys_seen: natural(row.try_get("keys_seen")?),
             keys_total: natural(row.try_get("keys_total")?),
             batches: natural(row.try_get("batches")?),
+            wal_bytes: natural(row.try_get("wal_bytes")?),
             worked: row.try_get("worked")?,
             throttled: row.try_get("throttled")?,
             rate: row.try_get("rate")?,
@@ -173,13 +177,21 @@ pub async fn insert(conn: &mut PgConnection, job: &Job<'_>, epoch: i64, leaf: &L
     Ok(())
 }
 
-/// Stores how far a leaf is, in the transaction of the batch that got it there.
-pub async fn advance(conn: &mut PgConnection, job: &Job<'_>, epoch: i64, leaf: &Leaf) -> Result<(), Error> {
+/// Stores how far a leaf is, in the transaction of the batch that got it there, and what the server's log has grown by since
+/// the batch began at a place in it.
+pub async fn advance(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    epoch: i64,
+    (leaf, began): (&Leaf, Option<&str>),
+) -> Result<(), Error> {
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     sqlx::query(
         "UPDATE whimbrel.backfills SET bound = $5, cursor = $6, window_end = $7, window_keys = $8, passes = $9, pass = $10, \
          sweeps = $11, finished = $12, rows_done = $13, keys_seen = $14, batches = $15, worked = $16, throttled = $17, rate = $18, \
-         throttled_by = $19, epoch = $20, changed_at = clock_timestamp() WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4",
+         throttled_by = $19, epoch = $20, \
+         wal_bytes = wal_bytes + coalesce(pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $21::text::pg_lsn), 0)::bigint, \
+         changed_at = clock_timestamp() WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4",
     )
     .bind(job.run)
     .bind(index(job.unit))
@@ -201,6 +213,7 @@ pub async fn advance(conn: &mut PgConnection, job: &Job<'_>, epoch: i64, leaf: &
     .bind(leaf.rate)
     .bind(&leaf.throttled_by)
     .bind(epoch)
+    .bind(began)
     .execute(conn)
     .await?;
     Ok(())
@@ -233,6 +246,18 @@ pub fn progress(leaves: &[Leaf], locked: u64) -> Progress {
         throttled: seconds(|leaf| leaf.throttled),
         rate: leaves.iter().rev().find_map(|leaf| leaf.rate),
         throttled_by: leaves.iter().find_map(|leaf| leaf.throttled_by.clone()),
+    }
+}
+
+/// Sums up what was done, for what it says of another server.
+pub fn facts(leaves: &[Leaf]) -> BatchFacts {
+    let sum = |of: fn(&Leaf) -> u64| leaves.iter().map(of).sum::<u64>();
+    BatchFacts {
+        keys: sum(|leaf| leaf.keys_seen),
+        rows: sum(|leaf| leaf.rows_done),
+        batches: sum(|leaf| leaf.batches),
+        worked: Duration::try_from_secs_f64(leaves.iter().map(|leaf| leaf.worked).sum()).unwrap_or_default(),
+        wal_bytes: sum(|leaf| leaf.wal_bytes),
     }
 }
 

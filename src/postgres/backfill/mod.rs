@@ -9,6 +9,7 @@ mod begin;
 mod finish;
 mod leaf;
 mod pacer;
+mod recompute;
 pub mod restore;
 mod revisit;
 pub mod table;
@@ -95,7 +96,9 @@ pub async fn slice(
                 duration,
                 locks: Vec::new(),
             };
-            Ok(Slice::Finished(Ran { duration, held: Duration::ZERO, statements: vec![facts] }))
+            let done = leaf::load(session.conn(), job, job.direction, backfill).await.map_err(failed)?;
+            let batches = Some(leaf::facts(&done));
+            Ok(Slice::Finished(Ran { duration, held: Duration::ZERO, statements: vec![facts], batches }))
         }
         finish::End::More => {
             Ok(Slice::More { pause: Duration::ZERO, progress: progress(session, job, &leaves).await? })

@@ -85,7 +85,7 @@ pub(super) async fn batch(
     let kept = last_of_each(next(session.conn(), job, leaf.number, size.rows).await?);
     let mut moved = leaf.clone();
     let ended = async {
-        let xid = open(session, job, size).await?;
+        let opened = open(session, job, size).await?;
         let conn = session.conn();
         crash::at(site, Moment::IntentDurable).await;
         let restored: BTreeSet<KeyValue> = if kept.is_empty() {
@@ -95,7 +95,7 @@ pub(super) async fn batch(
             let rows = crash::during(site, Moment::Executing, update).await?;
             rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
         };
-        still_ours(conn, &xid).await?;
+        still_ours(conn, &opened.xid).await?;
         let (back, changed): (Vec<&Kept>, Vec<&Kept>) =
             kept.iter().partition(|row| restored.contains(&row.key));
         let numbers = |rows: &[&Kept]| rows.iter().map(|row| row.seq).collect::<Vec<i64>>();
@@ -111,7 +111,7 @@ pub(super) async fn batch(
         moved.keys_seen += kept.len() as u64;
         moved.batches += 1;
         moved.finished = kept.is_empty();
-        advance(conn, job, epoch, &moved).await?;
+        advance(conn, job, epoch, (&moved, Some(&opened.lsn))).await?;
         commit(conn, site).await?;
         Ok(kept.len() as u64)
     }

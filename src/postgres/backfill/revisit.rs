@@ -97,13 +97,13 @@ pub(super) async fn batch(
     crash::at(site, Moment::BeforeIntent).await;
     let mut next = leaf.clone();
     let ended = async {
-        let xid = open(session, job, size).await?;
+        let opened = open(session, job, size).await?;
         let conn = session.conn();
         crash::at(site, Moment::IntentDurable).await;
         let about = leaf.one_of(&keys);
         let changing = change_rows(conn, backfill, leaf, (&about, true));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(conn, &xid).await?;
+        still_ours(conn, &opened.xid).await?;
         changed.store(conn, job, leaf).await?;
         let held = changed.locked;
         // What is not there any more, or need not be changed any more, is done as well.
@@ -111,7 +111,7 @@ pub(super) async fn batch(
         forget(conn, job, leaf.number, &done).await?;
         next.rows_done += changed.rows;
         next.batches += 1;
-        advance(conn, job, epoch, &next).await?;
+        advance(conn, job, epoch, (&next, Some(&opened.lsn))).await?;
         commit(conn, site).await?;
         Ok(held)
     }

@@ -203,17 +203,7 @@ impl Leaf {
             Some(filter) if backfill.until_done => format!("{} IS TRUE", closed(filter)),
             _ => "false".to_owned(),
         };
-        let differs: Vec<String> = backfill
-            .set
-            .iter()
-            .filter(|_| backfill.repeatable)
-            .map(|(column, value)| {
-                // A column may round or pad what it is given; not every type knows equality.
-                let (now, kind) = (self.column(column), self.kind(column));
-                format!("{now}::text IS DISTINCT FROM {}::{kind}::text", closed(value))
-            })
-            .collect();
-        let differs = if differs.is_empty() { "false".to_owned() } else { differs.join(" OR ") };
+        let differs = self.differs(backfill);
         let changed =
             format!("UPDATE {} SET {} WHERE {range}{}", self.from(), set.join(", "), filter(backfill));
         let odd = format!("{again} AS again, ({differs}) IS TRUE AS differs");
@@ -234,6 +224,35 @@ impl Leaf {
              (array_agg(array_to_string(ARRAY[{}], ', ')) FILTER (WHERE again OR differs))[1] FROM done",
             columns.join(", "),
             texts.join(", ")
+        )
+    }
+
+    /// Says that a row does not hold what is computed for it; false where that cannot be computed again.
+    fn differs(&self, backfill: &Backfill) -> String {
+        let differs: Vec<String> = backfill
+            .set
+            .iter()
+            .filter(|_| backfill.repeatable)
+            .map(|(column, value)| {
+                // A column may round or pad what it is given; not every type knows equality.
+                let (now, kind) = (self.column(column), self.kind(column));
+                format!("{now}::text IS DISTINCT FROM {}::{kind}::text", closed(value))
+            })
+            .collect();
+        if differs.is_empty() { "false".to_owned() } else { differs.join(" OR ") }
+    }
+
+    /// Of the rows of a range that are as a transaction left them, counts some, and those that do not hold what is computed for
+    /// them; and the key of one.
+    pub fn again(&self, backfill: &Backfill, range: &Range, xid: u32, most: u32) -> String {
+        format!(
+            "SELECT count(*), count(*) FILTER (WHERE differs), (array_agg(key) FILTER (WHERE differs))[1] FROM (\
+             SELECT {} AS key, ({}) IS TRUE AS differs FROM {} WHERE {} AND {}.xmin = '{xid}'::xid LIMIT {most}) rows",
+            self.key_text(),
+            self.differs(backfill),
+            self.from(),
+            self.range(range),
+            self.alias
         )
     }
 

@@ -138,6 +138,6 @@ pub async fn note(
     leaf.throttled += more.as_secs_f64();
     leaf.throttled_by = what.map(str::to_owned);
     let mut tx = ledger::begin_fenced(session.conn(), epoch, Site::ThrottleNoted).await?;
-    advance(&mut tx, job, epoch, leaf).await?;
+    advance(&mut tx, job, epoch, (leaf, None)).await?;
     tx.commit().await
 }

@@ -22,6 +22,7 @@ CREATE TABLE whimbrel.backfills (
     keys_seen bigint NOT NULL DEFAULT 0,
     keys_total bigint NOT NULL,
     batches bigint NOT NULL DEFAULT 0,
+    wal_bytes bigint NOT NULL DEFAULT 0,
     worked double precision NOT NULL DEFAULT 0,
     throttled double precision NOT NULL DEFAULT 0,
     rate double precision,
@@ -50,11 +51,23 @@ CREATE TABLE whimbrel.backfill_kept (
     changed_since boolean NOT NULL DEFAULT false
 );
 CREATE INDEX backfill_kept_run ON whimbrel.backfill_kept (run, unit, leaf, seq) WHERE NOT changed_since;
+-- Some of the transactions, with the keys that each was about: rows that are as it left them are computed again at the end.
+CREATE TABLE whimbrel.backfill_marks (
+    run uuid NOT NULL REFERENCES whimbrel.runs,
+    unit integer NOT NULL,
+    leaf integer NOT NULL,
+    xid bigint NOT NULL,
+    after text[],
+    upto text[] NOT NULL,
+    pass integer NOT NULL,
+    passes integer NOT NULL
+);
+CREATE INDEX backfill_marks_run ON whimbrel.backfill_marks (run, unit);
 CREATE VIEW whimbrel.backfill_progress AS
     SELECT r.name AS migration, r.version, b.unit + 1 AS unit, b.direction, b.relation, b.rows_done,
            greatest(b.rows_expected, b.rows_done) AS rows_expected,
            CASE WHEN b.finished THEN 100 ELSE least(99, floor(100.0 * b.keys_seen / greatest(b.keys_total, 1))) END AS percent,
-           round(b.rate::numeric) AS rows_per_second, b.batches, b.throttled_by,
+           round(b.rate::numeric) AS rows_per_second, b.batches, b.wal_bytes, b.throttled_by,
            make_interval(secs => b.worked) AS worked, make_interval(secs => b.throttled) AS throttled,
            b.begun_at, b.changed_at, b.run
     FROM whimbrel.backfills b JOIN whimbrel.runs r ON r.id = b.run

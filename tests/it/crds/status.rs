@@ -12,8 +12,8 @@ use serde_json::json;
 use whimbrel::api::{
     AnalysisStatus, BackfillProgress, Blocker, DatabaseStatus, EstimateStatus, FIELD_MANAGER, Finding,
     HistoryEntry, LockStatus, MetricStatus, MetricsProviderStatus, MigrationStatus, Outcome, Phase,
-    PlanStatus, PlannedStep, Progress, Reason, RehearsalStatus, RehearsedBackfill, RehearsedStep, Reversibility, Risk,
-    RoundTrip, SampleStatus, ServerStatus, Severity, Verdict, VerdictCounts, condition,
+    PlanStatus, PlannedStep, Progress, Reason, RehearsalStatus, RehearsedBackfill, RehearsedStep,
+    Reversibility, Risk, RoundTrip, SampleStatus, ServerStatus, Severity, Verdict, VerdictCounts, condition,
 };
 
 use super::{DATABASE, METRICS_PROVIDER, MIGRATION, api, object, server, table};
