@@ -6,6 +6,7 @@ use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::bytes::BytesText;
 use super::decimal::DecimalText;
 use super::duration::DurationText;
 use super::migration::Irreversible;
@@ -58,7 +59,7 @@ pub struct Backfill {
     /// What sees to rows that are written while it runs.
     #[serde(default, skip_serializing_if = "is_none")]
     pub sync: BackfillSync,
-    /// A query that says when to wait.
+    /// When to wait.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Throttle>,
     /// Allows functions that give another value at each call, as `random()`.
@@ -124,15 +125,24 @@ fn is_none(sync: &BackfillSync) -> bool {
     *sync == BackfillSync::None
 }
 
-/// A query that says when a backfill waits.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// What a backfill waits for beside what it waits for in any case: a number of a query, or the log of the server.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = ("has(self.sql) == has(self.max)", "sql and max belong together"),
+    validation = ("has(self.sql) || has(self.walRate)", "sql with max, or walRate, is required")
+)]
 pub struct Throttle {
     /// A query of one row with one number, asked every second.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 8192))]
-    pub sql: String,
+    pub sql: Option<String>,
     /// Above it no batch begins.
-    pub max: DecimalText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<DecimalText>,
+    /// Bytes of write-ahead log a second, as in `32Mi`, that the server writes at most while it runs, what others write included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wal_rate: Option<BytesText>,
 }
 
 fn expressions(_: &mut SchemaGenerator) -> Schema {

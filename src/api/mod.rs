@@ -12,6 +12,7 @@
 
 pub mod analysis;
 pub mod backfill;
+pub mod bytes;
 pub mod common;
 pub mod crd;
 pub mod database;
@@ -31,6 +32,7 @@ pub use analysis::{
     ProviderRef, Reduce, Threshold,
 };
 pub use backfill::{Backfill, BackfillDown, BackfillSync, Batch, Throttle};
+pub use bytes::BytesText;
 pub use common::{CaSource, ConfigMapKeyRef, LocalRef, SecretKeyRef, SecretSource};
 pub use crd::{crds, print};
 pub use database::{

@@ -44,6 +44,31 @@ pub struct Backfill {
     /// A query that says when to wait, and above which number.
     #[serde(default)]
     pub throttle: Option<(String, f64)>,
+    /// Bytes of the log that the server may write a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wal_rate: Option<u64>,
+}
+
+/// What the server has written to its log beyond a rate: the time in which it did, others included, is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct WalDebt {
+    bytes: f64,
+    seen: Option<i64>,
+}
+
+impl WalDebt {
+    /// Most seconds that are waited for: what others write at once is not paid for ever.
+    const MOST: f64 = 10.0;
+
+    /// Notes how far the log is, so long after the last time. Returns how long to wait, if there was too much.
+    pub fn note(&mut self, position: i64, since: Duration, rate: u64) -> Option<Duration> {
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let (written, rate) =
+            (self.seen.map_or(0, |seen| position.saturating_sub(seen)).max(0) as f64, (rate as f64).max(1.0));
+        self.seen = Some(position);
+        self.bytes = (self.bytes + written - rate * since.as_secs_f64()).clamp(0.0, rate * Self::MOST);
+        (self.bytes > 0.0).then(|| Duration::try_from_secs_f64(self.bytes / rate).unwrap_or_default())
+    }
 }
 
 /// How large the transactions are, and how fast they follow.
@@ -182,6 +207,17 @@ mod tests {
         let fixed = Pace { adaptive: false, ..Pace::default() };
         assert_eq!((fixed.first(), fixed.next(1000, Ended::Committed(ms(5000)))), (1000, 1000));
         assert_eq!(fixed.next(500, Ended::Committed(ms(5000))), 1000);
+    }
+
+    #[test]
+    fn what_was_written_too_much_is_waited_for() {
+        let mut debt = WalDebt::default();
+        assert_eq!(debt.note(1_000_000, ms(0), 100), None, "what was written before");
+        assert_eq!(debt.note(1_000_300, ms(1000), 100), Some(ms(2000)));
+        assert_eq!(debt.note(1_000_300, ms(1500), 100), Some(ms(500)));
+        assert_eq!(debt.note(1_000_310, ms(700), 100), None);
+        assert_eq!(debt.note(1_000_400, ms(1000), 100), None, "what was not written is not saved");
+        assert_eq!(debt.note(9_000_000, ms(1000), 100), Some(ms(10_000)), "nor paid for ever");
     }
 
     #[test]

@@ -9,21 +9,24 @@ use uuid::Uuid;
 use super::clock;
 use super::runner::{Next, Runner};
 use super::subject::Desired;
-use crate::core::backfill::{Backfill, Progress};
+use crate::core::backfill::{Backfill, Progress, WalDebt};
 use crate::core::decide::{Decision, Effect};
 use crate::core::observation::UnitStatus;
+use crate::core::preview::size;
 use crate::core::state::State;
 use crate::postgres::Error;
 use crate::postgres::backfill::throttle::{self, Look, Seen};
-use crate::postgres::backfill::{self, Pacer, Slice};
+use crate::postgres::backfill::{self, Leaf, Pacer, Slice};
 use crate::postgres::block::{Direction, Job};
 use crate::postgres::guard::Witness;
 use crate::postgres::ledger::Run;
 
 /// How long batches run before the next decision.
 const SLICE: Duration = Duration::from_secs(1);
-/// How long a vacuum of the table is waited for.
-const VACUUM: Duration = Duration::from_secs(30);
+/// How long batches run where the server's log must not grow faster than a rate.
+const SHORT_SLICE: Duration = Duration::from_millis(200);
+/// How long is waited for what passes by itself, and comes again: a vacuum of the table, somebody who waits for it.
+const PASSING: Duration = Duration::from_secs(30);
 /// How often progress is shown at most.
 const SHOWN_EVERY: Duration = Duration::from_secs(5);
 
@@ -39,6 +42,21 @@ pub(super) struct Underway {
     fresh: bool,
     /// What holds it back.
     held: Option<Held>,
+    /// What the server has written to its log.
+    log: Log,
+}
+
+/// What the server has written to its log, where a backfill has a rate for that.
+#[derive(Debug, Default)]
+struct Log {
+    debt: WalDebt,
+    /// When it was looked at last.
+    looked: Option<Instant>,
+    /// When it held the backfill back last.
+    held: Option<Instant>,
+    /// For how long it did, as far as the ledger has not heard of it.
+    waited: Duration,
+    stored: Option<Instant>,
 }
 
 /// Something holds a backfill back.
@@ -48,7 +66,7 @@ struct Held {
     since: Instant,
     /// When the ledger heard of it last.
     stored: Instant,
-    vacuum: bool,
+    passes: bool,
 }
 
 impl Runner {
@@ -76,7 +94,8 @@ impl Runner {
             return Ok(next);
         }
         let (news, began) = (self.start.desired.clone(), Instant::now());
-        let enough = move || began.elapsed() >= SLICE || news.has_changed().unwrap_or(true);
+        let most = if backfill.wal_rate.is_some() { SHORT_SLICE } else { SLICE };
+        let enough = move || began.elapsed() >= most || news.has_changed().unwrap_or(true);
         let (pulse, session) = (self.pulse.clone(), self.own(&desired.database).await?);
         let witness = Witness::new(session.take_observer());
         let slice = backfill::slice(session, &job, backfill, (&mut underway.pacer, enough));
@@ -86,7 +105,8 @@ impl Runner {
         match slice {
             Ok(Slice::More { pause, progress }) => {
                 self.attempt = None;
-                underway.show(progress);
+                let throttled_by = underway.log.told(backfill);
+                underway.show(Progress { throttled_by, ..progress });
                 self.backfill = Some(underway);
                 let until = clock::now() + SignedDuration::try_from(pause).unwrap_or(SignedDuration::ZERO);
                 Ok(if pause.is_zero() { Next::Again } else { Next::Wait(Some(until)) })
@@ -122,17 +142,25 @@ impl Runner {
         let seen = match seen {
             Ok(look) => {
                 underway.pacer.interleave(look.may_interleave);
+                if look.held.is_none()
+                    && let Some(wait) = underway.log.look(backfill, look.wal)
+                {
+                    return self
+                        .over_the_rate((job, backfill), (underway, &mut leaves), wait)
+                        .await
+                        .map(Some);
+                }
                 look.held
             }
             // A query of the plan that cannot be asked holds everything back until it can.
-            Err(Error::Backfill(what)) => Some(Seen { what, vacuum: false }),
+            Err(Error::Backfill(what)) => Some(Seen { what, passes: false }),
             Err(error) => return Err(error),
         };
         let Some(what) = seen else {
             underway.held = None;
             return Ok(None);
         };
-        if what.vacuum && underway.has_waited_for_vacuum() {
+        if what.passes && underway.has_waited_long() {
             return Ok(None);
         }
         let more = underway.hold(&what);
@@ -145,6 +173,25 @@ impl Runner {
         let progress = backfill::progress(session, job, &leaves).await?;
         underway.show(Progress { throttled_by: Some(what.what), ..progress });
         Ok(Some(Next::Wait(Some(clock::now() + SignedDuration::from_secs(1)))))
+    }
+
+    /// Waits for the server's log, which batches and their pauses alternate with: told while that goes on, stored now and then.
+    async fn over_the_rate(
+        &mut self,
+        (job, backfill): (&Job<'_>, &Backfill),
+        (underway, leaves): (&mut Underway, &mut [Leaf]),
+        wait: Duration,
+    ) -> Result<Next, Error> {
+        underway.held = None;
+        let what = underway.log.told(backfill);
+        let Some(session) = self.session.as_mut() else { return Ok(Next::Again) };
+        if let Some(more) = underway.log.due() {
+            throttle::note(session, job, leaves, (what.as_deref(), more)).await?;
+        }
+        let progress = backfill::progress(session, job, leaves).await?;
+        underway.show(Progress { throttled_by: what, ..progress });
+        let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::from_secs(1));
+        Ok(Next::Wait(Some(clock::now() + wait)))
     }
 
     /// Whether there is something to publish of a run; between two batches only what is shown anew.
@@ -169,21 +216,50 @@ impl Runner {
     }
 }
 
-impl Underway {
-    fn new(of: (Uuid, usize, bool)) -> Self {
-        Self { of, pacer: Pacer::default(), shown: None, fresh: false, held: None }
+impl Log {
+    /// Looks how far the log is. Returns how long to wait, if it grew too fast.
+    fn look(&mut self, backfill: &Backfill, position: i64) -> Option<Duration> {
+        let rate = backfill.wal_rate?;
+        let since = self.looked.replace(Instant::now()).map_or(Duration::ZERO, |at| at.elapsed());
+        let wait = self.debt.note(position, since, rate)?.clamp(Duration::from_millis(20), SLICE);
+        self.held = Some(Instant::now());
+        self.waited += wait;
+        Some(wait)
     }
 
-    /// Whether it has waited for the vacuum that goes on for long enough: on a busy table there is always one.
-    fn has_waited_for_vacuum(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.vacuum && held.since.elapsed() >= VACUUM)
+    /// What is told of it, while it has held the backfill back of late.
+    fn told(&self, backfill: &Backfill) -> Option<String> {
+        let rate = backfill.wal_rate.filter(|_| self.held.is_some_and(|at| at.elapsed() < SHOWN_EVERY))?;
+        #[expect(clippy::cast_precision_loss, reason = "a number for people")]
+        let rate = size(rate as f64);
+        Some(format!("the server would write more than {rate} of WAL a second (throttle.walRate)"))
+    }
+
+    /// Returns for how long it has held the backfill back since that was stored, when it is to be.
+    fn due(&mut self) -> Option<Duration> {
+        if self.stored.is_some_and(|at| at.elapsed() < SHOWN_EVERY) {
+            return None;
+        }
+        self.stored = Some(Instant::now());
+        Some(std::mem::take(&mut self.waited))
+    }
+}
+
+impl Underway {
+    fn new(of: (Uuid, usize, bool)) -> Self {
+        Self { of, pacer: Pacer::default(), shown: None, fresh: false, held: None, log: Log::default() }
+    }
+
+    /// Whether it has waited long enough for what passes: on a busy table there is always a vacuum.
+    fn has_waited_long(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.passes && held.since.elapsed() >= PASSING)
     }
 
     /// Notes what holds it back. Returns for how long more, when that is to be stored.
     fn hold(&mut self, seen: &Seen) -> Option<Duration> {
         let now = Instant::now();
         match &mut self.held {
-            Some(held) if held.what == seen.what || held.vacuum && seen.vacuum => {
+            Some(held) if held.what == seen.what || held.passes && seen.passes => {
                 let more = held.stored.elapsed();
                 let due = more >= SHOWN_EVERY;
                 if due {
@@ -193,7 +269,7 @@ impl Underway {
             }
             held => {
                 let more = held.as_ref().map_or(Duration::ZERO, |held| held.stored.elapsed());
-                *held = Some(Held { what: seen.what.clone(), since: now, stored: now, vacuum: seen.vacuum });
+                *held = Some(Held { what: seen.what.clone(), since: now, stored: now, passes: seen.passes });
                 Some(more)
             }
         }

@@ -57,7 +57,7 @@ fn sql_bytes(spec: &MigrationSpec) -> usize {
 /// Every piece of SQL of a backfill.
 fn expressions(backfill: &Backfill) -> impl Iterator<Item = &String> {
     let down = backfill.down.iter().flat_map(|down| down.set.values().chain(&down.filter));
-    let throttle = backfill.throttle.iter().map(|throttle| &throttle.sql);
+    let throttle = backfill.throttle.iter().filter_map(|throttle| throttle.sql.as_ref());
     backfill.set.values().chain(&backfill.filter).chain(down).chain(&backfill.validate).chain(throttle)
 }
 
@@ -128,7 +128,17 @@ fn backfill(backfill: &Backfill, field: &str, problems: &mut Problems) {
         problems.length(&irreversible.reason, 1, 1024, &format!("{field}.irreversible.reason"));
     }
     if let Some(throttle) = &backfill.throttle {
-        problems.decimal(&throttle.max, &format!("{field}.throttle.max"));
+        let place = format!("{field}.throttle");
+        let paired = throttle.sql.is_some() == throttle.max.is_some();
+        problems.require(paired, &place, "sql and max belong together");
+        let some = throttle.sql.is_some() || throttle.wal_rate.is_some();
+        problems.require(some, &place, "sql with max, or walRate, is required");
+        if let Some(max) = &throttle.max {
+            problems.decimal(max, &format!("{place}.max"));
+        }
+        if let Some(rate) = &throttle.wal_rate {
+            problems.keep(rate.parse(&format!("{place}.walRate")));
+        }
     }
     let rows = backfill.batch.rows.is_none_or(|rows| (1..=MAX_ROWS).contains(&rows));
     problems.require(rows, &format!("{field}.batch.rows"), "must be 1 to 100000");

@@ -35,10 +35,9 @@ impl DraftBackfill<'_> {
         let (spec, text) = (self.spec, &self.up);
         let set: Vec<(String, String)> =
             spec.set.iter().map(|(column, value)| (column.clone(), value.clone())).collect();
-        let throttle = spec
-            .throttle
-            .as_ref()
-            .and_then(|throttle| Some((throttle.sql.clone(), throttle.max.parse("throttle.max").ok()?)));
+        let throttle = spec.throttle.as_ref();
+        let asked =
+            throttle.and_then(|one| Some((one.sql.clone()?, one.max.as_ref()?.parse("throttle.max").ok()?)));
         Backfill {
             until_done: set.iter().any(|(column, _)| text.filtered_by.contains(column)),
             repeatable: is_repeatable(text, &set, spec.allow_volatile),
@@ -49,7 +48,8 @@ impl DraftBackfill<'_> {
             capture: spec.capture,
             restore: false,
             validate: spec.validate.clone(),
-            throttle,
+            throttle: asked,
+            wal_rate: throttle.and_then(|one| one.wal_rate.as_ref()?.parse("throttle.walRate").ok()),
         }
     }
 

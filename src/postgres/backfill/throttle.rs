@@ -40,6 +40,10 @@ SELECT (SELECT format('%s is %s behind', coalesce(nullif(r.application_name, '')
        (SELECT format('a vacuum works on %s (%s)', v.relid::regclass, v.phase)
         FROM pg_catalog.pg_stat_progress_vacuum v WHERE v.relid = ANY ($4::int8[]::oid[]) AND v.datid = (
             SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) LIMIT 1),
+       (SELECT format('a session waits for a lock on %s', l.relation::regclass)
+        FROM pg_catalog.pg_locks l WHERE NOT l.granted AND l.locktype = 'relation' AND l.relation = ANY ($4::int8[]::oid[])
+            AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database()) LIMIT 1),
+       pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::int8,
        EXISTS (SELECT FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid
             WHERE i.indrelid = ANY ($4::int8[]::oid[]) AND a.attname = ANY ($5) AND a.attnum = ANY (i.indkey::int2[]))
        OR EXISTS (SELECT FROM pg_catalog.pg_stat_activity s WHERE s.datname = current_database() AND s.backend_xmin IS NOT NULL
@@ -51,6 +55,8 @@ SELECT (SELECT format('%s is %s behind', coalesce(nullif(r.application_name, '')
 pub struct Look {
     /// What holds a backfill back.
     pub held: Option<Seen>,
+    /// How far the server's log is, in bytes.
+    pub wal: i64,
     /// Whether several passes over the same keys may help: no index has a column that is set, and no old snapshot needs what
     /// they leave behind.
     pub may_interleave: bool,
@@ -61,8 +67,8 @@ pub struct Look {
 pub struct Seen {
     /// What it is, for people.
     pub what: String,
-    /// It is a vacuum, which ends by itself and comes again.
-    pub vacuum: bool,
+    /// It is a vacuum, or somebody who waits for the table: it ends by itself and comes again, and is waited for only so long.
+    pub passes: bool,
 }
 
 /// Looks once. `observer` is a session that nothing else uses meanwhile.
@@ -83,17 +89,17 @@ pub async fn look(
         .bind(backfill.set.iter().map(|(column, _)| column.as_str()).collect::<Vec<_>>())
         .fetch_one(&mut *observer)
         .await?;
-    let may_interleave = !row.try_get::<bool, _>(4)?;
-    for column in 0..4 {
+    let (wal, may_interleave) = (row.try_get(5)?, !row.try_get::<bool, _>(6)?);
+    for column in 0..5 {
         if let Some(what) = row.try_get::<Option<String>, _>(column)? {
-            return Ok(Look { held: Some(Seen { what, vacuum: column == 3 }), may_interleave });
+            return Ok(Look { held: Some(Seen { what, passes: column >= 3 }), wal, may_interleave });
         }
     }
     let held = match &backfill.throttle {
         Some((query, most)) => asked(observer, job, query, *most).await?,
         None => None,
     };
-    Ok(Look { held, may_interleave })
+    Ok(Look { held, wal, may_interleave })
 }
 
 /// Asks the plan's own query.
@@ -118,7 +124,7 @@ async fn asked(
     };
     let over = value.filter(|value| *value > most);
     Ok(over
-        .map(|value| Seen { what: format!("throttle.sql gives {value}, and max is {most}"), vacuum: false }))
+        .map(|value| Seen { what: format!("throttle.sql gives {value}, and max is {most}"), passes: false }))
 }
 
 /// Reads which tables a backfill is about; none before it began.
