@@ -118,7 +118,13 @@ impl Runner {
             }
             Err(failed) => {
                 self.backfill = Some(underway);
-                let seen = super::oversee::Seen::default();
+                let mut seen = super::oversee::Seen::default();
+                if matches!(failed.error, Error::RowsHeld(_))
+                    && let Some(session) = self.session.as_mut()
+                {
+                    // What is in the way counts, whoever it is.
+                    seen.blockers = backfill::holders(session, &job, backfill).await.unwrap_or_default();
+                }
                 self.block_failed(run, job.unit, (job.direction, job.block), failed, seen).await
             }
         }

@@ -15,6 +15,7 @@ use crate::postgres::block::{Job, role, still_ours};
 use crate::postgres::catalog::path;
 use crate::postgres::error::Error;
 use crate::postgres::guard::{self, Opened};
+use crate::postgres::ledger::take_back_rows;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, ours, send_ours};
 use crate::sql::IN_BATCH;
@@ -82,7 +83,7 @@ pub(super) async fn run(
         crash::at(site, Moment::IntentDurable).await;
         let changing = change(conn, backfill, leaf, (&about, size));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(conn, &opened.xid).await?;
+        still_ours(take_back_rows(conn).await?, &opened.xid)?;
         changed.store(conn, job, leaf).await?;
         recompute::note(conn, (job, backfill), leaf, (&opened.xid, &about)).await?;
         move_on(&mut next, changed.rows, began.elapsed());
@@ -132,9 +133,11 @@ async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {
 pub(super) async fn open(session: &mut Session, job: &Job<'_>, size: Size) -> Result<Opened, Error> {
     let name = session.name(job.unit);
     let epoch = session.epoch();
+    // A crash of the server may take the last batches back, each whole with its cursor, and they are made again: that needs no
+    // wait for the disk. The unit's own end is waited for, and with it all before it.
     // Batches are found by the key: neither a plan that sorts the table nor one that is compiled first suits them.
     let settings = format!(
-        "SET LOCAL search_path TO {}; {}; SET LOCAL enable_seqscan TO off; SET LOCAL enable_sort TO off; SET LOCAL jit TO off; \
+        "SET LOCAL synchronous_commit TO off; SET LOCAL search_path TO {}; {}; SET LOCAL enable_seqscan TO off; SET LOCAL enable_sort TO off; SET LOCAL jit TO off; \
          SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL {IN_BATCH} TO 'on'",
         path(&job.plan.search_path),
         guard::limits(size.queue, size.limit)

@@ -7,6 +7,7 @@
 mod batch;
 mod begin;
 mod finish;
+mod holders;
 mod leaf;
 mod pacer;
 mod recompute;
@@ -18,6 +19,7 @@ pub mod throttle;
 
 use std::time::{Duration, Instant};
 
+pub use self::holders::holders;
 pub use self::leaf::Leaf;
 pub use self::pacer::Pacer;
 use super::block::{Direction, Failed, Job, Ran};

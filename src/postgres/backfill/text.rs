@@ -271,6 +271,21 @@ impl Leaf {
         )
     }
 
+    /// Says that a row is not done yet, in the order of the keys.
+    pub fn rest(&self, bound: &KeyValue) -> String {
+        self.between(self.cursor.as_ref(), bound)
+    }
+
+    /// Asks for a few rows as a batch does, and waits for whoever holds them.
+    pub fn asked(&self, condition: &str) -> String {
+        format!(
+            "LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE; SELECT FROM {} WHERE {condition} ORDER BY {} LIMIT 20 FOR NO KEY UPDATE",
+            self.relation,
+            self.from(),
+            self.key_order()
+        )
+    }
+
     /// Puts values in again where the row holds what was left in it.
     pub fn restore(&self, backfill: &Backfill, rows: &[Kept]) -> String {
         fn of(values: &[Option<String>], index: usize) -> Option<&str> {
