@@ -120,6 +120,8 @@ pub struct Job<'a> {
     pub locks: Option<&'a LockPlan>,
     /// A session that sees the catalog as it was before the transaction.
     pub witness: Option<&'a Witness>,
+    /// Whether a part of the rows of a large table is enough; on the copy only.
+    pub sampled: bool,
     /// Whether a transaction is rolled back at its end instead of committed; on the copy only.
     pub rehearse_only: bool,
 }
@@ -163,6 +165,7 @@ impl<'a> Job<'a> {
             measure: false,
             locks: None,
             witness: None,
+            sampled: false,
             rehearse_only: false,
         }
     }

@@ -174,9 +174,11 @@ impl Trip<'_> {
         let mut reached = Vec::new();
         let plan = self.plan;
         for (index, unit) in plan.units.iter().enumerate() {
-            let job = Job { measure, ..job(self.run, plan, index, Direction::Up, &unit.up) };
+            let sampled = !measure && is_last_step(plan, index);
+            let job = Job { measure, sampled, ..job(self.run, plan, index, Direction::Up, &unit.up) };
             match measured(self.copy, job).await {
                 Ok(ran) if measure => self.units.push(facts(index, ran)),
+                Ok(_) if sampled && unit.up.backfill.is_some() => {}
                 Ok(ran) => self.again(index, &ran),
                 Err(failed) => {
                     let stop = judge(plan, index, &unit.up, failed, "on the copy");
@@ -216,6 +218,12 @@ impl Trip<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether nothing comes after a unit that may need all that it does.
+fn is_last_step(plan: &Plan, unit: usize) -> bool {
+    let step = |unit: usize| plan.units.get(unit).map(|unit| unit.step);
+    (unit..plan.units.len()).all(|later| step(later) == step(unit))
 }
 
 /// Reads the catalog of the copy for what its sizes say of the primary. Foresight is advice: a copy without it is as good.

@@ -8,6 +8,7 @@ use sqlx::{PgConnection, Row};
 use super::leaf::{Leaf, advance};
 use super::recompute;
 use super::restore;
+use super::sample;
 use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment, Mutant, Site, planted};
@@ -172,6 +173,15 @@ async fn begin_window(
     size: Size,
 ) -> Result<(), Error> {
     (leaf.passes, leaf.pass) = (1, 0);
+    if !leaf.ranges.is_empty() {
+        there(conn, leaf, "NULL::text[]").await?;
+        let Some((after, to)) = sample::next(leaf).cloned() else {
+            return Err(Error::Unexpected("a sample that is done is gone over".to_owned()));
+        };
+        leaf.window_keys = leaf.keys_total / (leaf.ranges.len() as u64).max(1);
+        (leaf.cursor, leaf.window_end) = (after, Some(to));
+        return Ok(());
+    }
     if leaf.key.by_place {
         there(conn, leaf, "NULL::text[]").await?;
         leaf.window_keys = u64::from(size.rows.max(ROWS_OF_A_BLOCK));

@@ -4,8 +4,8 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
 use super::leaf::{Columns, Key, Leaf, insert, load};
-use super::table;
 use super::text::{KeyValue, Range};
+use super::{sample, table};
 use crate::core::backfill::Backfill;
 use crate::core::plan::Plan;
 use crate::crash::Site;
@@ -59,7 +59,12 @@ pub(super) async fn begin(
             send_ours(&mut tx, format!("DELETE FROM whimbrel.{table} WHERE {}", of_this(job))).await?;
         }
         as_owner(&mut tx, job.plan).await?;
-        let leaves = survey(&mut tx, backfill).await?;
+        let mut leaves = survey(&mut tx, backfill).await?;
+        if job.sampled {
+            for leaf in &mut leaves {
+                sample::draw(&mut tx, leaf).await?;
+            }
+        }
         as_ourselves(&mut tx).await?;
         leaves
     };

@@ -6,6 +6,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
+use super::sample::KeyRange;
 use super::text::KeyValue;
 use crate::core::backfill::{Backfill, Progress};
 use crate::core::rehearsal::BatchFacts;
@@ -47,6 +48,8 @@ pub struct Leaf {
     pub bound: Option<KeyValue>,
     /// The last key that is done.
     pub cursor: Option<KeyValue>,
+    /// The only keys that are gone over, in their order; all up to the bound where it is empty.
+    pub ranges: Vec<KeyRange>,
     /// The end of the keys that several passes go over, while they do.
     pub window_end: Option<KeyValue>,
     /// How many keys that are.
@@ -111,6 +114,10 @@ impl Leaf {
             columns: set,
             bound: row.try_get("bound")?,
             cursor: row.try_get("cursor")?,
+            ranges: row
+                .try_get::<Option<Json<Vec<KeyRange>>>, _>("ranges")?
+                .map(|Json(ranges)| ranges)
+                .unwrap_or_default(),
             window_end: row.try_get("window_end")?,
             window_keys: natural(row.try_get("window_keys")?),
             passes: row.try_get("passes")?,
@@ -155,7 +162,7 @@ pub async fn insert(conn: &mut PgConnection, job: &Job<'_>, epoch: i64, leaf: &L
     let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO whimbrel.backfills (run, unit, direction, leaf, relation, relid, root, key, columns, bound, cursor, \
-         rows_expected, keys_total, finished, epoch) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
+         rows_expected, keys_total, finished, epoch, ranges) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
     )
     .bind(job.run)
     .bind(index(job.unit))
@@ -172,6 +179,7 @@ pub async fn insert(conn: &mut PgConnection, job: &Job<'_>, epoch: i64, leaf: &L
     .bind(signed(leaf.keys_total))
     .bind(leaf.finished)
     .bind(epoch)
+    .bind((!leaf.ranges.is_empty()).then_some(Json(&leaf.ranges)))
     .execute(conn)
     .await?;
     Ok(())

@@ -13,6 +13,7 @@ mod pacer;
 mod recompute;
 pub mod restore;
 mod revisit;
+mod sample;
 pub mod table;
 mod text;
 pub mod throttle;

@@ -271,6 +271,24 @@ impl Leaf {
         )
     }
 
+    /// Draws keys from a share of the table's pages, in their order.
+    pub fn drawn(&self, percent: f64, most: usize) -> String {
+        let columns: Vec<String> = self.key.columns.iter().map(|(name, _)| quote_ident(name)).collect();
+        let (columns, texts) = (columns.join(", "), self.key_text());
+        format!(
+            "SELECT {texts} FROM (SELECT {columns} FROM {} TABLESAMPLE SYSTEM ({percent}) ORDER BY random() LIMIT {most}) AS {} \
+             ORDER BY {}",
+            self.from(),
+            self.alias,
+            self.key_order()
+        )
+    }
+
+    /// Says whether a key comes after another one.
+    pub fn is_after(&self, one: &KeyValue, other: &KeyValue) -> String {
+        format!("SELECT {} > {}", self.value(one), self.value(other))
+    }
+
     /// Says that a row is not done yet, in the order of the keys.
     pub fn rest(&self, bound: &KeyValue) -> String {
         self.between(self.cursor.as_ref(), bound)

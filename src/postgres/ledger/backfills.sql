@@ -11,6 +11,7 @@ CREATE TABLE whimbrel.backfills (
     columns jsonb NOT NULL,
     bound text[],
     cursor text[],
+    ranges jsonb,
     window_end text[],
     window_keys bigint NOT NULL DEFAULT 0,
     passes integer NOT NULL DEFAULT 1,
