@@ -119,9 +119,12 @@ impl Runner {
             Err(failed) => {
                 self.backfill = Some(underway);
                 let mut seen = super::oversee::Seen::default();
-                if matches!(failed.error, Error::RowsHeld(_))
-                    && let Some(session) = self.session.as_mut()
-                {
+                let is_held = match &failed.error {
+                    Error::RowsHeld(_) => true,
+                    Error::Server(error) => error.is_lock_timeout(),
+                    _ => false,
+                };
+                if is_held && let Some(session) = self.session.as_mut() {
                     // What is in the way counts, whoever it is.
                     seen.blockers = backfill::holders(session, &job, backfill).await.unwrap_or_default();
                 }

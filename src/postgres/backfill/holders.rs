@@ -11,6 +11,7 @@ use super::text::KeyValue;
 use crate::core::backfill::Backfill;
 use crate::core::observation::Blocker;
 use crate::postgres::block::Job;
+use crate::postgres::catalog::spelled;
 use crate::postgres::error::Error;
 use crate::postgres::ledger::units::index;
 use crate::postgres::locks;
@@ -32,8 +33,11 @@ pub async fn holders(
     backfill: &Backfill,
 ) -> Result<Vec<Blocker>, Error> {
     let leaves = load(session.conn(), job, job.direction, backfill).await?;
-    let Some((leaf, condition)) = wanted(session.conn(), job, &leaves).await? else { return Ok(Vec::new()) };
-    let text = leaf.asked(&condition);
+    let (table, rows) = match wanted(session.conn(), job, &leaves).await? {
+        Some((leaf, condition)) => (leaf.relation.clone(), leaf.asked(&condition)),
+        None => (spelled(&backfill.table), String::new()),
+    };
+    let text = format!("LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE; {rows}");
     let pid = session.pid();
     let (conn, observer) = session.both();
     let Some(observer) = observer.as_mut() else { return Ok(Vec::new()) };

@@ -7,7 +7,7 @@ use sqlx::{PgConnection, Row};
 
 use super::finish::begin_look;
 use super::leaf::Leaf;
-use super::text::{KeyValue, Range};
+use super::text::Range;
 use crate::core::backfill::Backfill;
 use crate::postgres::block::{Direction, Job};
 use crate::postgres::error::Error;
@@ -78,9 +78,8 @@ pub(super) async fn check(
         let row = answer?;
         let (rows, differ): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         if differ > 0 {
-            let such: Option<KeyValue> = row.try_get(2)?;
-            let such = such
-                .map_or_else(String::new, |key| format!(", such as {} {}", leaf.key.named(), key.join(", ")));
+            let such: Option<String> = row.try_get(2)?;
+            let such = such.map_or_else(String::new, |key| format!(", such as {} {key}", leaf.key.named()));
             return Err(Error::Validation(format!(
                 "{differ} of {rows} rows of {} that were looked at again do not hold what is computed for them{such}, and nobody \
                  changed them since: does a trigger change them afterwards?",

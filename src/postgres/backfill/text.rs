@@ -246,7 +246,7 @@ impl Leaf {
     /// them; and the key of one.
     pub fn again(&self, backfill: &Backfill, range: &Range, xid: u32, most: u32) -> String {
         format!(
-            "SELECT count(*), count(*) FILTER (WHERE differs), (array_agg(key) FILTER (WHERE differs))[1] FROM (\
+            "SELECT count(*), count(*) FILTER (WHERE differs), (array_agg(array_to_string(key, ', ')) FILTER (WHERE differs))[1] FROM (\
              SELECT {} AS key, ({}) IS TRUE AS differs FROM {} WHERE {} AND {}.xmin = '{xid}'::xid LIMIT {most}) rows",
             self.key_text(),
             self.differs(backfill),
@@ -297,8 +297,7 @@ impl Leaf {
     /// Asks for a few rows as a batch does, and waits for whoever holds them.
     pub fn asked(&self, condition: &str) -> String {
         format!(
-            "LOCK TABLE ONLY {} IN ROW EXCLUSIVE MODE; SELECT FROM {} WHERE {condition} ORDER BY {} LIMIT 20 FOR NO KEY UPDATE",
-            self.relation,
+            "SELECT FROM {} WHERE {condition} ORDER BY {} LIMIT 20 FOR NO KEY UPDATE",
             self.from(),
             self.key_order()
         )

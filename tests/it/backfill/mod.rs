@@ -4,6 +4,7 @@ mod back;
 mod everyday;
 mod inputs;
 mod late;
+mod numbers;
 mod rows;
 
 use anyhow::{Result, ensure};

@@ -161,11 +161,17 @@ fn rows_that_somebody_holds_are_visited_again() -> Result<()> {
         )
         .await?;
         gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfill_locked", "2").await?;
-        stage
-            .until("1", "naming the rows", |run| {
-                run.attempt.as_ref().is_some_and(|attempt| attempt.cause.message.contains("holds 2 rows"))
+        let seen = stage
+            .until("1", "naming the rows, and who holds them", |run| {
+                run.attempt.as_ref().is_some_and(|attempt| {
+                    attempt.cause.message.contains("holds 2 rows") && !attempt.blockers.is_empty()
+                })
             })
             .await?;
+        let message = seen.attempt.map(|attempt| attempt.cause.message).unwrap_or_default();
+        for part in ["such as id = ", "blocked by pid"] {
+            ensure!(message.contains(part), "{part}: {message}");
+        }
         crate::harness::postgres::execute(&mut holder, "COMMIT").await?;
         stage
             .until("1", "having ended", |run| {
