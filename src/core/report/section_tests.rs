@@ -8,9 +8,9 @@ use crate::core::analysis::Assessment;
 use crate::core::estimate::{Band, Basis, Estimate};
 use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::RehearsalVerdict;
-use crate::core::plan::OnBreach;
+use crate::core::plan::{OnBreach, Plan};
 use crate::core::preview::{self, Prediction, Preview, StatementPreview, UnitPreview};
-use crate::core::rehearsal::{Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
+use crate::core::rehearsal::{BatchFacts, Lock, Rehearsal, RoundTrip, StatementFacts, UnitFacts};
 use crate::core::state::{Outcome, State};
 use crate::core::view::{PastRun, RunView};
 use crate::sql::{self, LockMode};
@@ -159,6 +159,39 @@ fn what_was_rehearsed_counts_more_than_what_was_foreseen() {
     let of = |step: usize| shown.steps[step].estimate.as_ref().unwrap();
     assert_eq!((of(0).duration.as_str(), of(0).basis.as_str()), ("30ms", "Rehearsed"));
     assert_eq!((of(1).duration.as_str(), of(1).basis.as_str()), ("12ms", "Catalog"), "two units");
+}
+
+#[test]
+fn a_rehearsed_backfill_says_how_long_it_takes_here() {
+    let total_ms = Band::of(300_000.0, 241_000.0, 840_000.0);
+    let wal_bytes = Band::within(4_600_000_000.0, 2.0);
+    let expected = Estimate { basis: Basis::Rehearsed, total_ms, wal_bytes, ..Estimate::default() };
+    let told = |basis| {
+        let mut foreseen = Plan { rehearse: true, ..plan() };
+        let here = UnitPreview { rows: Some(23_000_000.0), ..UnitPreview::default() };
+        foreseen.preview = Some(Box::new(Preview { units: vec![here; 3], ..Preview::default() }));
+        let mut measured = rehearsal(RehearsalVerdict::Passed);
+        let worked = std::time::Duration::from_secs(10);
+        measured.units[1].batches =
+            Some(BatchFacts { keys: 600_000, rows: 600_000, batches: 60, worked, wal_bytes: 120_000_000 });
+        let units = vec![None, Some(Estimate { basis, ..expected }), None];
+        measured.prediction = Some(Box::new(Prediction { units, ..Prediction::default() }));
+        let shown = status(&of_run(RunView { rehearsal: Some(measured), ..run(foreseen, applying(), 0) }));
+        let steps = shown.rehearsal.unwrap().steps;
+        let message = shown.conditions.iter().find(|one| one.type_ == "Rehearsed").unwrap().message.clone();
+        (steps.into_iter().filter_map(|step| step.backfill).collect::<Vec<_>>(), message)
+    };
+    let (backfills, message) = told(Basis::Rehearsed);
+    let [one] = backfills.as_slice() else { panic!("{backfills:?}") };
+    assert_eq!((one.rows, one.rows_per_second, one.wal_bytes_per_row), (600_000, Some(60_000), Some(200)));
+    assert_eq!((one.predicted_rows, one.predicted.as_deref()), (Some(23_000_000), Some("5m-14m")));
+    assert_eq!(one.predicted_wal_bytes, Some(4_600_000_000));
+    let end = "changed 60 k rows a second there, 200 B of WAL each: 23 M rows are expected to take 5m-14m and 4.3 GiB of WAL on \
+               the primary";
+    assert!(message.ends_with(end), "{message}");
+    let (backfills, message) = told(Basis::Catalog);
+    assert_eq!(backfills[0].predicted, None, "the copy says nothing of it");
+    assert!(message.ends_with("200 B of WAL each"), "{message}");
 }
 
 #[test]
