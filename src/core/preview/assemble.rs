@@ -85,6 +85,7 @@ pub(super) fn assemble(
 ) -> Preview {
     let Inputs { plan, catalog, .. } = inputs;
     let estimates = estimate::estimate(statements, foreseen, catalog);
+    let inverses = sql::derive_all(statements, inputs.facts, None);
     let mut preview = Preview {
         format_version: FORMAT,
         reversibility: plan.reversibility,
@@ -99,8 +100,10 @@ pub(super) fn assemble(
         let first = preview.statements.len();
         let end = first + unit.up.statements.len();
         for index in first..end {
-            let way_back = statement::way_back(plan, unit, statements, index, inputs.facts);
-            if let (Some(one), Some(seen)) = (statements.get(index), foreseen.get(index)) {
+            if let (Some(one), Some(seen), Some(inverse)) =
+                (statements.get(index), foreseen.get(index), inverses.get(index))
+            {
+                let way_back = statement::way_back(plan, unit, inverse.clone());
                 let estimate = estimates.get(index).cloned().unwrap_or(Err(Missing::Rows));
                 let described = describe(inputs, unit, (one, seen, estimate), way_back);
                 let findings = preview.findings.iter().filter(|finding| finding.statement == index);
