@@ -293,7 +293,7 @@ impl Compiler<'_> {
         let first = self.offset;
         let alone = step.transaction == TransactionMode::PerStatement;
         let sharing = if alone { Sharing::Alone } else { Sharing::Together };
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), sharing);
+        let ups = blocks(step.forward().map(|one| (one, Vec::new())).collect(), sharing);
         let backs = self.ways_back(step, &ups, first);
         let parts = if alone || single { Vec::new() } else { self.parts(index, step, first) };
         let mut parts = parts.into_iter();

@@ -16,7 +16,7 @@ pub(super) struct WayBack {
 }
 
 /// Grades a statement with that inverse, which belongs to a unit: by itself, whatever stands beside it.
-pub(super) fn way_back(plan: &Plan, unit: &Unit, inverse: Inverse) -> WayBack {
+pub(super) fn way_back(plan: &Plan, unit: &Unit, statement: &Statement, inverse: Inverse) -> WayBack {
     let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
     let declared = plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some());
     let mut way = match inverse {
@@ -35,7 +35,13 @@ pub(super) fn way_back(plan: &Plan, unit: &Unit, inverse: Inverse) -> WayBack {
             WayBack { grade, reason, inverse: Some(statements.join(";\n")), condition }
         }
         Inverse::None { .. } if unit.way_back.is_some() => {
-            let reason = "its step has a way back that was written by hand".to_owned();
+            let left = match &statement.kind {
+                Kind::AddEnumValue { value, .. } => {
+                    format!("; '{value}' may stay, since no value can be dropped")
+                }
+                _ => String::new(),
+            };
+            let reason = format!("its step has a way back that was written by hand{left}");
             WayBack { grade: Reversibility::Reversible, reason, inverse: None, condition: None }
         }
         Inverse::None { unknown: true, .. } if declared => {

@@ -257,8 +257,10 @@ fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
 fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
     match kind {
         Kind::Grant { .. } => Err("the privileges before are not kept".into()),
-        Kind::AddEnumValue { relation } if state.made_type(relation) => Ok(Undo::nothing()),
-        Kind::AddEnumValue { .. } => Err("an enum value cannot be dropped".into()),
+        Kind::AddEnumValue { relation, .. } if state.made_type(relation) => Ok(Undo::nothing()),
+        Kind::AddEnumValue { .. } => {
+            Err("an enum value cannot be dropped (a down that leaves it, as SELECT 1, will do)".into())
+        }
         Kind::DropTable { .. } => Err("the data of the table is gone with it".into()),
         Kind::Drop { object } => Err(format!("the definition of the {object} that was dropped is not kept")),
         Kind::Other(name) => Err(format!("{} has no derived inverse", name.trim_end_matches("Stmt"))),
