@@ -48,8 +48,8 @@ pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};
 pub use snapshot::{
     Activity, CatalogError, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts,
-    LiveQuery, ObjectRef, Persistence, QueryPlan, Relation, RelationType, ReplicaIdentity, Snapshot,
-    TriggerFacts, TypeFacts, TypeKind, Unknown, Volatility,
+    LIVE_QUERIES, LiveQuery, ObjectRef, Persistence, QueryPlan, Relation, RelationType, ReplicaIdentity,
+    Snapshot, TriggerFacts, TypeFacts, TypeKind, Unknown, Volatility,
 };
 pub use statement::{Probe, Statement};
 pub use stored::{StoredQuery, stored_query};
