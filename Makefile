@@ -64,6 +64,10 @@ mutants: ## Shows for each planted bug the run that catches it
 	@tests/setup/target.sh
 	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)"
 
+.PHONY: fuzz
+fuzz: ## Fuzzes what reads SQL; SECONDS= says for how long
+	@tests/fuzz.sh "$(or $(SECONDS),60)"
+
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences
 	@tests/setup/packages.sh build

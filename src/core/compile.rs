@@ -152,11 +152,13 @@ impl<'a> Draft<'a> {
 
     fn plan(&self, around: Surroundings<'_>, gaps: Gaps) -> Result<Plan, Vec<Problem>> {
         let all = self.statements();
+        let preserve = self.spec.rollback.preserve_data.then(|| around.suffix.clone());
         let mut compiler = Compiler {
             gaps,
             path: &self.spec.search_path,
-            preserve: self.spec.rollback.preserve_data.then(|| around.suffix.clone()),
             facts: around.facts,
+            inverses: sql::derive_all(&all, around.facts, preserve.as_ref()),
+            preserve,
             all: &all,
             offset: 0,
             guard: around.guard,
@@ -255,6 +257,8 @@ struct Compiler<'a> {
     preserve: Option<AsideSuffix>,
     facts: &'a Facts,
     all: &'a [Statement],
+    /// The inverse of each of all.
+    inverses: Vec<Inverse>,
     offset: usize,
     guard: Guard,
     grade: Reversibility,
@@ -289,7 +293,7 @@ impl Compiler<'_> {
         let first = self.offset;
         let alone = step.transaction == TransactionMode::PerStatement;
         let sharing = if alone { Sharing::Alone } else { Sharing::Together };
-        let ups = blocks(step.up.statements.iter().map(|one| (one.clone(), Vec::new())).collect(), sharing);
+        let ups = blocks(step.forward().map(|one| (one, Vec::new())).collect(), sharing);
         let backs = self.ways_back(step, &ups, first);
         let parts = if alone || single { Vec::new() } else { self.parts(index, step, first) };
         let mut parts = parts.into_iter();
@@ -377,6 +381,11 @@ impl Compiler<'_> {
         }
     }
 
+    fn inverse(&self, index: usize) -> Inverse {
+        let missing = || Inverse::None { reason: "there is no such statement".to_owned(), unknown: false };
+        self.inverses.get(index).cloned().unwrap_or_else(missing)
+    }
+
     fn derived(
         &mut self,
         step: &DraftStep<'_>,
@@ -395,9 +404,7 @@ impl Compiler<'_> {
             let mut undo: Vec<Undo> = Vec::new();
             let mut complete = true;
             for (ordinal, statement) in up.statements.iter().enumerate().rev() {
-                let until = here + ordinal;
-                let known = self.all.get(..=until).unwrap_or(self.all);
-                match sql::derive(known, until, self.facts, self.preserve.as_ref()) {
+                match self.inverse(here + ordinal) {
                     Inverse::Exact { statements, mut aside, .. } => {
                         let mut parsed: Vec<Undo> = Vec::new();
                         for text in statements {

@@ -4,6 +4,7 @@
 //! come back; what an interrupted rehearsal left is undone by the next one, from the copy's own ledger.
 
 mod align;
+mod residue;
 mod trial;
 mod verdict;
 
@@ -15,6 +16,7 @@ use tracing::warn;
 use uuid::Uuid;
 
 pub use self::align::align;
+use self::residue::Residue;
 use self::verdict::{Stop, cannot_align, compare_back, judge, left_behind, told, verdict, way_back_failed};
 use super::block::{self, Direction, Failed, Job, Limits, Ran, role};
 use super::catalog::path;
@@ -77,6 +79,7 @@ pub async fn rehearse(
         units: Vec::new(),
         fingerprint: String::new(),
         reached: Vec::new(),
+        left: Vec::new(),
         catalog: None,
     };
     let ended = trip.whole(primary, run, heard).await;
@@ -106,6 +109,8 @@ struct Trip<'a> {
     units: Vec<UnitFacts>,
     fingerprint: String,
     reached: Vec<String>,
+    /// What earlier ways back have left on the copy alone.
+    left: Vec<Residue>,
     /// The catalog of the copy before, with its sizes.
     catalog: Option<Snapshot>,
 }
@@ -115,8 +120,12 @@ impl Trip<'_> {
         align(primary, self.copy, heard).await.map_err(cannot_align)?;
         let zero = fingerprint::read(self.copy.conn()).await?;
         let there = fingerprint::read(primary.conn()).await?;
-        self.fingerprint.clone_from(&zero.hash);
+        self.fingerprint.clone_from(&there.hash);
         if zero.hash != there.hash {
+            let left = residue::left(self.copy.conn()).await?;
+            self.left = left.into_iter().filter(|one| !one.is_in(&there)).collect();
+        }
+        if zero.hash != there.hash && residue::without(&zero, &self.left).hash != there.hash {
             let differences = fingerprint::diff(&there, &zero);
             let message = format!(
                 "the copy differs from the primary: {}; refresh the copy, then request a retry",
@@ -135,7 +144,7 @@ impl Trip<'_> {
         }
         trial::run(self.copy, self.plan, &zero).await?;
         let reached = self.up(true).await?;
-        self.reached = reached.iter().map(|one| one.hash.clone()).collect();
+        self.reached = reached.iter().enumerate().map(|(unit, one)| self.on_primary(unit, one)).collect();
         self.down(&zero, &reached).await.map_err(left_behind)?;
         let again = self.up(false).await?;
         if let (Some(first), Some(second)) = (reached.last(), again.last())
@@ -149,6 +158,16 @@ impl Trip<'_> {
         }
         self.down(&zero, &again).await.map_err(left_behind)?;
         Ok(RoundTrip::Complete)
+    }
+
+    /// The hash of what the primary will be after a unit that has led the copy there.
+    fn on_primary(&self, unit: usize, reached: &Fingerprint) -> String {
+        let added = residue::of(self.plan, ..=unit);
+        let only_here: Vec<Residue> = self.left.iter().filter(|one| !added.contains(one)).cloned().collect();
+        if only_here.is_empty() {
+            return reached.hash.clone();
+        }
+        residue::without(reached, &only_here).hash
     }
 
     /// A plan that cannot come back runs in one transaction that is rolled back, where its statements allow it; else it
@@ -375,5 +394,11 @@ async fn back(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> {
 pub async fn drift(primary: &mut PgConnection, copy: &mut PgConnection) -> Result<Option<String>, Error> {
     let there = fingerprint::read(primary).await?;
     let here = fingerprint::read(copy).await?;
-    Ok((there.hash != here.hash).then(|| told(&fingerprint::diff(&there, &here))))
+    if there.hash == here.hash {
+        return Ok(None);
+    }
+    let left: Vec<Residue> =
+        residue::left(copy).await?.into_iter().filter(|one| !one.is_in(&there)).collect();
+    let same = residue::without(&here, &left).hash == there.hash;
+    Ok((!same).then(|| told(&fingerprint::diff(&there, &here))))
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::inverse::Undo;
 use super::kind::{Column, Constraint, ConstraintKind, CreateTable};
 use super::name::{MAX_IDENTIFIER, RelationName, clip, quote_ident};
-use super::overlay::State;
+use super::overlay::{Names, State};
 
 /// What the names of all put-aside objects begin with.
 pub const ASIDE_PREFIX: &str = "_whimbrel_";
@@ -131,18 +131,17 @@ pub(super) fn column(
     column: &Column,
     suffix: &AsideSuffix,
 ) -> Result<Undo, String> {
-    let mut state = state.clone();
+    let mut names = Names::of(state);
     let name = quote_ident(&column.name);
     let mut statements = Vec::new();
     if column.serial {
-        let sequence = state.sequence_name(relation, &column.name)?;
+        let sequence = names.sequence(relation, &column.name)?;
         statements.push(rename_sequence(relation, &sequence, suffix));
     }
     let mut drops = Vec::new();
     for constraint in &column.constraints {
-        let constraint_name = state.constraint_name(relation, constraint)?;
+        let constraint_name = names.constraint(relation, constraint)?;
         drops.push(format!("{table} DROP CONSTRAINT {}", quote_ident(&constraint_name)));
-        state.constrain(relation, constraint);
     }
     statements.splice(0..0, drops.into_iter().rev());
     if column.identity {
@@ -162,7 +161,7 @@ pub(super) fn column(
 
 /// Puts a table aside that `CREATE TABLE` made; `state` is that before.
 pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix) -> Result<Undo, String> {
-    let state = &mut state.clone();
+    let mut names = Names::of(state);
     if table.like {
         return Err("LIKE and OF make constraints and indexes whose names are not in the statement".into());
     }
@@ -176,20 +175,18 @@ pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix
     let mut renames = Vec::new();
     for column in &table.columns {
         if column.serial || column.identity {
-            let sequence = state.sequence_name(relation, &column.name)?;
+            let sequence = names.sequence(relation, &column.name)?;
             renames.push(rename_sequence(relation, &sequence, suffix));
         }
         if (column.serial || column.default.is_some()) && !column.identity {
             let_go.push(format!("{alter} ALTER COLUMN {} DROP DEFAULT", quote_ident(&column.name)));
         }
         for constraint in &column.constraints {
-            release(state, relation, constraint, suffix, &mut let_go, &mut renames)?;
+            release(&mut names, relation, constraint, suffix, &mut let_go, &mut renames)?;
         }
-        let bare = Column { constraints: Vec::new(), ..column.clone() };
-        state.add(relation, &bare);
     }
     for constraint in &table.constraints {
-        release(state, relation, constraint, suffix, &mut let_go, &mut renames)?;
+        release(&mut names, relation, constraint, suffix, &mut let_go, &mut renames)?;
     }
     let aside_name = suffix.aside_name(&relation.name);
     let statements = let_go
@@ -204,15 +201,14 @@ pub(super) fn table(state: &State<'_>, table: &CreateTable, suffix: &AsideSuffix
 
 /// Renames a key of a table that is put aside, drops any other constraint.
 fn release(
-    state: &mut State<'_>,
+    names: &mut Names<'_, '_>,
     relation: &RelationName,
     constraint: &Constraint,
     suffix: &AsideSuffix,
     let_go: &mut Vec<String>,
     renames: &mut Vec<String>,
 ) -> Result<(), String> {
-    let name = state.constraint_name(relation, constraint)?;
-    state.constrain(relation, constraint);
+    let name = names.constraint(relation, constraint)?;
     let (alter, quoted) = (format!("ALTER TABLE {relation}"), quote_ident(&name));
     match constraint.kind {
         ConstraintKind::Unique | ConstraintKind::PrimaryKey | ConstraintKind::Exclude => {

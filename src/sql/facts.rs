@@ -8,7 +8,7 @@ use super::aside::AsideSuffix;
 use super::inverse;
 use super::kind::{Part, Target};
 use super::name::RelationName;
-use super::overlay::Catalog;
+use super::overlay::{Catalog, State};
 use super::statement::Statement;
 
 /// A question to the catalog, asked before the first statement of the plan runs.
@@ -169,12 +169,13 @@ pub fn facts_wanted_where(
     statements: &[Statement],
     needs_inverse: impl Fn(usize) -> bool,
 ) -> BTreeSet<FactKey> {
+    let catalog = Catalog::collecting();
+    let mut state = State::new(&catalog);
     let mut wanted = BTreeSet::new();
-    for index in 0..statements.len() {
-        let catalog = Catalog::collecting();
-        let _ = inverse::undo(statements, index, &catalog, Some(&AsideSuffix::placeholder()));
+    for (index, statement) in statements.iter().enumerate() {
+        let _ = inverse::undo(statement, &mut state, Some(&AsideSuffix::placeholder()));
         let needed = |key: &FactKey| needs_inverse(index) || !matches!(key, FactKey::Before { .. });
-        wanted.extend(catalog.into_asked().into_iter().filter(needed));
+        wanted.extend(catalog.take_asked().into_iter().filter(needed));
     }
     wanted
 }

@@ -5,7 +5,7 @@
 //! 1. [`parse`] turns text into a [`Script`] of [`Statement`]s, or says with line and column why not.
 //! 2. [`Statement::probe`] tells how to find out whether a statement that ran outside of a transaction took effect.
 //! 3. [`facts_wanted`] names what has to be read from the catalog before the statements run; an edge fills [`Facts`].
-//! 4. [`derive()`] gives the inverse of one statement; with an [`AsideSuffix`], what was added is put aside instead of
+//! 4. [`derive_all`] gives the inverse of each statement, [`derive()`] that of one; with an [`AsideSuffix`], what was added is put aside instead of
 //!    dropped, and [`purge`] destroys it later. [`aside_written`] does the same for a `down` that a person wrote.
 //! 5. [`foresee`] says what statements will do to the server that a [`Snapshot`] describes; [`lint()`] makes findings of it,
 //!    and [`impacts`] finds the application's statements that it concerns.
@@ -39,7 +39,7 @@ pub use backfill::{
 pub use definition::index_on_temporary;
 pub use facts::{Before, FactKey, FactValue, Facts, RowColumn, RowsFact, facts_wanted, facts_wanted_where};
 pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee};
-pub use inverse::{Inverse, derive};
+pub use inverse::{Inverse, derive, derive_all};
 pub use kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Generated, Grant, Kind,
     Part, RelationKind, Rename, RenameTarget, TableAction, Target,
@@ -50,8 +50,8 @@ pub use refusal::{Code, Note, Refusal};
 pub use script::{MAX_BYTES, MAX_FILE_BYTES, Reading, Script, parse, read};
 pub use snapshot::{
     Activity, CatalogError, ColumnFacts, ConstraintFacts, Dependency, FORMAT, FunctionFacts, IndexFacts,
-    LiveQuery, ObjectRef, Persistence, QueryPlan, Relation, RelationType, ReplicaIdentity, Snapshot,
-    TriggerFacts, TypeFacts, TypeKind, Unknown, Volatility,
+    LIVE_QUERIES, LiveQuery, ObjectRef, Persistence, QueryPlan, Relation, RelationType, ReplicaIdentity,
+    Snapshot, TriggerFacts, TypeFacts, TypeKind, Unknown, Volatility,
 };
 pub use statement::{Probe, Statement};
 pub use stored::{StoredQuery, stored_query};

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::{Edit, Kind, TableAction};
 use super::name::{RelationName, clip};
+use super::token;
 
 /// Longest summary, in bytes.
 const MAX_SUMMARY: usize = 120;
@@ -102,6 +103,24 @@ impl Statement {
         }
     }
 
+    /// The statement as one that may run again after a way back which leaves what it adds: a value of an enum.
+    #[must_use]
+    pub fn again(self) -> Self {
+        if !matches!(self.kind, Kind::AddEnumValue { .. }) {
+            return self;
+        }
+        let tokens = token::scan(&self.sql).unwrap_or_default();
+        // Strings in it are the value, and the one that it stands before or after; `IF NOT EXISTS` precedes the first.
+        let value = tokens.iter().position(|token| token.string(&self.sql).is_some());
+        let before = value.and_then(|at| tokens.get(at.checked_sub(1)?).zip(tokens.get(at)));
+        let Some((before, value)) = before.filter(|(before, _)| !before.is_word(&self.sql, "EXISTS")) else {
+            return self;
+        };
+        let (head, tail) = (self.sql.get(..before.end), self.sql.get(value.start..));
+        let sql = format!("{} IF NOT EXISTS {}", head.unwrap_or_default(), tail.unwrap_or_default());
+        Self { sql, ..self }
+    }
+
     /// Whether a word is in its text, be it only in a name or a literal.
     pub fn says(&self, word: &str) -> bool {
         let mut words = self.sql.split(|c: char| !c.is_alphanumeric() && c != '_');
@@ -115,11 +134,35 @@ impl Statement {
 
     /// The statement in one short line, for people.
     pub fn summary(&self) -> String {
-        let line = super::token::one_line(&self.sql);
+        let line = token::one_line(&self.sql);
         if line.len() <= MAX_SUMMARY {
             line
         } else {
             format!("{}...", clip(&line, MAX_SUMMARY - 3).trim_end())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_value_is_added_again_without_complaint() {
+        let check = |sql: &str, expected: &str| {
+            let statement = crate::sql::parse(sql).unwrap().statements.remove(0).again();
+            assert_eq!(statement.sql, expected);
+            assert_eq!(crate::sql::parse(expected).unwrap().statements[0].kind, statement.kind);
+        };
+        check("ALTER TYPE mood ADD VALUE 'meh'", "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'meh'");
+        check(
+            "alter type value add value 'meh' before 'if not'",
+            "alter type value add value IF NOT EXISTS 'meh' before 'if not'",
+        );
+        check(
+            "ALTER TYPE s.\"exists\" ADD VALUE\n'a'",
+            "ALTER TYPE s.\"exists\" ADD VALUE IF NOT EXISTS 'a'",
+        );
+        let there = "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'meh' AFTER 'ok'";
+        check(there, there);
+        check("ALTER TABLE t ADD c text DEFAULT 'a'", "ALTER TABLE t ADD c text DEFAULT 'a'");
     }
 }

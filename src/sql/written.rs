@@ -5,7 +5,7 @@ use super::facts::Facts;
 use super::inverse::Undo;
 use super::kind::{AlterTable, Column, ConstraintKind, CreateTable, Kind, RenameTarget, TableAction};
 use super::name::{RelationName, quote_ident};
-use super::overlay::{Catalog, State};
+use super::overlay::{Catalog, Names, State};
 use super::statement::Statement;
 
 /// Replaces, in a written `down`, the drops of columns and tables that `up` added by putting them aside.
@@ -90,7 +90,7 @@ impl Added<'_> {
                 Kind::Rename(rename) if speaks_of(&rename.target, relation) => return None,
                 Kind::AlterTable(alter) if alter.relation == *relation => reshape(&mut table, alter),
                 Kind::CreateIndex(made) if made.relation == *relation => {
-                    let name = self.state(index).index_name(made).ok()?;
+                    let name = Names::of(&self.state(index)).index(made).ok()?;
                     if self.taken_over(relation, &name) {
                         continue;
                     }
@@ -139,7 +139,7 @@ impl Added<'_> {
                 Kind::CreateIndex(made)
                     if made.relation == *relation && made.mentions.iter().any(|one| one == name) =>
                 {
-                    let name = relation.sibling(self.state(index).index_name(made).ok()?);
+                    let name = relation.sibling(Names::of(&self.state(index)).index(made).ok()?);
                     first = first.then(Undo::by(format!("DROP INDEX IF EXISTS {name}")));
                 }
                 Kind::AlterTable(alter) if alter.relation == *relation => {
@@ -160,7 +160,7 @@ impl Added<'_> {
         for action in &alter.actions {
             match action {
                 TableAction::AddConstraint(constraint) if constraint.columns.contains(&column.name) => {
-                    let name = quote_ident(&state.constraint_name(&alter.relation, constraint).ok()?);
+                    let name = quote_ident(&Names::of(&state).constraint(&alter.relation, constraint).ok()?);
                     let sql = format!("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {name}", alter.relation);
                     whole = whole.then(Undo::by(sql));
                     column.not_null |= constraint.kind == ConstraintKind::PrimaryKey;

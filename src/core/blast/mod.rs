@@ -71,10 +71,14 @@ fn touched(statements: &[Statement], catalog: &Snapshot) -> Vec<Touched> {
         .map(|touch| touch.what)
         .collect();
     let mut seen = BTreeSet::new();
-    let is_part = |what: &Touched| match what {
-        Touched::Relation(name, Some(_)) => all.contains(&Touched::Relation(name.clone(), None)),
-        _ => false,
-    };
+    let whole: BTreeSet<&RelationName> = all
+        .iter()
+        .filter_map(|what| match what {
+            Touched::Relation(name, None) => Some(name),
+            _ => None,
+        })
+        .collect();
+    let is_part = |what: &Touched| matches!(what, Touched::Relation(name, Some(_)) if whole.contains(name));
     all.iter().filter(|what| !is_part(what) && seen.insert((*what).clone())).cloned().collect()
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{Problem, Refused, refused};
 use crate::api::{self, MigrationSpec, TransactionMode};
-use crate::sql::{self, BackfillText, Script, SyncTrigger, Written};
+use crate::sql::{self, BackfillText, Script, Statement, SyncTrigger, Written};
 
 /// A step whose SQL is parsed.
 pub(super) struct DraftStep<'a> {
@@ -39,6 +39,12 @@ impl DraftStep<'_> {
         }
         let texts: Vec<&str> = self.up.statements.iter().map(|one| one.sql.as_str()).collect();
         Cow::Owned(texts.join(";\n"))
+    }
+
+    /// The statements on the way forward. A written way back may leave what nobody can drop, and the next time up meets it.
+    pub fn forward(&self) -> impl Iterator<Item = Statement> {
+        let written = self.down.is_some();
+        self.up.statements.iter().cloned().map(move |one| if written { one.again() } else { one })
     }
 
     /// Whether the inverse of each statement may have to be derived: not where somebody wrote how the whole step is undone,

@@ -92,10 +92,12 @@ pub fn estimate(
     foreseen: &[Foreseen],
     catalog: &Snapshot,
 ) -> Vec<Result<Estimate, Missing>> {
-    let each = statements.iter().zip(foreseen).enumerate();
-    each.map(|(index, (statement, foreseen))| {
-        let before = statements.get(..index).unwrap_or_default();
-        let load = work::load(statement, foreseen, &Stage::after(before, catalog))?;
+    let mut stage = Stage::new(catalog);
+    let each = statements.iter().zip(foreseen).zip(felt(statements, foreseen, catalog));
+    each.map(|((statement, foreseen), felt)| {
+        let load = work::load(statement, foreseen, &stage);
+        stage.pass(statement);
+        let load = load?;
         let whole = Band::within(load.ms, CATALOG_BAND);
         // How many rows a condition leaves is not known; one is the least.
         let total_ms = if work::is_partial(statement) {
@@ -107,11 +109,7 @@ pub fn estimate(
         Ok(Estimate {
             basis: Basis::Catalog,
             wait_ms: wait(statement, foreseen, catalog),
-            hold_ms: if felt(statements, index, foreseen, catalog).is_empty() {
-                Band::default()
-            } else {
-                total_ms
-            },
+            hold_ms: if felt.is_empty() { Band::default() } else { total_ms },
             total_ms,
             wal_bytes: Band::within(written, CATALOG_BAND),
             disk_peak_bytes: Band::within(load.disk + written, CATALOG_BAND),
@@ -142,16 +140,22 @@ pub fn of_unit(statements: &[(Option<Estimate>, bool)], transactional: bool) -> 
     Some(whole)
 }
 
-/// The relations that readers or writers wait for, the one that the statement names first; not those that the plan makes.
+/// The relations at which readers or writers wait for each statement, the one that it names first; not those that the plan
+/// makes.
 pub fn felt<'a>(
     statements: &[Statement],
-    index: usize,
-    foreseen: &'a Foreseen,
+    foreseen: &'a [Foreseen],
     catalog: &Snapshot,
-) -> Vec<&'a RelationName> {
-    let stage = Stage::after(statements.get(..index).unwrap_or_default(), catalog);
-    let strong = foreseen.locks.iter().filter(|lock| lock.mode.blocks_writes());
-    strong.map(|lock| &lock.relation).filter(|name| stage.is_used(name)).collect()
+) -> Vec<Vec<&'a RelationName>> {
+    let mut stage = Stage::new(catalog);
+    let each = statements.iter().zip(foreseen);
+    each.map(|(statement, foreseen)| {
+        let strong = foreseen.locks.iter().filter(|lock| lock.mode.blocks_writes());
+        let felt = strong.map(|lock| &lock.relation).filter(|name| stage.is_used(name)).collect();
+        stage.pass(statement);
+        felt
+    })
+    .collect()
 }
 
 /// Rows of a relation: what the server estimates, or what its bytes suggest.

@@ -31,14 +31,20 @@ pub fn rehearsed(
     statements: &[Statement],
     copy: Rehearsal<'_>,
 ) -> Vec<Option<Estimate>> {
+    let mut stage = Stage::new(copy.catalog);
     let each = estimates.iter().enumerate();
     each.map(|(index, estimate)| {
+        let statement = statements.get(index);
+        let there = statement
+            .zip(copy.foreseen.get(index))
+            .and_then(|(statement, seen)| work::load(statement, seen, &stage).ok());
+        if let Some(statement) = statement {
+            stage.pass(statement);
+        }
         let estimate = (*estimate)?;
         let measured = || {
             let ms = copy.durations_ms.get(index).copied().flatten()?;
-            let stage = Stage::after(statements.get(..index)?, copy.catalog);
-            let there = work::load(statements.get(index)?, copy.foreseen.get(index)?, &stage).ok()?;
-            scaled(ms, there.ms, estimate.total_ms.expected)
+            scaled(ms, there?.ms, estimate.total_ms.expected)
         };
         let Some(total_ms) = measured() else { return Some(estimate) };
         let hold_ms = if estimate.is_felt() { total_ms } else { Band::default() };

@@ -260,8 +260,9 @@ fn nobody_waits_for_what_the_plan_makes() {
     let lock = |name: &str| RelationLock { relation: RelationName::unqualified(name), mode: AX };
     let foreseen =
         Foreseen { locks: vec![lock("users_pkey"), lock("orders"), lock("users")], ..Foreseen::default() };
-    let names = felt(&statements, 1, &foreseen, &catalog(10));
-    assert_eq!(names, [&RelationName::unqualified("users")]);
+    let foreseen = [Foreseen::default(), foreseen];
+    let names = felt(&statements, &foreseen, &catalog(10));
+    assert_eq!(names, [vec![], vec![&RelationName::unqualified("users")]]);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What a statement has to read and to write.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Missing;
 use super::cost::{self, Build, Load, Size};
 use crate::sql::{
@@ -10,35 +12,47 @@ use crate::sql::{
 /// The catalog, and the tables that the plan itself makes, which are empty.
 pub(super) struct Stage<'a> {
     catalog: &'a Snapshot,
-    made: Vec<&'a RelationName>,
-    made_indexes: Vec<&'a String>,
+    made: HashSet<&'a str>,
+    made_indexes: HashSet<&'a str>,
+    /// The tables of the catalog that have an index of a name.
+    tables: HashMap<&'a str, Vec<&'a Relation>>,
 }
 
 impl<'a> Stage<'a> {
-    /// The stage for a statement that runs after others.
-    pub fn after(before: &'a [Statement], catalog: &'a Snapshot) -> Self {
-        let made = before.iter().filter_map(|statement| match &statement.kind {
-            Kind::CreateTable(table) if !table.from_query => Some(&table.relation),
-            _ => None,
-        });
-        let made_indexes = before.iter().filter_map(|statement| match &statement.kind {
-            Kind::CreateIndex(index) => index.name.as_ref(),
-            _ => None,
-        });
-        Self { catalog, made: made.collect(), made_indexes: made_indexes.collect() }
+    /// The stage for the first statement.
+    pub fn new(catalog: &'a Snapshot) -> Self {
+        let mut tables: HashMap<&str, Vec<&Relation>> = HashMap::new();
+        for relation in &catalog.relations {
+            for index in &relation.indexes {
+                tables.entry(&index.name).or_default().push(relation);
+            }
+        }
+        Self { catalog, made: HashSet::new(), made_indexes: HashSet::new(), tables }
+    }
+
+    /// Goes on past a statement.
+    pub fn pass(&mut self, statement: &'a Statement) {
+        match &statement.kind {
+            Kind::CreateTable(table) if !table.from_query => {
+                self.made.insert(&table.relation.name);
+            }
+            Kind::CreateIndex(CreateIndex { name: Some(name), .. }) => {
+                self.made_indexes.insert(name);
+            }
+            _ => {}
+        }
     }
 
     /// Whether somebody may wait for a lock on a relation: not for one that the plan itself makes, and for an index only
     /// together with its table.
     pub fn is_used(&self, name: &RelationName) -> bool {
-        let made = self.made.iter().any(|made| made.name == name.name);
-        let index = self.index(name).is_some() || self.made_indexes.iter().any(|index| **index == name.name);
-        !made && !index
+        let index = self.index(name).is_some() || self.made_indexes.contains(name.name.as_str());
+        !self.made.contains(name.name.as_str()) && !index
     }
 
     /// A relation with its size; `Ok(None)` for one that the plan makes, `Err` if its size is not known.
     fn find(&self, name: &RelationName) -> Result<Option<(&'a Relation, Size)>, Missing> {
-        if self.made.iter().any(|made| made.name == name.name) {
+        if self.made.contains(name.name.as_str()) {
             return Ok(None);
         }
         let relation = self.catalog.relation(name).ok_or_else(|| Missing::Size(name.clone()))?;
@@ -52,10 +66,10 @@ impl<'a> Stage<'a> {
 
     /// The table that an index belongs to, with the index.
     fn index(&self, name: &RelationName) -> Option<(&'a Relation, &'a crate::sql::IndexFacts)> {
-        self.catalog.relations.iter().find_map(|relation| {
+        self.tables.get(name.name.as_str())?.iter().find_map(|relation| {
             let same_schema = name.schema.is_none() || name.schema == relation.name.schema;
             let index = relation.indexes.iter().find(|index| same_schema && index.name == name.name)?;
-            Some((relation, index))
+            Some((*relation, index))
         })
     }
 }

@@ -1,6 +1,6 @@
 //! From a plan and a catalog to everything that is known of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::statement::{self, WayBack};
@@ -85,6 +85,12 @@ pub(super) fn assemble(
 ) -> Preview {
     let Inputs { plan, catalog, .. } = inputs;
     let estimates = estimates(plan, statements, foreseen, catalog);
+    let inverses = sql::derive_all(statements, inputs.facts, None);
+    let felt = estimate::felt(statements, foreseen, catalog);
+    let mut findings_of: BTreeMap<usize, Vec<Finding>> = BTreeMap::new();
+    for finding in &findings {
+        findings_of.entry(finding.statement).or_default().push(finding.clone());
+    }
     let mut preview = Preview {
         format_version: FORMAT,
         reversibility: plan.reversibility,
@@ -99,23 +105,22 @@ pub(super) fn assemble(
         let first = preview.statements.len();
         let end = first + unit.up.statements.len();
         for index in first..end {
-            let way_back = statement::way_back(plan, unit, statements, index, inputs.facts);
-            if let (Some(one), Some(seen)) = (statements.get(index), foreseen.get(index)) {
+            if let (Some(one), Some(seen), Some(inverse)) =
+                (statements.get(index), foreseen.get(index), inverses.get(index))
+            {
+                let way_back = statement::way_back(plan, unit, one, inverse.clone());
                 let estimate = estimates.get(index).cloned().unwrap_or(Err(Missing::Rows));
                 let described = describe(inputs, unit, (one, seen, estimate), way_back);
-                let findings = preview.findings.iter().filter(|finding| finding.statement == index);
-                let findings = findings.cloned().collect();
+                let findings = findings_of.remove(&index).unwrap_or_default();
                 let unit = preview.units.len();
                 preview.statements.push(StatementPreview { unit, findings, ..described });
             }
         }
-        let felt: Vec<Vec<&RelationName>> = (first..end)
-            .filter_map(|index| Some(estimate::felt(statements, index, foreseen.get(index)?, catalog)))
-            .collect();
+        let felt = felt.get(first..end).unwrap_or_default().iter().flatten().copied();
         let mine = preview.statements.get(first..end).unwrap_or_default();
         preview.units.push(UnitPreview {
             statements: (first..end).collect(),
-            blocked: blocked(felt.into_iter().flatten(), catalog),
+            blocked: blocked(felt, catalog),
             rows: rows(unit, catalog),
             ..describe_unit(plan, unit, mine)
         });

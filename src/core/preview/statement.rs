@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use super::before;
 use crate::core::plan::{Plan, Reversibility, Unit};
-use crate::sql::{
-    self, FactKey, FactValue, Facts, Inverse, Kind, RelationName, Snapshot, Statement, TableAction,
-};
+use crate::sql::{FactKey, FactValue, Facts, Inverse, Kind, RelationName, Snapshot, Statement, TableAction};
 
 /// How well a statement can be undone, why no better, and by which SQL.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,17 +15,11 @@ pub(super) struct WayBack {
     pub condition: Option<String>,
 }
 
-/// Grades `statements[index]`, which belongs to a unit: by itself, whatever stands beside it.
-pub(super) fn way_back(
-    plan: &Plan,
-    unit: &Unit,
-    statements: &[Statement],
-    index: usize,
-    facts: &Facts,
-) -> WayBack {
+/// Grades a statement with that inverse, which belongs to a unit: by itself, whatever stands beside it.
+pub(super) fn way_back(plan: &Plan, unit: &Unit, statement: &Statement, inverse: Inverse) -> WayBack {
     let preserves = unit.way_back.iter().flatten().any(|block| !block.aside.is_empty());
     let declared = plan.steps.get(unit.step).is_some_and(|step| step.irreversible.is_some());
-    let mut way = match sql::derive(statements.get(..=index).unwrap_or(statements), index, facts, None) {
+    let mut way = match inverse {
         Inverse::Exact { statements, .. } if statements.is_empty() => WayBack {
             grade: Reversibility::Reversible,
             reason: "there is nothing to undo".to_owned(),
@@ -43,7 +35,13 @@ pub(super) fn way_back(
             WayBack { grade, reason, inverse: Some(statements.join(";\n")), condition }
         }
         Inverse::None { .. } if unit.way_back.is_some() => {
-            let reason = "its step has a way back that was written by hand".to_owned();
+            let left = match &statement.kind {
+                Kind::AddEnumValue { value, .. } => {
+                    format!("; '{value}' may stay, since no value can be dropped")
+                }
+                _ => String::new(),
+            };
+            let reason = format!("its step has a way back that was written by hand{left}");
             WayBack { grade: Reversibility::Reversible, reason, inverse: None, condition: None }
         }
         Inverse::None { unknown: true, .. } if declared => {

@@ -1,5 +1,6 @@
 //! From what happened on the copy to a verdict, in words that a person can act on. Pure.
 
+use super::residue;
 use crate::api::Reason;
 use crate::core::plan::{Block, Plan};
 use crate::core::state::Cause;
@@ -62,13 +63,19 @@ pub(super) fn way_back_failed(plan: &Plan, unit: usize, block: &Block, failed: F
     }
 }
 
-/// Fails when undoing a unit led elsewhere than to where the catalog was before it.
+/// Fails when undoing a unit led elsewhere than to where the catalog was before it, but for values of enums that it and
+/// those after it have added.
 pub(super) fn compare_back(
     plan: &Plan,
     unit: usize,
     before: &Fingerprint,
     now: &Fingerprint,
 ) -> Result<(), Stop> {
+    if now.hash == before.hash {
+        return Ok(());
+    }
+    let left = residue::of(plan, unit..);
+    let (before, now) = (&residue::without(before, &left), &residue::without(now, &left));
     if now.hash == before.hash {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::assemble::Assembly;
 use super::path;
-use crate::sql::{Relation, RelationName, RelationType, Snapshot, Unknown};
+use crate::sql::{LIVE_QUERIES, Relation, RelationName, RelationType, Snapshot, Unknown};
 
 /// Tables that are named in a sentence.
 const NAMED: usize = 5;
@@ -74,14 +74,14 @@ impl Assembly {
         let grant = format!("GRANT pg_read_all_stats TO {}", self.login());
         if self.hidden_queries > 0 {
             self.unknown(Unknown {
-                what: "live queries".to_owned(),
+                what: LIVE_QUERIES.to_owned(),
                 why: format!("the text of {} statements of other roles is hidden", self.hidden_queries),
                 remedy: grant.clone(),
             });
         }
         if self.extension.is_none() {
             self.unknown(Unknown {
-                what: "live queries".to_owned(),
+                what: LIVE_QUERIES.to_owned(),
                 why: "the extension pg_stat_statements is not installed in this database".to_owned(),
                 remedy: "CREATE EXTENSION pg_stat_statements".to_owned(),
             });

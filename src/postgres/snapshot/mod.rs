@@ -16,7 +16,7 @@ use sqlx::{Connection, Row};
 
 use super::error::Error;
 use super::statement::ours;
-use crate::sql::{self, Foreseen, Snapshot, Statement, Unknown, quote_ident};
+use crate::sql::{self, Foreseen, LIVE_QUERIES, Snapshot, Statement, Unknown, quote_ident};
 use assemble::{Assembly, Item};
 pub use planned::plan_queries;
 
@@ -156,13 +156,10 @@ struct Part {
     login: String,
 }
 
-/// The part that tells of the application's statements.
-const QUERIES: &str = "live queries";
-
 async fn read_part(conn: &mut PgConnection, part: &Part, assembly: &mut Assembly) -> Result<(), Error> {
     match part.items(conn).await? {
         Ok(items) => {
-            assembly.queries_read |= part.what == QUERIES;
+            assembly.queries_read |= part.what == LIVE_QUERIES;
             items.iter().try_for_each(|item| assembly.add(item))
         }
         Err(unknown) => {
@@ -214,7 +211,7 @@ fn parts(assembly: &Assembly) -> Vec<Part> {
     ];
     if let Some((schema, version)) = assembly.statistics_extension() {
         let grant = "GRANT SELECT ON pg_stat_statements TO {login}";
-        parts.push(part(QUERIES, text::queries(schema, version), grant));
+        parts.push(part(LIVE_QUERIES, text::queries(schema, version), grant));
     }
     parts
 }
@@ -245,7 +242,7 @@ impl Part {
             },
             "55P03" => "try again: somebody holds a table or view exclusively".to_owned(),
             "57014" => "try again: the server took longer than 30 seconds".to_owned(),
-            "55000" if self.what == QUERIES => {
+            "55000" if self.what == LIVE_QUERIES => {
                 "add pg_stat_statements to shared_preload_libraries and restart the server".to_owned()
             }
             _ => String::new(),

@@ -66,20 +66,19 @@ pub(in crate::sql) fn blocking(kind: &Kind, node: &NodeEnum, created: &BTreeSet<
     }
 }
 
-fn refers_outside(constraints: &[Constraint], created: &BTreeSet<RelationName>) -> bool {
-    constraints
-        .iter()
-        .filter_map(|constraint| constraint.references.as_ref())
-        .any(|table| !created.contains(table))
+fn refers_outside<'a>(
+    constraints: impl IntoIterator<Item = &'a Constraint>,
+    known: impl Fn(&RelationName) -> bool,
+) -> bool {
+    constraints.into_iter().filter_map(|constraint| constraint.references.as_ref()).any(|table| !known(table))
 }
 
 fn creates_blocking(table: &CreateTable, created: &BTreeSet<RelationName>) -> bool {
-    let mut with_self = created.clone();
-    with_self.insert(table.relation.clone());
-    let parents = table.inherits.iter().chain(&table.partition_of);
-    parents.into_iter().any(|parent| !created.contains(parent))
-        || refers_outside(&table.constraints, &with_self)
-        || table.columns.iter().any(|column| refers_outside(&column.constraints, &with_self))
+    let known = |other: &RelationName| *other == table.relation || created.contains(other);
+    let mut parents = table.inherits.iter().chain(&table.partition_of);
+    let of_columns = table.columns.iter().flat_map(|column| &column.constraints);
+    parents.any(|parent| !created.contains(parent))
+        || refers_outside(table.constraints.iter().chain(of_columns), known)
 }
 
 fn alters_blocking(alter: &AlterTable, created: &BTreeSet<RelationName>) -> bool {
@@ -101,9 +100,11 @@ fn alters_blocking(alter: &AlterTable, created: &BTreeSet<RelationName>) -> bool
             .contains(&action.as_str())
         }
         TableAction::AddConstraint(constraint) => {
-            !new || refers_outside(std::slice::from_ref(constraint), created)
+            !new || refers_outside([constraint], |table| created.contains(table))
         }
-        TableAction::AddColumn { column, .. } => !new || refers_outside(&column.constraints, created),
+        TableAction::AddColumn { column, .. } => {
+            !new || refers_outside(&column.constraints, |table| created.contains(table))
+        }
         TableAction::SetDefault { .. }
         | TableAction::DropDefault { .. }
         | TableAction::SetNotNull { .. }

@@ -195,7 +195,7 @@ fn change(node: &NodeEnum) -> Option<Kind> {
         NodeEnum::AlterTableStmt(alter) => Some(Kind::AlterTable(table::alter(alter)?)),
         NodeEnum::RenameStmt(rename) => Some(Kind::Rename(renamed(rename))),
         NodeEnum::AlterEnumStmt(alter) if alter.old_val.is_empty() => {
-            Some(Kind::AddEnumValue { relation: path(&alter.type_name)? })
+            Some(Kind::AddEnumValue { relation: path(&alter.type_name)?, value: alter.new_val.clone() })
         }
         NodeEnum::AlterEnumStmt(alter) => Some(Kind::Rename(Rename {
             target: RenameTarget::EnumValue {

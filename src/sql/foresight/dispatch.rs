@@ -6,7 +6,7 @@ use pg_query::{Node, NodeEnum};
 use super::case::{self, Case};
 use super::lock::LockMode;
 use super::world::Id;
-use super::{alter, composite, create, data, drop, index, objects, rename};
+use super::{alter, composite, create, data, drop, enums, index, objects, rename};
 use crate::sql::classify::{has_option, tree};
 use crate::sql::snapshot::TypeKind;
 
@@ -102,7 +102,7 @@ fn definitions(case: &mut Case<'_, '_>, node: &NodeEnum) -> bool {
         NodeEnum::ViewStmt(stmt) => create::view(case, stmt),
         NodeEnum::CreateSeqStmt(stmt) => create::sequence(case, stmt),
         NodeEnum::CreateDomainStmt(stmt) => create::domain(case, stmt),
-        NodeEnum::CreateEnumStmt(stmt) => create::plain_type(case, &stmt.type_name, TypeKind::Enum),
+        NodeEnum::CreateEnumStmt(stmt) => enums::create(case, stmt),
         NodeEnum::CreateRangeStmt(stmt) => create::plain_type(case, &stmt.type_name, TypeKind::Range),
         NodeEnum::DefineStmt(stmt) if stmt.kind() == ObjectType::ObjectType => {
             create::plain_type(case, &stmt.defnames, TypeKind::Base);
@@ -178,7 +178,8 @@ fn drops(case: &mut Case<'_, '_>, node: &NodeEnum) -> bool {
         NodeEnum::DropSubscriptionStmt(stmt) => {
             case.consequence(format!("the subscription {} no longer brings changes", stmt.subname));
         }
-        NodeEnum::AlterTypeStmt(_) | NodeEnum::AlterEnumStmt(_) => {}
+        NodeEnum::AlterEnumStmt(stmt) => enums::alter(case, stmt),
+        NodeEnum::AlterTypeStmt(_) => {}
         _ => return false,
     }
     true

@@ -10,6 +10,7 @@ mod create;
 mod data;
 mod dispatch;
 mod drop;
+mod enums;
 mod implied;
 mod index;
 mod lock;

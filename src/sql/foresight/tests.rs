@@ -335,6 +335,29 @@ fn relations_alone_suffice_for_what_only_locks() {
 }
 
 #[test]
+fn values_of_enums_are_followed() {
+    let last = |sql: &str, complete: bool| {
+        let catalog = Snapshot { complete, ..catalog() };
+        let statements = crate::sql::parse(sql).unwrap().statements;
+        foresee(&statements, &catalog).pop().unwrap().consequences
+    };
+    let check = |sql: &str, expected: &[&str]| {
+        assert_eq!(last(&format!("CREATE TYPE e AS ENUM ('a', 'it''s'); {sql}"), true), expected, "{sql}");
+    };
+    check("ALTER TYPE e ADD VALUE 'b'", &[]);
+    check("ALTER TYPE e ADD VALUE 'b' BEFORE 'it''s'", &[]);
+    check("ALTER TYPE e ADD VALUE 'a'", &["fails: e has a value 'a' already"]);
+    check("ALTER TYPE e ADD VALUE IF NOT EXISTS 'a' AFTER 'z'", &[]);
+    check("ALTER TYPE e ADD VALUE 'b' AFTER 'z'", &["fails: e has no value 'z'"]);
+    check("ALTER TYPE e ADD VALUE 'b'; ALTER TYPE e ADD VALUE 'b'", &["fails: e has a value 'b' already"]);
+    check("ALTER TYPE e RENAME VALUE 'a' TO 'c'; ALTER TYPE e ADD VALUE 'a'", &[]);
+    check("ALTER TYPE e RENAME VALUE 'z' TO 'c'", &["fails: e has no value 'z'"]);
+    check("ALTER TYPE email ADD VALUE 'b'", &["fails: email is no enum"]);
+    check("ALTER TYPE nowhere ADD VALUE 'b'", &["fails: there is no type nowhere"]);
+    assert_eq!(last("ALTER TYPE nowhere ADD VALUE 'b'", false), [""; 0]);
+}
+
+#[test]
 fn majors_differ() {
     let of = |major: Option<u32>| Snapshot { major, ..catalog() };
     for (major, expected) in [(Some(17), ""), (Some(18), "users AS"), (None, "users AS")] {

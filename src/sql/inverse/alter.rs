@@ -7,17 +7,16 @@ use crate::sql::kind::{
     AlterTable, Column, Constraint, ConstraintKind, Edit, Part, RelationKind, TableAction, Target,
 };
 use crate::sql::name::{RelationName, object_name, quote_ident};
-use crate::sql::overlay::State;
+use crate::sql::overlay::{Names, State};
 
+/// The inverse of every subcommand, the last one first; the state is the one after them, whether there are inverses or not.
 pub fn undo_alter(alter: &AlterTable, state: &mut State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
-    may_lack(alter.if_exists)?;
-    let mut whole = Undo::nothing();
+    let mut whole = may_lack(alter.if_exists).map(|()| Undo::nothing());
     for action in &alter.actions {
-        let part = undo_action(alter, action, state, preserve)?;
-        whole = part.then(whole);
+        whole = whole.and_then(|whole| Ok(undo_action(alter, action, state, preserve)?.then(whole)));
         state.alter(alter, action);
     }
-    Ok(whole)
+    whole
 }
 
 fn undo_action(
@@ -173,7 +172,7 @@ fn undo_constraint(
     constraint: &Constraint,
     state: &State<'_>,
 ) -> Derived {
-    let name = state.constraint_name(relation, constraint)?;
+    let name = Names::of(state).constraint(relation, constraint)?;
     let mut key = constraint.columns.clone();
     if let Some(index) = &constraint.using_index {
         let made = state.made_index(&relation.sibling(index.clone()));

@@ -4,7 +4,7 @@ use super::{Derived, Undo, may_exist, may_replace};
 use crate::sql::aside::{self, AsideKind, AsideSuffix};
 use crate::sql::kind::{CreateIndex, CreateTable, Kind};
 use crate::sql::name::{RelationName, quote_ident};
-use crate::sql::overlay::State;
+use crate::sql::overlay::{Names, State};
 
 pub fn undo_create_table(table: &CreateTable, state: &State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
     may_exist(table.if_not_exists)?;
@@ -19,7 +19,7 @@ pub fn undo_create_table(table: &CreateTable, state: &State<'_>, preserve: Optio
 
 pub fn undo_create_index(index: &CreateIndex, state: &State<'_>) -> Derived {
     may_exist(index.if_not_exists)?;
-    let name = index.relation.sibling(state.index_name(index)?);
+    let name = index.relation.sibling(Names::of(state).index(index)?);
     let concurrently = if index.concurrently { "CONCURRENTLY " } else { "" };
     // A named one may be gone already: a constraint that took it over takes it along when it is dropped.
     let if_exists = if index.name.is_some() { "IF EXISTS " } else { "" };

@@ -56,7 +56,27 @@ pub fn derive(
     preserve: Option<&AsideSuffix>,
 ) -> Inverse {
     let catalog = Catalog::new(facts);
-    match undo(statements, index, &catalog, preserve) {
+    let (Some(statement), Some(before)) = (statements.get(index), statements.get(..index)) else {
+        return Inverse::None { reason: "there is no such statement".to_owned(), unknown: false };
+    };
+    inverse(statement, &mut State::after(before, &catalog), &catalog, preserve)
+}
+
+/// The inverse of each statement, as [`derive`] gives them, in one walk through all of them.
+pub fn derive_all(statements: &[Statement], facts: &Facts, preserve: Option<&AsideSuffix>) -> Vec<Inverse> {
+    let catalog = Catalog::new(facts);
+    let mut state = State::new(&catalog);
+    statements.iter().map(|statement| inverse(statement, &mut state, &catalog, preserve)).collect()
+}
+
+fn inverse(
+    statement: &Statement,
+    state: &mut State<'_>,
+    catalog: &Catalog<'_>,
+    preserve: Option<&AsideSuffix>,
+) -> Inverse {
+    catalog.forget_missed();
+    match undo(statement, state, preserve) {
         Ok(Undo { statements, aside, lossless, condition }) => {
             Inverse::Exact { statements, aside, lossless, condition }
         }
@@ -107,30 +127,32 @@ impl Undo {
 
 type Derived = Result<Undo, String>;
 
-pub(super) fn undo(
-    statements: &[Statement],
-    index: usize,
-    catalog: &Catalog<'_>,
-    preserve: Option<&AsideSuffix>,
-) -> Derived {
-    let (Some(statement), Some(before)) = (statements.get(index), statements.get(..index)) else {
-        return Err("there is no such statement".into());
-    };
-    let mut state = State::after(before, catalog);
+/// The inverse of a statement in the state before it; the state is the one after it then.
+pub(super) fn undo(statement: &Statement, state: &mut State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
+    if let Kind::AlterTable(alter) = &statement.kind {
+        let derived = undo_alter(alter, state, preserve);
+        state.note_all(&statement.edits);
+        return derived;
+    }
+    let derived = undo_whole(statement, state, preserve);
+    state.pass(statement);
+    derived
+}
+
+fn undo_whole(statement: &Statement, state: &State<'_>, preserve: Option<&AsideSuffix>) -> Derived {
     match &statement.kind {
-        Kind::CreateTable(table) => undo_create_table(table, &state, preserve),
-        Kind::AlterTable(alter) => undo_alter(alter, &mut state, preserve),
-        Kind::CreateIndex(index) => undo_create_index(index, &state),
+        Kind::CreateTable(table) => undo_create_table(table, state, preserve),
+        Kind::CreateIndex(index) => undo_create_index(index, state),
         Kind::Rename(rename) => undo_rename(rename),
         Kind::DropIndex { indexes, if_exists, .. } => {
-            undo_edits(&dropped_indexes(indexes, *if_exists), &state)
+            undo_edits(&dropped_indexes(indexes, *if_exists), state)
         }
         _ if statement.edits.iter().any(|edit| !matches!(edit, Edit::Make { .. })) => {
-            undo_edits(&statement.edits, &state)
+            undo_edits(&statement.edits, state)
         }
         kind => undo_create(kind, preserve)
-            .or_else(|| undo_rows(kind, &state))
-            .unwrap_or_else(|| undo_rest(kind, &state)),
+            .or_else(|| undo_rows(kind, state))
+            .unwrap_or_else(|| undo_rest(kind, state)),
     }
 }
 
@@ -235,8 +257,10 @@ fn undo_rows(kind: &Kind, state: &State<'_>) -> Option<Derived> {
 fn undo_rest(kind: &Kind, state: &State<'_>) -> Derived {
     match kind {
         Kind::Grant { .. } => Err("the privileges before are not kept".into()),
-        Kind::AddEnumValue { relation } if state.made_type(relation) => Ok(Undo::nothing()),
-        Kind::AddEnumValue { .. } => Err("an enum value cannot be dropped".into()),
+        Kind::AddEnumValue { relation, .. } if state.made_type(relation) => Ok(Undo::nothing()),
+        Kind::AddEnumValue { .. } => {
+            Err("an enum value cannot be dropped (a down that leaves it, as SELECT 1, will do)".into())
+        }
         Kind::DropTable { .. } => Err("the data of the table is gone with it".into()),
         Kind::Drop { object } => Err(format!("the definition of the {object} that was dropped is not kept")),
         Kind::Other(name) => Err(format!("{} has no derived inverse", name.trim_end_matches("Stmt"))),

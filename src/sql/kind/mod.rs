@@ -178,6 +178,9 @@ pub enum Kind {
     AddEnumValue {
         /// The enum.
         relation: RelationName,
+        /// The value.
+        #[serde(default)]
+        value: String,
     },
     /// `REFRESH MATERIALIZED VIEW`.
     RefreshMaterializedView {

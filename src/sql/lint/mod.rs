@@ -99,6 +99,7 @@ pub fn lint_script(
     let queries = catalog.queries.as_ref().is_some_and(|queries| !queries.is_empty());
     let impacts = if queries { usage::impacts(statements, catalog) } else { Vec::new() };
     let blocks = |foreseen: &Foreseen| foreseen.locks.iter().any(|lock| lock.mode.blocks_writes());
+    let adds = |one: &Statement| matches!(one.kind, Kind::AddEnumValue { .. });
     let mut findings = grammar::on_deep_stack(|| {
         let around = Surroundings {
             statements,
@@ -106,7 +107,10 @@ pub fn lint_script(
             trees: grammar::trees(statements.iter().map(|statement| statement.sql.as_str())),
             transactions: grouping.transactions(statements),
             strong: (0..foreseen.len()).filter(|index| foreseen.get(*index).is_some_and(blocks)).collect(),
-            adds_enum_value: statements.iter().any(|one| matches!(one.kind, Kind::AddEnumValue { .. })),
+            enum_values: (0..statements.len())
+                .filter(|index| statements.get(*index).is_some_and(adds))
+                .collect(),
+            made: subject::made(statements),
             catalog,
             impacts,
         };

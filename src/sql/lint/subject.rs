@@ -1,5 +1,7 @@
 //! What a rule looks at: one statement, in the surroundings in which it runs.
 
+use std::collections::HashMap;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AlterTableCmd, AlterTableStmt};
 
@@ -22,8 +24,10 @@ pub struct Surroundings<'a> {
     pub transactions: Vec<usize>,
     /// Statements that lock out writers of a relation.
     pub strong: Vec<usize>,
-    /// Some statement adds a value to an enum.
-    pub adds_enum_value: bool,
+    /// Statements that add a value to an enum.
+    pub enum_values: Vec<usize>,
+    /// By bare names, the relations that the script makes, each with the statement that does.
+    pub made: HashMap<&'a str, Vec<(usize, &'a RelationName)>>,
     pub catalog: &'a Snapshot,
     /// What the statements mean for those of the application.
     pub impacts: Vec<QueryImpact>,
@@ -55,6 +59,20 @@ impl<'a> Surroundings<'a> {
             around: self,
         })
     }
+}
+
+/// What [`Surroundings::made`] says of some statements.
+pub fn made(statements: &[Statement]) -> HashMap<&str, Vec<(usize, &RelationName)>> {
+    let mut made: HashMap<&str, Vec<(usize, &RelationName)>> = HashMap::new();
+    for (index, statement) in statements.iter().enumerate() {
+        let relation = match &statement.kind {
+            Kind::CreateTable(table) if !table.if_not_exists => &table.relation,
+            Kind::CreateView { relation, replace: false, if_not_exists: false, .. } => relation,
+            _ => continue,
+        };
+        made.entry(&relation.name).or_default().push((index, relation));
+    }
+    made
 }
 
 /// Whether two names may be those of one relation; a schema that is not written may be any.
@@ -113,20 +131,8 @@ impl<'a> Subject<'a> {
         self.catalog.relation(name)
     }
 
-    /// The statements before this one.
-    pub fn before(&self) -> &'a [Statement] {
-        self.around.statements.get(..self.index).unwrap_or_default()
-    }
-
-    /// The statements before this one that run in the same transaction, with what is foreseen of them.
-    pub fn together(&self) -> impl Iterator<Item = (&'a Statement, &'a Foreseen)> {
-        let around = self.around;
-        let mine = around.transactions.get(self.index).copied();
-        let earlier = self.before().iter().zip(around.foreseen).zip(&around.transactions);
-        earlier.filter(move |(_, transaction)| Some(**transaction) == mine).map(|(pair, _)| pair)
-    }
-
-    /// Those of them that lock out writers of a relation.
+    /// The statements before this one that run in the same transaction and lock out writers of a relation, with what is
+    /// foreseen of them.
     pub fn locking(&self) -> impl Iterator<Item = (&'a Statement, &'a Foreseen)> {
         let (around, end) = (self.around, self.index);
         let mine = around.transactions.get(end).copied();
@@ -144,11 +150,8 @@ impl<'a> Subject<'a> {
 
     /// Whether the script made the table before this statement, so that nobody else knows it.
     pub fn is_new(&self, name: &RelationName) -> bool {
-        self.before().iter().any(|earlier| match &earlier.kind {
-            Kind::CreateTable(table) => !table.if_not_exists && same(&table.relation, name),
-            Kind::CreateView { relation, replace: false, if_not_exists: false, .. } => same(relation, name),
-            _ => false,
-        })
+        let made = self.around.made.get(name.name.as_str()).into_iter().flatten();
+        made.into_iter().any(|(index, relation)| *index < self.index && same(relation, name))
     }
 
     /// Whether the statement reads the table from end to end, or writes it anew, while others wait.

@@ -23,13 +23,16 @@ impl<'a> Catalog<'a> {
         Self { facts: None, asked: RefCell::default(), missed: Cell::default() }
     }
 
-    pub fn into_asked(self) -> BTreeSet<FactKey> {
-        self.asked.into_inner()
+    /// What was asked since the last time.
+    pub fn take_asked(&self) -> BTreeSet<FactKey> {
+        self.asked.take()
     }
 
     fn ask(&self, key: FactKey) -> Option<&'a FactValue> {
         let answer = self.facts.and_then(|facts| facts.get(&key));
-        self.asked.borrow_mut().insert(key);
+        if self.only_asks() {
+            self.asked.borrow_mut().insert(key);
+        }
         answer
     }
 
@@ -75,6 +78,11 @@ impl<'a> Catalog<'a> {
                 Err(format!("{told} before is not known here: the database has to be asked"))
             }
         }
+    }
+
+    /// Begins with a new statement.
+    pub fn forget_missed(&self) {
+        self.missed.set(false);
     }
 
     /// Whether something was asked that only a database can answer.

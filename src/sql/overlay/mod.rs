@@ -2,6 +2,7 @@
 
 mod catalog;
 mod known;
+mod names;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,17 +10,17 @@ pub(super) use catalog::Catalog;
 use catalog::ColumnState;
 use known::Known;
 pub(super) use known::Value;
+pub(super) use names::{Names, joined};
 
 use super::facts::Before;
 use super::kind::{
-    AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Kind, Part, Rename,
-    RenameTarget, TableAction, Target,
+    AlterTable, Column, Constraint, ConstraintKind, CreateTable, Edit, Kind, Part, Rename, RenameTarget,
+    TableAction, Target,
 };
-use super::name::{MAX_IDENTIFIER, RelationName, object_name};
+use super::name::RelationName;
 use super::statement::Statement;
 
 /// What a plan has changed so far. Names are matched as written: `t` and `public.t` are two.
-#[derive(Clone)]
 pub(super) struct State<'a> {
     catalog: &'a Catalog<'a>,
     /// Tables, views and sequences that the plan made.
@@ -40,9 +41,9 @@ pub(super) struct State<'a> {
 }
 
 impl<'a> State<'a> {
-    /// The state after some statements.
-    pub fn after(statements: &[Statement], catalog: &'a Catalog<'a>) -> Self {
-        let mut state = Self {
+    /// The state before the first statement.
+    pub fn new(catalog: &'a Catalog<'a>) -> Self {
+        Self {
             catalog,
             created: BTreeSet::new(),
             types: BTreeSet::new(),
@@ -53,14 +54,29 @@ impl<'a> State<'a> {
             taken: BTreeSet::new(),
             indexes: BTreeMap::new(),
             known: Known::default(),
-        };
+        }
+    }
+
+    /// The state after some statements.
+    pub fn after(statements: &[Statement], catalog: &'a Catalog<'a>) -> Self {
+        let mut state = Self::new(catalog);
         for statement in statements {
-            state.apply(&statement.kind);
-            for change in &statement.edits {
-                state.note(change);
-            }
+            state.pass(statement);
         }
         state
+    }
+
+    /// Goes on past a statement.
+    pub fn pass(&mut self, statement: &Statement) {
+        self.apply(&statement.kind);
+        self.note_all(&statement.edits);
+    }
+
+    /// Goes on past what a statement sets, makes, replaces and drops beside what its kind tells.
+    pub fn note_all(&mut self, changes: &[Edit]) {
+        for change in changes {
+            self.note(change);
+        }
     }
 
     /// Whether the plan made this table, view or sequence.
@@ -146,73 +162,10 @@ impl<'a> State<'a> {
         self.relations_before.get(relation).cloned().unwrap_or_else(|| relation.clone())
     }
 
-    /// The name that the server gives to a new object of a table.
-    pub fn choose(
-        &self,
-        relation: &RelationName,
-        second: Option<&str>,
-        label: &str,
-    ) -> Result<String, String> {
-        let mut pass = 0;
-        loop {
-            let numbered = if pass == 0 { label.to_owned() } else { format!("{label}{pass}") };
-            let name = object_name(&relation.name, second, &numbered);
-            if !self.taken.contains(&relation.sibling(&name)) {
-                if self.catalog.is_taken(self.before(relation), &name)? {
-                    return Err(format!("the server chooses the name, since {name} is taken: write a name"));
-                }
-                return Ok(name);
-            }
-            pass += 1;
-        }
-    }
-
-    /// The name of a constraint, given or chosen.
-    pub fn constraint_name(
-        &self,
-        relation: &RelationName,
-        constraint: &Constraint,
-    ) -> Result<String, String> {
-        if let Some(name) = constraint.name.as_ref().or(constraint.using_index.as_ref()) {
-            return Ok(name.clone());
-        }
-        let joined = joined(&constraint.columns);
-        let only = constraint.columns.first().filter(|_| constraint.columns.len() == 1).map(String::as_str);
-        let (second, label) = match constraint.kind {
-            ConstraintKind::Exclude if constraint.columns.is_empty() => {
-                return Err("the server chooses the name from an expression: write a name".into());
-            }
-            ConstraintKind::Check => (only, "check"),
-            ConstraintKind::Unique => (Some(joined.as_str()), "key"),
-            ConstraintKind::PrimaryKey => (None, "pkey"),
-            ConstraintKind::ForeignKey => (Some(joined.as_str()), "fkey"),
-            ConstraintKind::Exclude => (Some(joined.as_str()), "excl"),
-            ConstraintKind::NotNull => (only, "not_null"),
-        };
-        self.choose(relation, second, label)
-    }
-
-    /// The name of an index, given or chosen.
-    pub fn index_name(&self, index: &CreateIndex) -> Result<String, String> {
-        match &index.name {
-            Some(name) => Ok(name.clone()),
-            None if index.columns.is_empty() => {
-                Err("the server chooses the name from an expression: write a name".into())
-            }
-            None => self.choose(&index.relation, Some(&joined(&index.columns)), "idx"),
-        }
-    }
-
-    /// The name of the sequence of a `serial` or identity column.
-    pub fn sequence_name(&self, relation: &RelationName, column: &str) -> Result<String, String> {
-        self.choose(relation, Some(column), "seq")
-    }
-
     fn take(&mut self, relation: &RelationName, name: Result<String, String>) {
         self.taken.extend(name.ok().map(|name| relation.sibling(name)));
     }
 
-    /// Goes on past a statement.
     fn apply(&mut self, kind: &Kind) {
         match kind {
             Kind::CreateTable(table) if !table.if_not_exists => self.create(table),
@@ -222,7 +175,7 @@ impl<'a> State<'a> {
                 }
             }
             Kind::CreateIndex(index) if !index.if_not_exists => {
-                let name = self.index_name(index);
+                let name = Names::of(self).index(index);
                 if let Ok(name) = &name {
                     self.indexes.insert(index.relation.sibling(name.clone()), index.key.clone());
                 }
@@ -240,8 +193,10 @@ impl<'a> State<'a> {
                 self.types.insert(relation.clone());
             }
             Kind::DropTable { relations, .. } => {
-                self.created.retain(|relation| !relations.contains(relation));
-                self.columns.retain(|(relation, _), _| !relations.contains(relation));
+                for relation in relations {
+                    self.created.remove(relation);
+                    taken_out(&mut self.columns, relation);
+                }
             }
             _ => {}
         }
@@ -258,10 +213,10 @@ impl<'a> State<'a> {
     }
 
     /// Goes on past the definition of a column.
-    pub fn add(&mut self, relation: &RelationName, column: &Column) {
+    fn add(&mut self, relation: &RelationName, column: &Column) {
         self.columns.insert((relation.clone(), column.name.clone()), column.into());
         if column.serial || column.identity {
-            let name = self.sequence_name(relation, &column.name);
+            let name = Names::of(self).sequence(relation, &column.name);
             self.take(relation, name);
         }
         for constraint in &column.constraints {
@@ -270,8 +225,8 @@ impl<'a> State<'a> {
     }
 
     /// Goes on past a constraint.
-    pub fn constrain(&mut self, relation: &RelationName, constraint: &Constraint) {
-        let name = self.constraint_name(relation, constraint);
+    fn constrain(&mut self, relation: &RelationName, constraint: &Constraint) {
+        let name = Names::of(self).constraint(relation, constraint);
         if let (Some(index), Ok(name)) = (&constraint.using_index, &name)
             && let Some(key) = self.indexes.remove(&relation.sibling(index.clone()))
         {
@@ -311,9 +266,7 @@ impl<'a> State<'a> {
                 self.taken.remove(&relation.sibling(constraint.clone()));
             }
             TableAction::Setting { edits, .. } => {
-                for change in edits {
-                    self.note(change);
-                }
+                self.note_all(edits);
             }
             _ => {}
         }
@@ -382,26 +335,16 @@ impl<'a> State<'a> {
 }
 
 /// Moves what is kept of a relation's columns to its new name.
-fn moved<T: Clone>(map: &mut BTreeMap<(RelationName, String), T>, from: &RelationName, to: &RelationName) {
-    let found: Vec<_> = map.keys().filter(|(relation, _)| relation == from).cloned().collect();
-    for key in found {
-        if let Some(value) = map.remove(&key) {
-            map.insert((to.clone(), key.1), value);
-        }
+fn moved<T>(map: &mut BTreeMap<(RelationName, String), T>, from: &RelationName, to: &RelationName) {
+    for (column, value) in taken_out(map, from) {
+        map.insert((to.clone(), column), value);
     }
 }
 
-/// Names of columns in one, as long as the server goes on adding.
-pub(super) fn joined(columns: &[String]) -> String {
-    let mut joined = String::new();
-    for column in columns {
-        if !joined.is_empty() {
-            joined.push('_');
-        }
-        joined.push_str(column);
-        if joined.len() > MAX_IDENTIFIER {
-            break;
-        }
-    }
-    joined
+/// Takes out what is kept of a relation's columns.
+fn taken_out<T>(map: &mut BTreeMap<(RelationName, String), T>, relation: &RelationName) -> Vec<(String, T)> {
+    let first = (relation.clone(), String::new());
+    let keys: Vec<_> =
+        map.range(first..).map(|(key, _)| key).take_while(|key| key.0 == *relation).cloned().collect();
+    keys.into_iter().filter_map(|key| map.remove(&key).map(|value| (key.1, value))).collect()
 }

@@ -62,6 +62,9 @@ pub struct Snapshot {
     pub unknown: Vec<Unknown>,
 }
 
+/// What [`Unknown::what`] calls the statements of the application.
+pub const LIVE_QUERIES: &str = "live queries";
+
 /// Something that could not be read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
@@ -212,6 +215,11 @@ impl Snapshot {
     /// A catalog of which nothing is known but the server's major version.
     pub fn assumed(major: Option<u32>) -> Self {
         Self { format: FORMAT, major, search_path: vec!["public".to_owned()], ..Self::default() }
+    }
+
+    /// Whether statements of the application were counted that could not be read.
+    pub fn hides_queries(&self) -> bool {
+        self.unknown.iter().any(|unknown| unknown.what == LIVE_QUERIES)
     }
 
     /// The schema in which something without one is made: the first of the search path that is there.

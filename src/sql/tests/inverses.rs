@@ -345,3 +345,34 @@ fn leaves_what_a_person_wrote() {
         check(up, down, &[down]);
     }
 }
+
+/// A script with something of everything that one statement leaves for the next.
+fn long(tables: usize) -> String {
+    let of_table = |n: usize| {
+        format!(
+            "CREATE TABLE t{n} (id serial PRIMARY KEY, a text UNIQUE, b int DEFAULT 3 CHECK (b > 0), c int);
+             ALTER TABLE t{n} ADD COLUMN d text DEFAULT 'x', ADD UNIQUE (a, b), ALTER c SET NOT NULL;
+             CREATE INDEX ON t{n} (c); CREATE INDEX i{n} ON t{n} (d);
+             ALTER TABLE t{n} RENAME COLUMN c TO e; COMMENT ON COLUMN t{n}.e IS 'new';
+             ALTER TABLE old{n} RENAME COLUMN x TO y; COMMENT ON COLUMN old{n}.y IS 'one'; GRANT SELECT ON old{n} TO app;
+             ALTER TABLE old{n} RENAME TO former{n}; COMMENT ON TABLE former{n} IS 'two'; REVOKE ALL ON former{n} FROM app;
+             ALTER TABLE old{n} ALTER c SET DEFAULT 1, ALTER missing TYPE bigint; CREATE VIEW v{n} AS SELECT 1;
+             ALTER TABLE former{n} DROP CONSTRAINT k{n}; DROP TABLE t{n};"
+        )
+    };
+    (0..tables).map(of_table).collect()
+}
+
+#[test]
+fn one_walk_gives_what_each_statement_alone_gives() {
+    let statements = script(&long(3)).statements;
+    let facts = answers(&statements);
+    for suffix in [None, AsideSuffix::new("r1")] {
+        let walked = derive_all(&statements, &facts, suffix.as_ref());
+        assert_eq!(walked.len(), statements.len());
+        for (index, inverse) in walked.iter().enumerate() {
+            let alone = derive(&statements, index, &facts, suffix.as_ref());
+            assert_eq!(*inverse, alone, "{}", statements[index].sql);
+        }
+    }
+}

@@ -9,7 +9,7 @@ mod foresight;
 mod kstatus;
 mod locks;
 mod requests;
-
+mod residue;
 mod restored;
 mod rewound;
 mod rights;

@@ -9,6 +9,7 @@ use crate::sql::lint::Severity;
 use crate::sql::lint::subject::{Subject, same};
 use crate::sql::lint::weigh::{Magnitude, Size};
 use crate::sql::name::{RelationName, quote_literal};
+use crate::sql::statement::Statement;
 
 pub fn check(subject: &Subject<'_>, found: &mut Vec<Found>) {
     found.extend(enum_value(subject));
@@ -119,26 +120,25 @@ fn held_on(subject: &Subject<'_>, line: u32, lock: &RelationLock) -> Option<Foun
 /// A value of an enum that an earlier statement of the transaction added.
 fn enum_value(subject: &Subject<'_>) -> Option<Found> {
     let around = subject.around;
-    if !around.adds_enum_value {
-        return None;
-    }
     let mine = around.transactions.get(subject.index)?;
-    let earlier =
-        around.subjects().take(subject.index).filter(|one| around.transactions.get(one.index) == Some(mine));
-    let mut added = earlier.filter_map(|one| match (one.node(), &one.statement.kind) {
-        (Some(NodeEnum::AlterEnumStmt(alter)), Kind::AddEnumValue { relation })
-            if !one.makes_type(relation) =>
-        {
-            Some((one.statement.line, alter.new_val.as_str(), relation))
-        }
-        _ => None,
-    });
+    let earlier = around.enum_values.iter().take_while(|index| **index < subject.index);
+    let mut together = earlier.filter(|index| around.transactions.get(**index) == Some(mine));
     let used = |value: &str| subject.statement.sql.contains(&quote_literal(value));
     let defines = matches!(
         subject.statement.kind,
         Kind::AddEnumValue { .. } | Kind::Comment { .. } | Kind::CreateFunction { .. } | Kind::Rename(_)
     );
-    let (line, value, relation) = added.find(|(_, value, _)| !defines && used(value))?;
+    if defines {
+        return None;
+    }
+    let (line, value, relation) = together.find_map(|index| match around.statements.get(*index)? {
+        Statement { kind: Kind::AddEnumValue { relation, value }, line, .. }
+            if used(value) && !subject.makes_type(relation, *index) =>
+        {
+            Some((line, value.as_str(), relation))
+        }
+        _ => None,
+    })?;
     let message = format!(
         "'{value}' of {relation} was added in line {line} by the same transaction, and cannot be used before that commits: \
          give ALTER TYPE a step of its own"
@@ -148,10 +148,12 @@ fn enum_value(subject: &Subject<'_>) -> Option<Found> {
 }
 
 impl Subject<'_> {
-    /// Whether the same transaction made the type: its new values can then be used.
-    fn makes_type(&self, name: &RelationName) -> bool {
-        self.together().any(
-            |(statement, _)| matches!(&statement.kind, Kind::CreateType { relation } if same(relation, name)),
-        )
+    /// Whether the same transaction made the type before a statement of it: its new values can then be used.
+    fn makes_type(&self, name: &RelationName, index: usize) -> bool {
+        let made =
+            |one: &Statement| matches!(&one.kind, Kind::CreateType { relation } if same(relation, name));
+        let earlier = self.around.statements.iter().zip(&self.around.transactions).take(index);
+        let mine = self.around.transactions.get(index);
+        earlier.into_iter().any(|(one, transaction)| Some(transaction) == mine && made(one))
     }
 }

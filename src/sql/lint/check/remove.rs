@@ -45,6 +45,9 @@ pub fn check(subject: &Subject<'_>, found: &mut Vec<Found>) {
 fn clients(subject: &Subject<'_>) -> (Severity, String) {
     match subject.broken() {
         None => (Severity::High, String::new()),
+        Some(0) if subject.catalog.hides_queries() => {
+            (Severity::High, "; none of the statements that could be read names it".to_owned())
+        }
         Some(0) => {
             (Severity::Medium, "; none of the statements that the server has counted names it".to_owned())
         }

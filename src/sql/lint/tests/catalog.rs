@@ -142,7 +142,15 @@ pub fn catalog(major: u32) -> Snapshot {
         complete: true,
         schemas: vec!["public".to_owned()],
         settings: [("TimeZone".to_owned(), "Europe/Berlin".to_owned())].into(),
-        types: vec![domain("positive", &["positive_check"])],
+        types: vec![
+            domain("positive", &["positive_check"]),
+            TypeFacts {
+                name: RelationName::qualified("public", "mood"),
+                kind: TypeKind::Enum,
+                labels: vec!["ok".to_owned()],
+                ..TypeFacts::default()
+            },
+        ],
         relations: vec![
             users(),
             orders,

@@ -26,3 +26,21 @@ fn an_identifier_that_is_cut_is_told() {
     assert_eq!(codes(&format!("CREATE TABLE {long} (id int)"), &catalog), ["WB203 Medium"]);
     assert_eq!(codes(&format!("SELECT '{long}', \"{}\"", "a".repeat(63)), &catalog), Vec::<String>::new());
 }
+
+#[test]
+fn statements_that_could_not_be_read_may_be_the_ones_that_break() {
+    use crate::sql::{LIVE_QUERIES, LiveQuery, Unknown};
+
+    let check = |hidden: bool, expected: &str, says: &str| {
+        let mut catalog = super::catalog::catalog(15);
+        catalog.queries = Some(vec![LiveQuery { text: "SELECT 1".to_owned(), ..LiveQuery::default() }]);
+        if hidden {
+            catalog.unknown.push(Unknown { what: LIVE_QUERIES.to_owned(), ..Unknown::default() });
+        }
+        let sql = "ALTER TABLE users RENAME COLUMN name TO called";
+        assert_eq!(codes(sql, &catalog), [expected], "{hidden}");
+        assert!(findings(sql, &catalog)[0].message.contains(says), "{hidden}");
+    };
+    check(false, "WB305 Medium", "none of the statements that the server has counted names it");
+    check(true, "WB305 High", "none of the statements that could be read names it");
+}

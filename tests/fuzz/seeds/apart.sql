@@ -1,0 +1,24 @@
+SELECT 1;
+SELECT 'a;b', 'it''s; ''', E'\';', e'\\', U&'\0041;';
+SELECT "a;b" FROM "c""; d";
+SELECT $$;$$, $a$ $$ ; $b$ ; $a$;
+SELECT 1 /* ; /* nested ; */ ; */ + 2;
+SELECT 1 -- ; not the end
+ + 2;
+SELECT B'1', X'1F', N'a;', 1e5, .5, 0x1F, 1_000;
+SELECT a::int, b->>'x;y', c @> ';', d ?| array[';'], 5 % 2, -1, @ 2;
+INSERT INTO größe VALUES ('ä;ö', 'Ω');
+DO $do$ BEGIN PERFORM 1; PERFORM 2; END; $do$;
+CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END;
+CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1; SELECT 2;';
+CREATE PROCEDURE p(a int) LANGUAGE sql BEGIN ATOMIC INSERT INTO t VALUES (CASE WHEN a > 1 THEN 1 END); END;
+CREATE RULE r AS ON INSERT TO t DO ALSO (INSERT INTO a VALUES (1); DELETE FROM b);
+CREATE SCHEMA s CREATE TABLE t (a int) CREATE VIEW v AS SELECT 1;
+CREATE TABLE t (a int DEFAULT 1, CHECK (a > 0), b text COLLATE "C");
+ALTER TABLE t ADD COLUMN c text DEFAULT ';', ALTER d SET NOT NULL;
+COMMENT ON TABLE t IS 'first
+second;
+third';
+CREATE TRIGGER x BEFORE UPDATE ON t FOR EACH ROW WHEN (new.a > 1) EXECUTE FUNCTION f();
+WITH a AS (DELETE FROM t RETURNING *) INSERT INTO u SELECT * FROM a;
+CREATE INDEX CONCURRENTLY i ON t (lower(a)) WHERE b <> ';';
