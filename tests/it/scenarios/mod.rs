@@ -4,12 +4,12 @@
 mod apply;
 mod copied;
 mod crash;
+mod faults;
 mod filling;
 mod foresight;
 mod kstatus;
 mod locks;
 mod requests;
-
 mod restored;
 mod rewound;
 mod rights;
