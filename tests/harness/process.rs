@@ -237,6 +237,15 @@ pub fn system_user(name: &str) -> Result<(u32, u32)> {
     Ok((user.uid.as_raw(), user.gid.as_raw()))
 }
 
+/// Whether [`Spec::disk`] works here.
+pub fn may_mount() -> bool {
+    let user: &[&str] =
+        if geteuid().is_root() { &[] } else { &["--user", "--map-current-user", "--keep-caps"] };
+    let mut command = Command::new("unshare");
+    command.args(user).args(["--mount", "sh", "-c", "mount -t tmpfs none /mnt"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
 /// The kernel kills a child when the *thread* that started it ends, and test threads end early: all children are
 /// started by one thread that lives as long as this process.
 fn spawn(command: Command) -> Result<Child> {

@@ -6,8 +6,8 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::world::{SOON, World, figure, message, reason_of};
-use crate::harness::postgres::{APPLICATION, Cluster, Database, Options};
-use crate::harness::{await_until, run};
+use crate::harness::postgres::{self, APPLICATION, Cluster, Database, Options};
+use crate::harness::{await_until, process, run};
 
 /// Waits until `Ready` has that reason and says all of this.
 async fn says(world: &World, name: &str, reason: &str, words: &[&str]) -> Result<Value> {
@@ -19,12 +19,16 @@ async fn says(world: &World, name: &str, reason: &str, words: &[&str]) -> Result
     Ok(object)
 }
 
-/// A database on a disk of 40 MiB, and the server that has it.
-async fn on_a_small_disk(name: &str) -> Result<(Cluster, Database)> {
+/// A database on a disk of 40 MiB, and the server that has it; none where nobody but root may mount.
+async fn on_a_small_disk(name: &str) -> Result<Option<(Cluster, Database)>> {
+    if !process::may_mount() {
+        println!("no full disk: that needs root or user namespaces");
+        return Ok(None);
+    }
     let cluster = Cluster::start(Options { small_disk: Some(40), ..Options::default() }).await?;
     let database = cluster.database(name).await?;
     cluster.admin().execute(&format!("ALTER DATABASE {name} SET TABLESPACE small")).await?;
-    Ok((cluster, database))
+    Ok(Some((cluster, database)))
 }
 
 /// Writes until there is no space left.
@@ -44,7 +48,7 @@ async fn failures(world: &World) -> Result<String> {
 #[test]
 fn a_full_disk_is_told_and_nothing_is_tried_until_a_person_asks() -> Result<()> {
     run(async {
-        let (_cluster, database) = on_a_small_disk("small").await?;
+        let Some((_cluster, database)) = on_a_small_disk("small").await? else { return Ok(()) };
         let world = World::on("small", database, None).await?;
         let _operator = world.operator().await?;
         let large = "CREATE TABLE large AS SELECT g, repeat(md5(g::text), 50) AS filler FROM generate_series(1, 100000) g";
@@ -83,7 +87,7 @@ fn a_full_disk_is_told_and_nothing_is_tried_until_a_person_asks() -> Result<()> 
 #[test]
 fn a_history_table_that_cannot_grow_is_told_and_goes_on_by_itself() -> Result<()> {
     run(async {
-        let (_cluster, database) = on_a_small_disk("brim").await?;
+        let Some((_cluster, database)) = on_a_small_disk("brim").await? else { return Ok(()) };
         let world = World::on("brim", database, None).await?;
         let _operator = world.operator().await?;
         world.migrate("first", "1", json!({"up": "ALTER TABLE users ADD COLUMN first text"})).await?;
@@ -108,20 +112,16 @@ fn a_history_table_that_cannot_grow_is_told_and_goes_on_by_itself() -> Result<()
 #[test]
 fn a_full_disk_of_the_copy_is_the_copys() -> Result<()> {
     run(async {
-        let (_cluster, copy) = on_a_small_disk("copied").await?;
-        let primary = crate::harness::postgres::shared().await?.database("copy_on_small").await?;
+        let Some((_cluster, copy)) = on_a_small_disk("copied").await? else { return Ok(()) };
+        let primary = postgres::shared().await?.database("copy_on_small").await?;
         let world = World::on("copy_on_small", primary, Some(copy)).await?;
         let _operator = world.operator().await?;
         let large = "CREATE TABLE large AS SELECT g, repeat(md5(g::text), 50) AS filler FROM generate_series(1, 30000) g";
         world.migrate("large", "1", json!({"up": large})).await?;
-        world.stalled("large", "DiskFull").await?;
-        says(
-            &world,
-            "large",
-            "DiskFull",
-            &["No space left on device", "on the copy", "the primary was not touched"],
-        )
-        .await?;
+        world.stalled("large", "RehearsalFailed").await?;
+        let words =
+            ["No space left on device", "pg_replication_slots", "on the copy", "the primary was not touched"];
+        says(&world, "large", "RehearsalFailed", &words).await?;
         world.finish().await
     })
 }
@@ -177,7 +177,7 @@ fn whose_table_it_is_is_told() -> Result<()> {
         let words = [
             "must be owner of table theirs",
             "public.theirs belongs to postgres",
-            "GRANT postgres TO app_owner",
+            "ALTER TABLE public.theirs OWNER TO app_owner",
         ];
         says(&world, "first", "InsufficientPrivilege", &words).await?;
         world.primary.execute("ALTER TABLE theirs OWNER TO app_owner").await?;
