@@ -59,10 +59,11 @@ crash-cluster: ## Lets the API server fail at every request of the operator; RUN
 	  --workers "$(or $(WORKERS),4)" $(if $(RUNS),--runs "$(RUNS)") $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)")
 
 .PHONY: mutants
-mutants: ## Shows for each planted bug the run that catches it
+mutants: ## Shows for each planted bug the run that catches it; ONLY= chooses
 	@tests/setup/packages.sh build servers
 	@tests/setup/target.sh
-	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)"
+	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)" \
+	  $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: check
 check: ## Checks format, lints, documentation, generated files, licences
