@@ -4,6 +4,7 @@ mod database;
 mod programs;
 
 pub use database::{Database, Ddl, LogLine, execute, rows, text};
+pub use programs::path as program;
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
