@@ -59,10 +59,11 @@ crash-cluster: ## Lets the API server fail at every request of the operator; RUN
 	  --workers "$(or $(WORKERS),4)" $(if $(RUNS),--runs "$(RUNS)") $(if $(SEED),--seed "$(SEED)") $(if $(RUN),--run "$(RUN)")
 
 .PHONY: mutants
-mutants: ## Shows for each planted bug the run that catches it
+mutants: ## Shows for each planted bug the run that catches it; ONLY= chooses
 	@tests/setup/packages.sh build servers
 	@tests/setup/target.sh
-	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)"
+	TMPDIR="$$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- mutants --workers "$(or $(WORKERS),4)" \
+	  $(if $(ONLY),--only "$(ONLY)")
 
 .PHONY: fuzz
 fuzz: ## Fuzzes what reads SQL; SECONDS= says for how long
@@ -91,12 +92,14 @@ generate: ## Writes crds/, what kustomize takes in deploy/, and docs/plan.schema
 	HELM="$$(tests/setup/helm.sh --path)" deploy/generate.sh
 
 .PHONY: bench
-bench: ## Measures the operator on real servers: benches/README.md; NAME= names the file of the raw results
+bench: ## Measures the operator on real servers: benches/README.md; NAME= names the raw results, PARTS= and ROUNDS= choose
 	@tests/setup/packages.sh build servers
 	@tests/setup/kubernetes.sh
 	@tests/setup/target.sh
 	@deploy/image/build.sh
+	migrate=$$(tests/setup/migrate.sh --path || true); pgroll=$$(tests/setup/pgroll.sh --path || true); \
 	cargo bench --locked --profile dev --bench numbers -- --results benches/results --name "$(or $(NAME),local)" \
+	  $(if $(PARTS),--only "$(PARTS)") $(if $(ROUNDS),--rounds "$(ROUNDS)") --migrate "$$migrate" --pgroll "$$pgroll" \
 	  --operator "$(CARGO_TARGET_DIR)/$(shell rustc -vV | sed -n 's/^host: //p')/release/whimbrel"
 
 .PHONY: bench-estimate

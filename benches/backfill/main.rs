@@ -7,34 +7,23 @@
 
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
-#[path = "../numbers/machine.rs"]
-mod machine;
-#[path = "../numbers/report.rs"]
-#[allow(dead_code)]
-mod report;
-#[path = "../numbers/sightings.rs"]
-mod sightings;
-#[path = "../numbers/stage.rs"]
-#[allow(dead_code)]
-mod stage;
-#[path = "../numbers/statistics.rs"]
-mod statistics;
+#[path = "../shared/mod.rs"]
+mod shared;
 
-mod load;
 mod outcome;
 mod table;
 mod ways;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 use clap::Parser;
 
-use load::Load;
 use outcome::Run;
-use report::Report;
-use stage::Stage;
+use shared::load::{Application, Felt, Load};
+use shared::report::Report;
+use shared::stage::{Shop, Stage};
+use shared::{Binary, Common, machine, statistics};
 use ways::Way;
 
 /// The application before what is measured.
@@ -43,9 +32,10 @@ const BEFORE: Duration = Duration::from_secs(2);
 /// What is measured, and how often.
 #[derive(Clone, Debug, Parser)]
 struct Options {
-    /// The operator that is measured: a release build.
-    #[arg(long)]
-    operator: PathBuf,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    binary: Binary,
     /// pgroll; left out where it is absent.
     #[arg(long, default_value = "")]
     pgroll: String,
@@ -61,15 +51,6 @@ struct Options {
     /// Ways to measure; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Way>,
-    /// Names the file of the raw results: `<date>-<name>.json`.
-    #[arg(long, default_value = "backfill")]
-    name: String,
-    /// Where the raw results and the tables go; nothing is written without it.
-    #[arg(long)]
-    results: Option<PathBuf>,
-    /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 impl Options {
@@ -85,20 +66,14 @@ impl Options {
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    harness::init();
-    ensure!(
-        options.operator.is_file(),
-        "{} is missing: run make bench-backfill, which builds it",
-        options.operator.display()
-    );
+    options.binary.check("bench-backfill")?;
     if options.pgroll.is_empty() {
         println!("pgroll could not be built: it is left out");
     }
-    measure(&options).await.inspect_err(|_| harness::scratch::report_failure("the measurement failed"))
+    Box::pin(shared::begin(measure(&options))).await
 }
 
 async fn measure(options: &Options) -> Result<()> {
-    println!("load of this machine: {}", machine::load()?);
     // No autovacuum and no checkpoint in the middle of a run: both would come to some of the ways, and not to others.
     let settings = [
         ("shared_buffers", "2GB"),
@@ -106,8 +81,8 @@ async fn measure(options: &Options) -> Result<()> {
         ("checkpoint_timeout", "1h"),
         ("autovacuum", "off"),
     ];
-    let stage = Stage::with(&options.operator, &settings).await?;
-    let mut report = Report::new(machine::facts(&stage, &options.operator).await?);
+    let stage = Stage::with(&options.binary.operator, &settings).await?;
+    let mut report = Report::new(machine::facts_with(&stage, &options.binary.operator).await?);
     table::fill(&stage.primary, options.rows).await?;
     let mut runs = Vec::new();
     for round in 1..=options.rounds {
@@ -129,9 +104,24 @@ async fn measure(options: &Options) -> Result<()> {
         }
     }
     stage.stop().await?;
-    report.ended(machine::load()?);
     report.extend(outcome::goals(&runs));
-    tell(options, &report, &runs)
+    report.keep("runs", serde_json::to_value(&runs)?);
+    let table = format!("{} rows, {} rounds", options.rows, options.rounds);
+    let title = format!("{table}, beside {} statements a second", application(options.rows).rate());
+    report.add_table(title, outcome::table(&runs, true));
+    report.add_table(format!("{table}, alone"), outcome::table(&runs, false));
+    options.common.tell(report)
+}
+
+/// What runs beside: two hundred statements a second.
+fn application(rows: u64) -> Application {
+    Application {
+        sessions: 8,
+        every: Duration::from_millis(40),
+        rows,
+        write: "UPDATE customers SET visits = visits + 1 WHERE id = $1",
+        read: "SELECT mail FROM customers WHERE id = $1",
+    }
 }
 
 /// Measures one way once, in a database of its own.
@@ -142,7 +132,7 @@ async fn run(stage: &Stage, options: &Options, (way, loaded, round): (Way, bool,
         if way.is_ours() { Some(stage.introduce(&name, database.clone(), false).await?) } else { None };
     ways::prepare(way, &database, shop.as_ref(), &options.pgroll).await?;
     table::warm(&database).await?;
-    let load = if loaded { Some(Load::start(&database, options.rows).await?) } else { None };
+    let load = if loaded { Some(Load::start(&database, application(options.rows)).await?) } else { None };
     if loaded {
         tokio::time::sleep(BEFORE).await;
     }
@@ -157,7 +147,7 @@ async fn run(stage: &Stage, options: &Options, (way, loaded, round): (Way, bool,
     }
     let felt = match load {
         Some(load) => load.end().await?,
-        None => load::Felt::default(),
+        None => Felt::default(),
     };
     if !way.is_for_a_while() {
         table::judge(&database, way.column()).await?;
@@ -189,7 +179,7 @@ async fn run(stage: &Stage, options: &Options, (way, loaded, round): (Way, bool,
 }
 
 /// Makes room for the next one. What stands still in the middle stays: the operator would not forget it without a way back.
-async fn clear(stage: &Stage, way: Way, name: &str, shop: Option<&stage::Shop<'_>>) -> Result<()> {
+async fn clear(stage: &Stage, way: Way, name: &str, shop: Option<&Shop<'_>>) -> Result<()> {
     if let Some(shop) = shop {
         if way.is_for_a_while() {
             return Ok(());
@@ -197,33 +187,4 @@ async fn clear(stage: &Stage, way: Way, name: &str, shop: Option<&stage::Shop<'_
         ways::forget(shop).await?;
     }
     stage.primary.admin().execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await
-}
-
-fn tell(options: &Options, report: &Report, runs: &[Run]) -> Result<()> {
-    let text = format!(
-        "Beside 200 statements a second:\n\n{}\n\nAlone:\n\n{}\n\n{}\n",
-        outcome::table(runs, true),
-        outcome::table(runs, false),
-        report.table()
-    );
-    println!("\n{text}");
-    let Some(directory) = &options.results else { return Ok(()) };
-    let path = report.write_with(directory, &options.name, ("runs", serde_json::to_value(runs)?))?;
-    let facts = report.facts();
-    let of = |key: &str| facts[key].as_str().map_or_else(|| facts[key].to_string(), str::to_owned);
-    let title = format!(
-        "{} rows, {} rounds; {}, {} cores, PostgreSQL {}, commit {}; load of the machine at the beginning {}, at the end {}, this included.\n\n",
-        options.rows,
-        options.rounds,
-        of("date"),
-        of("cores"),
-        of("postgres"),
-        of("commit"),
-        of("loadAtStart"),
-        of("loadAtEnd"),
-    );
-    let table = path.with_extension("md");
-    std::fs::write(&table, format!("{title}{text}"))?;
-    println!("tables: {}; raw results: {}", table.display(), path.display());
-    Ok(())
 }

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use crate::report::Number;
-use crate::statistics::{median, quantile, worst};
+use crate::shared::report::{Number, duration};
+use crate::shared::statistics::{median, quantile, worst};
 use crate::table::Size;
 use crate::ways::Way;
 
@@ -88,12 +88,8 @@ impl<'a> All<'a> {
     }
 }
 
-fn duration(ms: f64) -> String {
-    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.1} s", ms / 1000.0) }
-}
-
-/// The ways beside each other, as Markdown.
-pub fn table(runs: &[Run], loaded: bool) -> String {
+/// The ways beside each other; the first row is the head.
+pub fn table(runs: &[Run], loaded: bool) -> Vec<Vec<String>> {
     let head =
         ["", "rows/s", "p50", "p99", "worst", "WAL per row", "table after", "growth"].map(str::to_owned);
     let mut rows = vec![head.to_vec()];
@@ -103,20 +99,7 @@ pub fn table(runs: &[Run], loaded: bool) -> String {
             row.drain(2..5);
         }
     }
-    aligned(&rows)
-}
-
-fn aligned(rows: &[Vec<String>]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
-        format!("|{}|", cells.collect::<Vec<_>>().join("|"))
-    };
-    let rule = widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|");
-    let mut lines: Vec<String> = rows.iter().map(line).collect();
-    lines.insert(1, format!("|{rule}|"));
-    lines.join("\n")
+    rows
 }
 
 /// What is wanted, as far as it was measured.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::harness::postgres::{Cluster, Database, OPERATOR, OWNER};
-use crate::stage::Stage;
+use crate::shared::stage::Stage;
 
 /// The new values, from what is in the row.
 pub const VALUE: &str = "CASE WHEN region % 3 = 0 THEN 'pro' ELSE 'free' END";

@@ -8,10 +8,11 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 
 use crate::harness::await_until;
-use crate::harness::postgres::{Database, SUPERUSER, execute};
+use crate::harness::postgres::{Database, execute};
 use crate::harness::scratch;
-use crate::sightings::is_ready;
-use crate::stage::{SOON, Shop};
+use crate::shared::program;
+use crate::shared::sightings::is_ready;
+use crate::shared::stage::{SOON, Shop};
 use crate::table::VALUE;
 
 /// For the slowest way on the slowest machine.
@@ -96,11 +97,7 @@ impl Way {
 pub async fn prepare(way: Way, database: &Database, shop: Option<&Shop<'_>>, pgroll: &str) -> Result<()> {
     let column = "ALTER TABLE customers ADD COLUMN tier text";
     match (way, shop) {
-        (Way::Pgroll, _) => {
-            let directory = scratch::directory("pgroll")?.display().to_string();
-            by_program(pgroll, database, &["init"]).await?;
-            by_program(pgroll, database, &["baseline", "00_before", &directory, "--yes"]).await
-        }
+        (Way::Pgroll, _) => program::introduce_to_pgroll(pgroll, database).await,
         (_, Some(shop)) => {
             shop.create(&shop.migration("add", 1, &json!({"up": column}))).await?;
             shop.stage.sightings.first(&shop.name, "add", is_ready).await?;
@@ -218,14 +215,5 @@ async fn by_pgroll(database: &Database, pgroll: &str) -> Result<()> {
     let add = json!({"add_column": {"table": "customers", "up": VALUE, "column": column}});
     let file = scratch::root()?.join("01_tier.json");
     std::fs::write(&file, json!({"operations": [add]}).to_string())?;
-    by_program(pgroll, database, &["start", &file.display().to_string()]).await
-}
-
-async fn by_program(program: &str, database: &Database, arguments: &[&str]) -> Result<()> {
-    let mut command = tokio::process::Command::new(program);
-    command.args(arguments).args(["--postgres-url", &database.url(SUPERUSER)]).kill_on_drop(true);
-    let output = command.output().await.with_context(|| format!("cannot run {program}"))?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{program} {} failed: {told}", arguments.join(" "));
-    Ok(())
+    program::pgroll(pgroll, database, &["start", &file.display().to_string()]).await
 }

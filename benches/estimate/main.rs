@@ -8,11 +8,9 @@
 
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
-#[path = "../numbers/statistics.rs"]
-#[allow(dead_code)]
-mod statistics;
+#[path = "../shared/mod.rs"]
+mod shared;
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
@@ -23,10 +21,14 @@ use whimbrel::core::estimate::{Estimate, Rehearsal, estimate, rehearsed};
 use whimbrel::sql::{self, Snapshot};
 
 use harness::postgres::{Cluster, Database, Options as ClusterOptions, execute};
+use shared::report::{Number, Report};
+use shared::{Common, machine, statistics};
 
 /// How large, and how often.
 #[derive(Clone, Debug, Parser)]
 struct Options {
+    #[command(flatten)]
+    common: Common,
     /// Rows of the copy.
     #[arg(long, default_value_t = 300_000)]
     copy: u64,
@@ -36,15 +38,6 @@ struct Options {
     /// Runs of each statement on either; the median counts.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Names the file of the raw results: `<date>-<name>.json`.
-    #[arg(long, default_value = "estimate")]
-    name: String,
-    /// Where the raw results go; nothing is written without it.
-    #[arg(long)]
-    results: Option<PathBuf>,
-    /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// Statements around one that is measured.
@@ -148,9 +141,7 @@ struct Line {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let options = Options::parse();
-    harness::init();
-    measure(&options).await.inspect_err(|_| harness::scratch::report_failure("the measurement failed"))
+    Box::pin(shared::begin(measure(&Options::parse()))).await
 }
 
 async fn measure(options: &Options) -> Result<()> {
@@ -158,8 +149,9 @@ async fn measure(options: &Options) -> Result<()> {
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
     let cluster =
         Cluster::start(ClusterOptions { durable: true, settings, ..ClusterOptions::default() }).await?;
-    let load = load()?;
-    println!("load of this machine: {load}");
+    let mut facts = machine::facts(&cluster).await?;
+    facts["copyRows"] = options.copy.into();
+    facts["primaryRows"] = options.primary.into();
     let copy = fill(&cluster, "copy", options.copy).await?;
     let primary = fill(&cluster, "whole", options.primary).await?;
     let mut lines = Vec::new();
@@ -177,7 +169,14 @@ async fn measure(options: &Options) -> Result<()> {
         );
         lines.push(line);
     }
-    report(options, &cluster, &lines, &load).await
+    let goal: Vec<&Line> = lines.iter().filter(|line| line.goal).collect();
+    let within = goal.iter().filter(|line| (0.75..=1.25).contains(&line.ratio)).count();
+    let mut report = Report::new(facts);
+    #[expect(clippy::cast_precision_loss, reason = "a dozen")]
+    let (within, all) = (within as f64, goal.len() as f64);
+    report.extend(vec![Number::new("predicted within 25 %", within, "").at_least(all)]);
+    report.keep("lines", serde_json::to_value(&lines)?);
+    options.common.tell(report)
 }
 
 async fn fill(cluster: &Cluster, name: &str, rows: u64) -> Result<Database> {
@@ -256,35 +255,4 @@ async fn durations(database: &Database, operation: &Operation, rounds: usize) ->
 
 async fn run(session: &mut PgConnection, sql: &str) -> Result<()> {
     if sql.is_empty() { Ok(()) } else { execute(session, sql).await }
-}
-
-/// How busy the machine is: runnable processes over 1, 5 and 15 minutes.
-fn load() -> Result<String> {
-    let text = std::fs::read_to_string("/proc/loadavg").context("cannot read /proc/loadavg")?;
-    Ok(text.split(' ').take(3).collect::<Vec<_>>().join(" "))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the day names a file and decides nothing")]
-async fn report(options: &Options, cluster: &Cluster, lines: &[Line], load_at_start: &str) -> Result<()> {
-    let goal: Vec<&Line> = lines.iter().filter(|line| line.goal).collect();
-    let within = goal.iter().filter(|line| (0.75..=1.25).contains(&line.ratio)).count();
-    let verdict = if within == goal.len() { "met" } else { "MISSED" };
-    println!("within 25 %: {within} of {}: {verdict}", goal.len());
-    let Some(directory) = &options.results else { return Ok(()) };
-    let date = jiff::Zoned::now().strftime("%Y-%m-%d").to_string();
-    let document = serde_json::json!({
-        "date": date,
-        "postgres": cluster.admin().value("SHOW server_version").await?,
-        "cores": std::thread::available_parallelism()?.get(),
-        "loadAtStart": load_at_start,
-        "loadAtEnd": load()?,
-        "copyRows": options.copy,
-        "primaryRows": options.primary,
-        "within25Percent": format!("{within} of {}", goal.len()),
-        "lines": lines,
-    });
-    let path = directory.join(format!("{date}-{}.json", options.name));
-    std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&document)?))?;
-    println!("raw results: {}", path.display());
-    Ok(())
 }

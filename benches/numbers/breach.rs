@@ -11,10 +11,10 @@ use tokio::task::JoinHandle;
 
 use crate::harness::await_until;
 use crate::harness::prometheus::Prometheus;
-use crate::report::Number;
-use crate::sightings::condition;
-use crate::stage::{SOON, Shop, Stage};
-use crate::statistics::worst;
+use crate::shared::report::Number;
+use crate::shared::sightings::condition;
+use crate::shared::stage::{SOON, Shop, Stage};
+use crate::shared::statistics::worst;
 
 const ERROR_RATE: &str = "sum(rate(errors_total[{{ range }}])) / sum(rate(requests_total[{{ range }}]))";
 /// Samples are taken so long after the time that they are about; see the analysis below.

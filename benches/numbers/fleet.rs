@@ -8,9 +8,9 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::json;
 
 use crate::harness::postgres::OPERATOR;
-use crate::report::Number;
-use crate::sightings::is_ready;
-use crate::stage::{Shop, Stage};
+use crate::shared::report::Number;
+use crate::shared::sightings::is_ready;
+use crate::shared::stage::{Shop, Stage};
 
 /// Migrations of each database.
 const EACH: usize = 20;

@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use crate::harness::postgres::OPERATOR;
-use crate::report::Number;
-use crate::sightings::is_ready;
-use crate::stage::{Shop, Stage};
+use crate::shared::report::Number;
+use crate::shared::sightings::is_ready;
+use crate::shared::stage::{Shop, Stage};
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 /// After the last news: statuses of Databases are written, and what was read because of them.

@@ -8,43 +8,43 @@
 #[path = "../../tests/harness/mod.rs"]
 mod harness;
 
+#[path = "../shared/mod.rs"]
+mod shared;
+
 mod breach;
+mod crowd;
 mod fleet;
 mod idle;
-mod machine;
 mod overhead;
-#[allow(dead_code)]
-mod report;
-mod sightings;
-mod stage;
+mod peers;
 mod stall;
-mod statistics;
 mod trivial;
 
-use std::path::PathBuf;
-
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
 use clap::Parser;
 
-use report::Report;
-use stage::Stage;
+use peers::Way;
+use shared::report::Report;
+use shared::stage::Stage;
+use shared::{Binary, Common, machine};
 
 /// What is measured, and how often.
 #[derive(Clone, Debug, Parser)]
 pub struct Options {
-    /// The operator that is measured: a release build.
-    #[arg(long)]
-    operator: PathBuf,
-    /// Names the file of the raw results: `<date>-<name>.json`.
-    #[arg(long, default_value = "local")]
-    name: String,
-    /// Where the raw results go; nothing is written without it.
-    #[arg(long)]
-    results: Option<PathBuf>,
+    #[command(flatten)]
+    common: Common,
+    #[command(flatten)]
+    binary: Binary,
+    /// golang-migrate; left out where it is absent.
+    #[arg(long, default_value = "")]
+    migrate: String,
+    /// pgroll; left out where it is absent.
+    #[arg(long, default_value = "")]
+    pgroll: String,
     /// Trivial migrations without, and as many with a copy.
     #[arg(long, default_value_t = 20)]
     migrations: usize,
-    /// Rounds of the stall and of the breach.
+    /// Rounds of the overhead, of each stall, and of the breach.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// How long the idle operator is looked at, seconds.
@@ -59,9 +59,6 @@ pub struct Options {
     /// Parts to measure; all by default.
     #[arg(long, value_enum, value_delimiter = ',')]
     only: Vec<Part>,
-    /// Given by `cargo bench`.
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// A part of the measurement.
@@ -79,24 +76,31 @@ impl Options {
     fn wants(&self, part: Part) -> bool {
         self.only.is_empty() || self.only.contains(&part)
     }
+
+    /// The ways to change a schema that there are.
+    fn ways(&self) -> Vec<Way> {
+        let program = |path: &str| (!path.is_empty()).then(|| path.to_owned());
+        let (migrate, pgroll) = (program(&self.migrate), program(&self.pgroll));
+        let peers = [migrate.map(Way::Migrate), pgroll.map(Way::Pgroll)];
+        [Way::Operator, Way::Psql]
+            .into_iter()
+            .chain(peers.into_iter().flatten())
+            .chain([Way::Nobody])
+            .collect()
+    }
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let options = Options::parse();
-    harness::init();
-    ensure!(
-        options.operator.is_file(),
-        "{} is missing: run make bench, which builds it",
-        options.operator.display()
-    );
-    measure(&options).await.inspect_err(|_| harness::scratch::report_failure("the measurement failed"))
+    options.binary.check("bench")?;
+    Box::pin(shared::begin(measure(&options))).await
 }
 
 async fn measure(options: &Options) -> Result<()> {
-    println!("load of this machine: {}", machine::load()?);
-    let mut stage = Stage::build(&options.operator).await?;
-    let mut report = Report::new(machine::facts(&stage, &options.operator).await?);
+    let operator = &options.binary.operator;
+    let mut stage = Stage::build(operator).await?;
+    let mut report = Report::new(machine::facts_with(&stage, operator).await?);
     if options.wants(Part::Trivial) {
         report.extend(trivial::measure(&stage, options.migrations).await?);
     }
@@ -104,7 +108,7 @@ async fn measure(options: &Options) -> Result<()> {
         report.extend(overhead::measure(&stage, options.rounds).await?);
     }
     if options.wants(Part::Stall) {
-        report.extend(stall::measure(&stage, options.rounds).await?);
+        stall::measure(&stage, &options.ways(), options.rounds, &mut report).await?;
     }
     if options.wants(Part::Breach) {
         report.extend(breach::measure(&stage, options.rounds).await?);
@@ -116,11 +120,5 @@ async fn measure(options: &Options) -> Result<()> {
         report.extend(fleet::measure(&mut stage, options.databases).await?);
     }
     stage.stop().await?;
-    report.ended(machine::load()?);
-    println!("\n{}", report.table());
-    if let Some(directory) = &options.results {
-        let path = report.write(directory, &options.name);
-        println!("raw results: {}", path.context("cannot write the raw results")?.display());
-    }
-    Ok(())
+    options.common.tell(report)
 }

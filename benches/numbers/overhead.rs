@@ -5,10 +5,10 @@ use std::time::Instant;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::report::Number;
-use crate::sightings::is_ready;
-use crate::stage::{Shop, Stage};
-use crate::statistics::median;
+use crate::shared::report::Number;
+use crate::shared::sightings::is_ready;
+use crate::shared::stage::{Shop, Stage};
+use crate::shared::statistics::median;
 
 /// Units of one migration.
 const UNITS: usize = 20;

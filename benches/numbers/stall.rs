@@ -1,86 +1,83 @@
-//! What the application feels while a column is added and a long reader is on the table: the operator, and `psql`.
+//! What the application feels while a column is added and somebody is on the table: by the operator, and by others.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
+use sqlx::PgConnection;
 
-use crate::harness::postgres::{self, APPLICATION, Database};
-use crate::report::Number;
-use crate::sightings::is_ready;
-use crate::stage::{Shop, Stage};
-use crate::statistics::{quantile, worst};
+use super::peers::{Peer, Way};
+use crate::harness::await_until;
+use crate::harness::postgres::{Database, execute, text};
+use crate::shared::load::{Application, Felt, Load};
+use crate::shared::report::{Number, Report, duration};
+use crate::shared::stage::{SOON, Stage};
+use crate::shared::statistics::{median, quantile, worst};
 
-const READING: Duration = Duration::from_millis(2500);
-/// The load before and after the reader.
+/// The application before and after.
 const AROUND: Duration = Duration::from_millis(500);
-/// Sessions of the application; each sends fifty statements a second, every other one a write.
-const SESSIONS: u32 = 4;
-const EVERY: Duration = Duration::from_millis(20);
-/// A statement that takes longer was held up.
+/// A statement that takes longer was held up, milliseconds.
 const FELT: f64 = 50.0;
+/// What the operator may make the application feel, milliseconds.
+const GOAL: f64 = 25.0;
 
-/// What one session saw: how long each statement took (milliseconds), and how many writes were acknowledged.
-#[derive(Default)]
-struct Felt {
-    took: Vec<f64>,
-    failed: usize,
-    writes: u64,
+/// Two hundred statements a second.
+const APPLICATION: Application = Application {
+    sessions: 4,
+    every: Duration::from_millis(20),
+    rows: 100_000,
+    write: "UPDATE users SET visits = visits + 1 WHERE id = $1",
+    read: "SELECT name FROM users WHERE id = $1",
+};
+
+/// Who is on the table when the change begins.
+#[derive(Clone, Copy, Debug)]
+enum Obstacle {
+    /// One query.
+    Reader,
+    /// A transaction that writes a row that nobody else wants.
+    Writer,
+    /// A transaction that has read and does nothing.
+    Idle,
 }
 
-struct Load {
-    stop: Arc<AtomicBool>,
-    sessions: Vec<JoinHandle<Result<Felt>>>,
-}
+impl Obstacle {
+    const ALL: [Self; 3] = [Self::Reader, Self::Writer, Self::Idle];
 
-impl Load {
-    async fn start(database: &Database) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut sessions = Vec::new();
-        for number in 0..SESSIONS {
-            let mut session = database.connect_as(APPLICATION).await?;
-            let stop = Arc::clone(&stop);
-            sessions.push(tokio::spawn(async move {
-                let mut felt = Felt::default();
-                // What was due while a statement hung is sent at once afterwards: nothing is left out.
-                let mut clock = tokio::time::interval(EVERY);
-                let mut turn = number;
-                while !stop.load(Ordering::Relaxed) {
-                    clock.tick().await;
-                    turn += 1;
-                    let id = turn * SESSIONS % 100_000 + number + 1;
-                    let write = turn % 2 == 0;
-                    let sql = if write {
-                        format!("UPDATE users SET visits = visits + 1 WHERE id = {id}")
-                    } else {
-                        format!("SELECT name FROM users WHERE id = {id}")
-                    };
-                    let sent = Instant::now();
-                    match postgres::execute(&mut session, &sql).await {
-                        Ok(()) => felt.writes += u64::from(write),
-                        Err(_) => felt.failed += 1,
-                    }
-                    felt.took.push(sent.elapsed().as_secs_f64() * 1000.0);
-                }
-                Ok(felt)
-            }));
+    fn name(self) -> &'static str {
+        match self {
+            Self::Reader => "a reader of 2.5 s",
+            Self::Writer => "a writer of 2.5 s",
+            Self::Idle => "a session idle in its transaction for 5 s",
         }
-        Ok(Self { stop, sessions })
     }
 
-    async fn end(self) -> Result<Felt> {
-        self.stop.store(true, Ordering::Relaxed);
-        let mut all = Felt::default();
-        for session in self.sessions {
-            let felt = session.await??;
-            all.took.extend(felt.took);
-            all.failed += felt.failed;
-            all.writes += felt.writes;
+    fn lasts(self) -> Duration {
+        match self {
+            Self::Reader | Self::Writer => Duration::from_millis(2500),
+            Self::Idle => Duration::from_secs(5),
         }
-        Ok(all)
+    }
+
+    /// Stands in the way for as long as it lasts.
+    async fn stand(self, mut session: PgConnection) -> Result<Instant> {
+        let seconds = self.lasts().as_secs_f64();
+        match self {
+            Self::Reader => {
+                let reads = format!("SELECT name, pg_sleep({seconds}) FROM users WHERE id = 1");
+                execute(&mut session, &reads).await?;
+            }
+            Self::Writer => {
+                let writes = format!("INSERT INTO users SELECT 0, 'nobody', 0 FROM pg_sleep({seconds})");
+                execute(&mut session, &format!("BEGIN; {writes}; ROLLBACK")).await?;
+            }
+            Self::Idle => {
+                execute(&mut session, "BEGIN; SELECT count(*) FROM users").await?;
+                tokio::time::sleep(self.lasts()).await;
+                execute(&mut session, "COMMIT").await?;
+            }
+        }
+        Ok(Instant::now())
     }
 }
 
@@ -89,103 +86,130 @@ impl Load {
 struct Rounds {
     took: Vec<f64>,
     worst: Vec<f64>,
-    failed: usize,
+    stalled: Vec<f64>,
+    late: Vec<f64>,
+    /// From the end of the obstacle until the column was told to be there, milliseconds.
+    after: Vec<f64>,
+    failed: u64,
     lost: u64,
 }
 
 impl Rounds {
-    async fn add(&mut self, shop: &Shop<'_>, load: Load, before: u64) -> Result<()> {
-        let felt = load.end().await?;
-        self.worst.push(worst(&felt.took));
-        self.took.extend(felt.took);
+    #[expect(clippy::cast_precision_loss, reason = "some thousands")]
+    fn add(&mut self, felt: &Felt, lost: u64) {
+        let took = felt.took();
+        self.worst.push(worst(&took));
+        self.took.extend(took);
+        self.stalled.push(felt.stalled(FELT));
+        self.late.push(felt.late(FELT) as f64);
         self.failed += felt.failed;
-        self.lost += felt.writes.abs_diff(visits(shop).await? - before);
-        Ok(())
+        self.lost += lost;
+    }
+
+    fn row(&self, way: &Way) -> Vec<String> {
+        let after = if self.after.is_empty() { String::new() } else { duration(median(&self.after)) };
+        vec![
+            way.name().to_owned(),
+            duration(worst(&self.worst)),
+            duration(median(&self.stalled)),
+            format!("{:.0}", median(&self.late)),
+            (self.failed + self.lost).to_string(),
+            after,
+        ]
     }
 
     fn raw(&self) -> Value {
-        let held = self.took.iter().filter(|took| **took > FELT).count();
         json!({
-            "worstOfEachRound": self.worst, "statements": self.took.len(), "failed": self.failed, "lostWrites": self.lost,
-            "heldUpOver50ms": held, "p50": quantile(&self.took, 0.5), "p99": quantile(&self.took, 0.99), "p999": quantile(&self.took, 0.999),
+            "worst": self.worst, "stalled": self.stalled, "late": self.late, "after": self.after, "failed": self.failed,
+            "lostWrites": self.lost, "statements": self.took.len(), "p50": quantile(&self.took, 0.5),
+            "p99": quantile(&self.took, 0.99), "p999": quantile(&self.took, 0.999),
         })
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
+    fn numbers(&self, beside: &str) -> Vec<Number> {
+        let missing = (self.failed + self.lost) as f64;
+        vec![
+            Number::new(format!("beside {beside}: worst stall"), worst(&self.worst), "ms").at_most(GOAL),
+            Number::new(format!("beside {beside}: stalled in all"), worst(&self.stalled), "ms").at_most(0.0),
+            Number::new(format!("beside {beside}: failed and lost requests"), missing, "").at_most(0.0),
+        ]
     }
 }
 
-async fn visits(shop: &Shop<'_>) -> Result<u64> {
-    Ok(shop.database.value("SELECT sum(visits)::bigint FROM users").await?.parse()?)
+/// The sum of what the application has written.
+pub async fn visits(database: &Database) -> Result<u64> {
+    Ok(database.value("SELECT sum(visits)::bigint FROM users").await?.parse()?)
 }
 
-/// Reads for [`READING`] in a transaction, while `change` is under way.
-async fn beside_a_reader<T>(shop: &Shop<'_>, change: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut reader = shop.database.connect().await?;
-    postgres::execute(&mut reader, "BEGIN; SELECT count(*) FROM users").await?;
-    let read = async {
-        tokio::time::sleep(READING).await;
-        postgres::execute(&mut reader, "COMMIT").await
-    };
-    let (read, changed) = tokio::join!(read, change);
-    read?;
-    changed
+/// Returns when somebody is on the table.
+async fn stands(database: &Database, pid: &str) -> Result<()> {
+    let sql = format!("SELECT count(*) FROM pg_locks WHERE pid = {pid} AND relation = 'users'::regclass");
+    await_until("somebody on the table", SOON, async || {
+        ensure!(database.value(&sql).await? != "0", "nobody");
+        Ok(())
+    })
+    .await
 }
 
-async fn by_operator(shop: &Shop<'_>, round: usize) -> Result<f64> {
-    let name = format!("add-column-{round}");
-    let up = format!("ALTER TABLE users ADD COLUMN by_operator_{round} text DEFAULT 'none'");
-    let began = Instant::now();
-    shop.create(&shop.migration(&name, round, &json!({"up": up}))).await?;
-    let ready = shop.stage.sightings.first(&shop.name, &name, is_ready).await?;
-    let took = ready - began;
-    ensure!(took >= READING, "Ready after {took:?}, before the reader had ended");
-    Ok(took.saturating_sub(READING).as_secs_f64() * 1000.0)
-}
-
-async fn by_psql(shop: &Shop<'_>, round: usize) -> Result<()> {
-    let sql = format!("ALTER TABLE users ADD COLUMN by_psql_{round} text DEFAULT 'none'");
-    let database = shop.database.clone();
-    tokio::task::spawn_blocking(move || database.psql(&sql)).await??;
+async fn once(peer: &Peer<'_>, obstacle: Obstacle, round: usize, rounds: &mut Rounds) -> Result<()> {
+    let before = visits(&peer.database).await?;
+    let load = Load::start(&peer.database, APPLICATION).await?;
+    tokio::time::sleep(AROUND).await;
+    let mut session = peer.database.connect().await?;
+    let pid = text(&mut session, "SELECT pg_backend_pid()").await?.remove(0).remove(0).context("a pid")?;
+    let standing = tokio::spawn(obstacle.stand(session));
+    stands(&peer.database, &pid).await?;
+    peer.add(round).await?;
+    let added = Instant::now();
+    let left = standing.await??;
+    if peer.way != Way::Nobody {
+        ensure!(added >= left, "{} was told to be done before {} was", peer.way.name(), obstacle.name());
+        rounds.after.push((added - left).as_secs_f64() * 1000.0);
+    }
+    tokio::time::sleep(AROUND).await;
+    let felt = load.end().await?;
+    let lost = felt.writes.abs_diff(visits(&peer.database).await? - before);
+    rounds.add(&felt, lost);
     Ok(())
 }
 
-/// Measures the operator, `psql`, and the load alone, in turns.
+/// Measures all ways beside all obstacles, in turns.
 ///
 /// # Errors
 /// When something cannot be measured.
-pub async fn measure(stage: &Stage, rounds: usize) -> Result<Vec<Number>> {
-    println!("{rounds} rounds of a column that is added beside a reader of {READING:?}");
-    let shop = stage.shop("stall", false).await?;
-    // The first migration makes the ledger.
-    shop.create(&shop.migration("first", 1, &json!({"up": "CREATE TABLE carts (id bigint PRIMARY KEY)"})))
-        .await?;
-    shop.stage.sightings.first(&shop.name, "first", is_ready).await?;
-    let (mut operator, mut psql, mut alone) = (Rounds::default(), Rounds::default(), Rounds::default());
-    let mut after = Vec::new();
-    for round in 2..rounds + 2 {
-        for way in 0..3 {
-            let before = visits(&shop).await?;
-            let load = Load::start(&shop.database).await?;
-            tokio::time::sleep(AROUND).await;
-            match way {
-                0 => after.push(beside_a_reader(&shop, by_operator(&shop, round)).await?),
-                1 => beside_a_reader(&shop, by_psql(&shop, round)).await?,
-                _ => beside_a_reader(&shop, async { Ok(()) }).await?,
+pub async fn measure(stage: &Stage, ways: &[Way], rounds: usize, report: &mut Report) -> Result<()> {
+    println!("{rounds} rounds of a column that is added beside somebody, by each of {} ways", ways.len());
+    let mut peers = Vec::new();
+    for way in ways {
+        peers.push(Peer::new(stage, way).await.with_context(|| way.name())?);
+    }
+    let mut next = 1;
+    for obstacle in Obstacle::ALL {
+        let mut all: Vec<Rounds> = peers.iter().map(|_| Rounds::default()).collect();
+        for _ in 0..rounds {
+            for (peer, rounds) in peers.iter().zip(&mut all) {
+                let done = once(peer, obstacle, next, rounds).await;
+                done.with_context(|| format!("{} beside {}", peer.way.name(), obstacle.name()))?;
             }
-            tokio::time::sleep(AROUND).await;
-            let all = match way {
-                0 => &mut operator,
-                1 => &mut psql,
-                _ => &mut alone,
-            };
-            all.add(&shop, load, before).await?;
+            next += 1;
+        }
+        let head = ["", "worst", "stalled in all", "later than 50 ms", "failed, lost", "done after"]
+            .map(str::to_owned);
+        let rows = peers.iter().zip(&all).map(|(peer, rounds)| rounds.row(&peer.way));
+        let title = format!(
+            "A column is added beside {}, and {} statements a second",
+            obstacle.name(),
+            APPLICATION.rate()
+        );
+        report.add_table(title, std::iter::once(head.to_vec()).chain(rows).collect());
+        let raw: Value =
+            peers.iter().zip(&all).map(|(peer, all)| (peer.way.name().to_owned(), all.raw())).collect();
+        report.keep(&format!("stall{obstacle:?}"), raw);
+        for (peer, rounds) in peers.iter().zip(&all).filter(|(peer, _)| peer.way == Way::Operator) {
+            println!("{}", peer.way.name());
+            report.extend(rounds.numbers(obstacle.name()));
         }
     }
-    #[expect(clippy::cast_precision_loss, reason = "some hundreds")]
-    let missing = operator.failed as f64 + operator.lost as f64;
-    Ok(vec![
-        Number::new("worst stall, operator", worst(&operator.worst), "ms").at_most(50.0).of(operator.raw()),
-        Number::new("failed and lost requests, operator", missing, "").at_most(0.0),
-        Number::new("worst stall, psql -c", worst(&psql.worst), "ms").of(psql.raw()),
-        Number::new("worst statement, nobody changes anything", worst(&alone.worst), "ms").of(alone.raw()),
-        Number::new("Ready after the reader ended, worst", worst(&after), "ms").of(after),
-    ])
+    super::crowd::measure(&peers, rounds, next, report).await
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use serde_json::json;
 
-use crate::report::Number;
-use crate::sightings::is_ready;
-use crate::stage::{Shop, Stage};
-use crate::statistics::median;
+use crate::shared::report::Number;
+use crate::shared::sightings::is_ready;
+use crate::shared::stage::{Shop, Stage};
+use crate::shared::statistics::median;
 
 /// Between two migrations: the reads that follow a Database's new status are over.
 const PAUSE: Duration = Duration::from_millis(300);

@@ -61,6 +61,17 @@ pub fn reason(error: &Error) -> Reason {
     }
 }
 
+/// Returns what people are told where a database could not be used at all; it is tried again.
+pub fn of_the_database(error: &Error) -> Cause {
+    let message = match error {
+        Error::Server(server) if server.is_disk_full() => {
+            format!("the history table cannot be written: {error}; it goes on by itself when there is some")
+        }
+        error => error.to_string(),
+    };
+    Cause::new(reason(error), message)
+}
+
 /// Returns whether the session that met this error can go on.
 pub fn session_survives(error: &Error) -> bool {
     match error {

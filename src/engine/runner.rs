@@ -21,7 +21,7 @@ use super::views::Views;
 use super::{clock, failure, project};
 use crate::core::decide::{Decision, decide, end_with};
 use crate::core::observation::{Attempt, Class, Wish};
-use crate::core::state::{Cause, State};
+use crate::core::state::State;
 use crate::core::view::{Standing, Tokens, View};
 use crate::crash::{Mutant, planted};
 use crate::postgres::ledger::{Latest, Run, RunChange, Side};
@@ -286,7 +286,7 @@ impl Runner {
         if !failure::session_survives(error) {
             self.session = None;
         }
-        let cause = Cause::new(failure::reason(error), error.to_string());
+        let cause = failure::of_the_database(error);
         // A predecessor's build may go on for hours.
         if self.failures == 1 || !matches!(error, Error::OwnerAlive(_)) {
             warn!(database = desired.database.name, reason = cause.reason.as_str(), "{}", cause.message);

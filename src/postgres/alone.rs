@@ -78,7 +78,7 @@ async fn found(
     if !announced && !matches!(statement.probe(), Some(Probe::IndexValid { .. })) {
         return Ok(false);
     }
-    match probe::look(session, job.plan, statement, job.limits.alone).await? {
+    match probe::look(session, job, statement, job.limits.alone).await? {
         Look::InForce => Ok(true),
         Look::Absent | Look::Halfway | Look::Repeatable => Ok(false),
         Look::Different(how) => Err(Error::NameTaken { what: statement.summary(), how }),
@@ -97,13 +97,13 @@ async fn announce(session: &mut Session, job: &Job<'_>, statement: &Statement) -
 /// Repairs, sends, and makes sure that it took effect.
 async fn carry_out(session: &mut Session, job: &Job<'_>, statement: &Statement) -> Result<(), Error> {
     if probe::repair(session, job.plan, statement, None).await?
-        && probe::look(session, job.plan, statement, job.limits.alone).await? == Look::InForce
+        && probe::look(session, job, statement, job.limits.alone).await? == Look::InForce
     {
         // The repair was the end of it.
         return Ok(());
     }
     send_alone(session, job, statement).await?;
-    match probe::look(session, job.plan, statement, job.limits.alone).await? {
+    match probe::look(session, job, statement, job.limits.alone).await? {
         Look::InForce | Look::Repeatable => Ok(()),
         Look::Different(how) => Err(Error::NameTaken { what: statement.summary(), how }),
         Look::Absent | Look::Halfway => Err(Error::PostconditionMissing(statement.summary())),
@@ -154,7 +154,7 @@ async fn settle(
     }
     let settled = async {
         let repaired = probe::repair(session, job.plan, statement, Some(SETTLE_WITHIN)).await?;
-        let look = probe::look(session, job.plan, statement, SETTLE_WITHIN).await?;
+        let look = probe::look(session, job, statement, SETTLE_WITHIN).await?;
         // What looks like it is so for another reason, unless an attempt went missing before this one.
         let by_us = repaired || before == UnitStatus::Intent;
         if look == Look::Halfway || (look == Look::InForce && by_us) {
@@ -186,12 +186,12 @@ pub(super) async fn nothing_to_undo(session: &mut Session, job: &Job<'_>) -> Res
     match units::status(session.conn(), job.run, job.unit).await? {
         UnitStatus::Done => Ok(!units::announced(session.conn(), job.run, job.unit).await?),
         UnitStatus::Intent => {
-            let look = probe::look(session, job.plan, statement, job.limits.alone).await?;
+            let look = probe::look(session, job, statement, job.limits.alone).await?;
             if look == Look::Halfway {
                 probe::repair(session, job.plan, statement, None).await?;
             }
             let drops = matches!(statement.probe(), Some(Probe::IndexesAbsent { .. }));
-            Ok(match probe::look(session, job.plan, statement, job.limits.alone).await? {
+            Ok(match probe::look(session, job, statement, job.limits.alone).await? {
                 Look::Absent | Look::Different(_) => true,
                 Look::Halfway if drops => {
                     // The index is of no use any more: gone for good, so that the way back can build it.

@@ -37,8 +37,8 @@ impl ServerError {
             "53300" => Error::Unreachable {
                 target,
                 cause: format!(
-                    "no connection is free: {cause}; waiting for one: end idle sessions, or raise max_connections or the CONNECTION \
-                     LIMIT of the role or the database"
+                    "no connection is free: {cause}; waiting for one: {}",
+                    more_connections(&self.message)
                 ),
             },
             "3D000" => Error::DatabaseMissing { target, cause },
@@ -51,6 +51,19 @@ impl ServerError {
             }
             _ => Error::Server(self),
         }
+    }
+}
+
+/// Who can make room where there is no connection left (53300); only the server's words tell which limit it is.
+fn more_connections(message: &str) -> &'static str {
+    match message {
+        _ if message.contains(" for role ") => {
+            "two are needed for each database that is worked on: ALTER ROLE ... CONNECTION LIMIT"
+        }
+        _ if message.contains(" for database ") => {
+            "end idle sessions (pg_stat_activity says whose), or ALTER DATABASE ... CONNECTION LIMIT"
+        }
+        _ => "end idle sessions (pg_stat_activity says whose), or raise max_connections",
     }
 }
 
@@ -73,6 +86,20 @@ fn advice(cause: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whose_limit_it_is_is_told() {
+        let check = |message: &str, expected: &str| {
+            assert!(more_connections(message).contains(expected), "{message}");
+        };
+        check("too many connections for role \"whimbrel\"", "ALTER ROLE");
+        check("too many connections for database \"shop\"", "ALTER DATABASE");
+        check("sorry, too many clients already", "max_connections");
+        check(
+            "remaining connection slots are reserved for roles with the SUPERUSER attribute",
+            "max_connections",
+        );
+    }
 
     #[test]
     fn what_happens_first_has_a_remedy() {

@@ -38,6 +38,11 @@ const DENIED: &str = "42501";
 const GRANTS: &str =
     "`whimbrel grants` prints what the login needs, and spec.ownerRole has to own what is changed";
 
+/// The server has no space left, and what to look at; what it says itself is to look.
+const DISK_FULL: &str = "53100";
+const FREE: &str = "free space on the server's volume: WAL kept for a replication slot (pg_replication_slots) or a failing \
+    archive_command (pg_stat_archiver), temporary files, old data";
+
 /// An error of the PostgreSQL edge.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -344,7 +349,7 @@ impl ServerError {
 
     /// Tells whether the server has no space left (53100).
     pub fn is_disk_full(&self) -> bool {
-        self.sqlstate == "53100"
+        self.sqlstate == DISK_FULL
     }
 
     /// Adds advice to that of the server.
@@ -366,7 +371,10 @@ impl From<&PgDatabaseError> for ServerError {
         Self {
             sqlstate: error.code().to_owned(),
             message: bounded(&shown(error.code(), error.message(), position.is_some())),
-            hint: owned(error.hint().or((error.code() == DENIED).then_some(GRANTS))),
+            hint: match error.code() {
+                DISK_FULL => Some(FREE.to_owned()),
+                code => owned(error.hint().or((code == DENIED).then_some(GRANTS))),
+            },
             position,
             schema: owned(error.schema()),
             table: owned(error.table()),

@@ -1,14 +1,17 @@
 //! What the catalog shows of a statement that cannot run in a transaction, and the repair of what an interrupted one left.
 //!
 //! Invariants: that a name is there proves nothing, an index must be valid and be the index that the statement asks for; a
-//! build that still runs is waited for, whoever runs it; what is repaired is never an index that is valid.
+//! rebuilt one must be younger than the announcement; a build that still runs is waited for, whoever runs it; what is
+//! repaired is never an index that is valid.
 
 use std::time::{Duration, Instant};
 
 use sqlx::{Connection, PgConnection, Row};
 
+use super::block::Job;
 use super::catalog::{path, spelled};
 use super::error::{Class, Error};
+use super::ledger::units;
 use super::session::Session;
 use super::statement::{ours, send_ours};
 use crate::core::plan::Plan;
@@ -37,9 +40,9 @@ pub enum Look {
 ///
 /// # Errors
 /// `Unprobed` for a statement that nothing tells about; everything of the server.
-pub async fn look(
+pub(super) async fn look(
     session: &mut Session,
-    plan: &Plan,
+    job: &Job<'_>,
     statement: &Statement,
     limit: Duration,
 ) -> Result<Look, Error> {
@@ -49,7 +52,7 @@ pub async fn look(
     crash::at(Site::Probed, Moment::BeforeIntent).await;
     let deadline = Instant::now() + limit;
     loop {
-        if let Some(found) = look_once(session.conn(), plan, statement, &probe).await? {
+        if let Some(found) = look_once(session.conn(), job, statement, &probe).await? {
             crash::at(Site::Probed, Moment::Recorded).await;
             return Ok(found);
         }
@@ -63,10 +66,11 @@ pub async fn look(
 /// Looks once; `None` while a build is under way.
 async fn look_once(
     conn: &mut PgConnection,
-    plan: &Plan,
+    job: &Job<'_>,
     statement: &Statement,
     probe: &Probe,
 ) -> Result<Option<Look>, Error> {
+    let plan = job.plan;
     Ok(Some(match probe {
         Probe::IndexValid { index, table } => match find(conn, plan, index, table).await? {
             Some(found) if found.built_now => return Ok(None),
@@ -82,16 +86,8 @@ async fn look_once(
             (_, true) => Look::Absent,
             (_, false) => Look::Halfway,
         },
-        Probe::IndexRebuilt { index } => match leftovers(conn, plan, index, true).await? {
-            None => return Ok(None),
-            Some(left) if left.is_empty() => Look::Repeatable,
-            Some(_) => Look::Halfway,
-        },
-        Probe::TableReindexed { table } => match leftovers(conn, plan, table, false).await? {
-            None => return Ok(None),
-            Some(left) if left.is_empty() => Look::Repeatable,
-            Some(_) => Look::Halfway,
-        },
+        Probe::IndexRebuilt { index } => return rebuild(conn, job, index, true).await,
+        Probe::TableReindexed { table } => return rebuild(conn, job, table, false).await,
         Probe::PartitionDetached { parent, partition } => match pending(conn, plan, parent, partition).await?
         {
             None => Look::InForce,
@@ -297,8 +293,31 @@ async fn present(
     Ok((whole.len(), whole.into_iter().all(|whole| whole)))
 }
 
-/// Returns the invalid `_ccnew` and `_ccold` indexes that a rebuild left; `None` while a build on that table is under
-/// way. Those of a TOAST table only a superuser can remove; they take space, and do no harm.
+/// What there is of a rebuild; `None` while one is under way.
+async fn rebuild(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    relation: &RelationName,
+    is_index: bool,
+) -> Result<Option<Look>, Error> {
+    let Some(left) = leftovers(conn, job.plan, relation, is_index).await? else { return Ok(None) };
+    Ok(Some(if !left.is_empty() {
+        Look::Halfway
+    } else if rebuilt(conn, job, relation, is_index).await? {
+        Look::InForce
+    } else {
+        Look::Repeatable
+    }))
+}
+
+/// The relation `$1`, an index if `$2`, its partitions, and the tables of all of them.
+const FAMILY: &str = "named AS (SELECT to_regclass($1)::oid AS oid), \
+    family AS (SELECT oid FROM named UNION SELECT p.relid FROM named, pg_partition_tree(named.oid::regclass) p), \
+    tables AS (SELECT CASE WHEN $2 THEN (SELECT i.indrelid FROM pg_catalog.pg_index i WHERE i.indexrelid = f.oid) ELSE f.oid END AS oid \
+        FROM family f)";
+
+/// Returns the invalid `_ccnew` and `_ccold` indexes that a rebuild left, on partitions, too; `None` while a build on that
+/// table is under way. Those of a TOAST table only a superuser can remove; they take space, and do no harm.
 async fn leftovers(
     conn: &mut PgConnection,
     plan: &Plan,
@@ -309,9 +328,7 @@ async fn leftovers(
         conn,
         plan,
         sqlx::query(ours(format!(
-            "WITH t AS (SELECT c.oid FROM pg_catalog.pg_class c WHERE c.oid = CASE WHEN $2 \
-                 THEN (SELECT indrelid FROM pg_catalog.pg_index WHERE indexrelid = to_regclass($1)) ELSE to_regclass($1)::oid END) \
-             SELECT format('%I.%I', n.nspname, c.relname), {BUILT_NOW} FROM t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid \
+            "WITH {FAMILY} SELECT format('%I.%I', n.nspname, c.relname), {BUILT_NOW} FROM tables t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid \
              JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
              WHERE NOT i.indisvalid AND c.relname ~ '_cc(new|old)[0-9]*$'",
         )))
@@ -326,6 +343,35 @@ async fn leftovers(
         names.push(row.try_get(0)?);
     }
     Ok(Some(names))
+}
+
+/// Tells whether every index that the statement rebuilds is younger than the unit's row, which announced it: a concurrent
+/// rebuild puts a new index in the place of each. TOAST indexes are among those of a table; indexes that are invalid or of
+/// an exclusion constraint it leaves out.
+async fn rebuilt(
+    conn: &mut PgConnection,
+    job: &Job<'_>,
+    relation: &RelationName,
+    is_index: bool,
+) -> Result<bool, Error> {
+    let rows = under_path!(
+        conn,
+        job.plan,
+        sqlx::query(ours(format!(
+            "WITH {FAMILY}, indexes AS ( \
+                 SELECT i.xmin FROM family f JOIN pg_catalog.pg_index i ON $2 AND i.indexrelid = f.oid \
+                     JOIN pg_catalog.pg_class c ON c.oid = f.oid AND c.relkind = 'i' \
+                 UNION ALL SELECT i.xmin FROM tables t JOIN pg_catalog.pg_class c ON NOT $2 AND c.oid = t.oid AND c.relkind <> 'p' \
+                     JOIN pg_catalog.pg_index i ON i.indrelid IN (c.oid, c.reltoastrelid) AND i.indisvalid AND NOT i.indisexclusion) \
+             SELECT coalesce(bool_and(age(i.xmin) < age(u.xid::xid8::xid)), false) \
+             FROM indexes i, whimbrel.units u WHERE u.run = $3 AND u.unit = $4",
+        )))
+        .bind(spelled(relation))
+        .bind(is_index)
+        .bind(job.run)
+        .bind(units::index(job.unit))
+    );
+    Ok(rows.first().map(|row| row.try_get(0)).transpose()?.unwrap_or_default())
 }
 
 /// Tells whether a detach of the partition is pending; `None` where it is no partition of the parent.

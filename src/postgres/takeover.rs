@@ -20,7 +20,7 @@ const LOCK_WORK: i32 = 1;
 /// How long a terminated predecessor may take to disappear.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 
-/// What is done about a concurrent index build of an earlier owner.
+/// What is done about a concurrent index build, or rebuild, of an earlier owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Builds {
     /// It goes on: the server finishes it, and its index is found valid afterwards.
@@ -112,7 +112,7 @@ async fn predecessors(conn: &mut PgConnection, ours: &[i32]) -> Result<Vec<Prede
     let query = format!(
         "SELECT a.pid, a.backend_start::text, coalesce(a.usename::text, ''), p.pid IS NOT NULL, {PROGRESS} \
          FROM pg_catalog.pg_stat_activity a LEFT JOIN pg_catalog.pg_stat_progress_create_index p \
-           ON p.pid = a.pid AND coalesce(p.command = 'CREATE INDEX CONCURRENTLY', true) \
+           ON p.pid = a.pid AND coalesce(p.command LIKE '%CONCURRENTLY', true) \
          WHERE a.datname = current_database() AND a.pid NOT IN ({ours}) AND (a.application_name LIKE 'whimbrel/%' \
            OR a.pid IN (SELECT l.pid FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_database d ON d.oid = l.database \
                         WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database() \

@@ -47,12 +47,14 @@ pub enum Probe {
         /// The indexes.
         indexes: Vec<RelationName>,
     },
-    /// The index is valid and no leftover (`_ccnew`, `_ccold`) is there. The statement may be sent again.
+    /// The index is younger than the announcement and no leftover (`_ccnew`, `_ccold`) is there. The statement may be sent
+    /// again.
     IndexRebuilt {
         /// The index.
         index: RelationName,
     },
-    /// All indexes of the table are valid and no leftover (`_ccnew`, `_ccold`) is there. The statement may be sent again.
+    /// All indexes of the table are younger than the announcement and no leftover (`_ccnew`, `_ccold`) is there. The
+    /// statement may be sent again.
     TableReindexed {
         /// The table.
         table: RelationName,

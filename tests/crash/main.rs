@@ -6,6 +6,7 @@
 #[path = "../harness/mod.rs"]
 mod harness;
 
+mod choice;
 mod cluster;
 mod direct;
 mod driver;
@@ -50,27 +51,14 @@ enum Command {
     /// Plays the matrix with each planted bug until one run shows it.
     Mutants(Options),
     /// Plays the operator before an API server that fails, or a part of that.
-    Cluster(cluster::Options),
+    Cluster(choice::Choice),
 }
 
 /// Which runs.
 #[derive(clap::Args, Clone)]
 struct Options {
-    /// So many runs: fewer than there are mean a sample, more mean that some are drawn again. Default: each once.
-    #[arg(long)]
-    runs: Option<usize>,
-    /// So many at the same time, each with a server of its own.
-    #[arg(long, default_value_t = 4)]
-    workers: usize,
-    /// For everything that is drawn.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Plays one run again, as a violation names it.
-    #[arg(long)]
-    run: Option<fault::Case>,
-    /// Plays what contains this text.
-    #[arg(long)]
-    only: Option<String>,
+    #[command(flatten)]
+    choice: choice::Choice,
     /// With one planted bug.
     #[arg(long)]
     mutant: Option<String>,
@@ -96,23 +84,22 @@ fn main() -> Result<ExitCode> {
 }
 
 async fn crash(known: matrix::Known, options: Options) -> Result<bool> {
-    let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
+    let choice = &options.choice;
+    let seed = choice.seed();
     let mut cases = matrix::every(&known, seed);
-    if let Some(only) = &options.only {
-        cases.retain(|case| case.to_string().contains(only));
-    }
+    choice.narrow(&mut cases);
     let there_are = cases.len();
     print!("of {there_are} that there are, ");
-    let mut cases = match (options.run, options.runs) {
+    let mut cases = match (choice.one::<fault::Case>()?, choice.runs) {
         (Some(case), _) => vec![case],
         (None, Some(runs)) if runs < there_are => matrix::sample(&cases, runs, seed),
         (None, runs) => matrix::fill(cases, runs.unwrap_or(there_are), seed),
     };
-    if options.only.is_none() && cases.len() > found::ALL.len() {
+    if choice.only.is_none() && cases.len() > found::ALL.len() {
         cases.splice(..0, found::cases()?);
     }
     let mut report = report::Report::new(&known, cases.len(), seed);
-    matrix::play(&known, cases, options.workers, options.mutant.as_deref(), |played| {
+    matrix::play(&known, cases, choice.workers, options.mutant.as_deref(), |played| {
         report.add(&played);
         true
     })

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
 use rand::{Rng as _, SeedableRng as _};
 
+use super::choice::out_of_time;
 use super::fault::{Case, Fault};
 use super::fill;
 use super::judge::Reference;
@@ -31,6 +32,8 @@ pub struct Played {
     pub case: Case,
     pub shown: Shown,
     pub took: Duration,
+    /// It was not in time at first, and was played again.
+    pub slow: bool,
 }
 
 impl Played {
@@ -201,7 +204,10 @@ pub async fn play(
         loop {
             let next = queue.borrow_mut().pop_front();
             let Some(case) = next else { return anyhow::Ok(()) };
-            let played = one(known, case, &mut stage, mutant).await?;
+            let mut played = one(known, case.clone(), &mut stage, mutant).await?;
+            if out_of_time(&played.shown.violations) {
+                played = Played { slow: true, ..one(known, case, &mut stage, mutant).await? };
+            }
             let on = (seen.borrow_mut())(played);
             if !on {
                 queue.borrow_mut().clear();
@@ -223,5 +229,5 @@ async fn one(known: &Known, case: Case, stage: &mut Stage, mutant: Option<&str>)
         Ok(shown) => shown.with_context(|| format!("in {case}"))?,
         Err(_) => Shown { violations: vec![format!("it hangs for {HANGS:?}")], ..Shown::default() },
     };
-    Ok(Played { case, shown, took: began.elapsed() })
+    Ok(Played { case, shown, took: began.elapsed(), slow: false })
 }

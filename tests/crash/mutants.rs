@@ -36,19 +36,21 @@ fn shows(mutant: Mutant) -> &'static [&'static str] {
     }
 }
 
-/// Plays the matrix with each bug, and returns whether all were caught.
+/// Plays the matrix with each bug, or those that were chosen, and returns whether all were caught.
 ///
 /// # Errors
 /// When the harness itself fails.
 pub async fn all(known: &Known, options: &Options) -> Result<bool> {
+    let mut asked = 0;
     let mut survived = Vec::new();
     let held = ask_directly(None).await?;
     ensure!(held.is_none(), "without a planted bug: {}", held.unwrap_or_default());
     for mutant in Mutant::ALL {
         let name = format!("{mutant:?}");
-        if options.only.as_ref().is_some_and(|only| !name.contains(only)) {
+        if options.choice.only.as_ref().is_some_and(|only| !name.contains(only)) {
             continue;
         }
+        asked += 1;
         if direct::SHOWS.contains(mutant) {
             match ask_directly(Some(&name)).await? {
                 Some(why) => println!("{name:<22} caught by asking the defence alone: {why}"),
@@ -59,12 +61,17 @@ pub async fn all(known: &Known, options: &Options) -> Result<bool> {
         match caught(known, *mutant, options).await? {
             Some((run, case, why)) => {
                 println!("{name:<22} caught in run {run}: {case}\n{:22} {why}", "");
+                println!("{:22} again: make crash MUTANT={name} RUN='{case}'", "");
             }
             None => survived.push(name),
         }
     }
-    println!("\nmutants     {} planted, {} survived {survived:?}", Mutant::ALL.len(), survived.len());
-    Ok(survived.is_empty())
+    println!(
+        "\nmutants     {asked} of {} planted, {} survived {survived:?}",
+        Mutant::ALL.len(),
+        survived.len()
+    );
+    Ok(survived.is_empty() && asked > 0)
 }
 
 /// Asks fence, epoch and lock in a process of its own; returns what does not hold.
@@ -83,15 +90,15 @@ async fn ask_directly(mutant: Option<&str>) -> Result<Option<String>> {
 }
 
 async fn caught(known: &Known, mutant: Mutant, options: &Options) -> Result<Option<(usize, Case, String)>> {
-    let seed = options.seed.unwrap_or(1);
+    let seed = options.choice.seed.unwrap_or(1);
     let mut cases = every(known, seed);
     let places = shows(mutant);
     cases.retain(|case| places.iter().any(|place| case.to_string().contains(place)));
-    let cases = sample(&cases, options.runs.unwrap_or(RUNS), seed);
+    let cases = sample(&cases, options.choice.runs.unwrap_or(RUNS), seed);
     let mut runs = 0;
     let mut found = None;
     let name = format!("{mutant:?}");
-    play(known, cases, options.workers, Some(&name), |played| {
+    play(known, cases, options.choice.workers, Some(&name), |played| {
         runs += 1;
         let Some(first) = played.shown.violations.first() else { return true };
         found = Some((runs, played.case.clone(), first.clone()));

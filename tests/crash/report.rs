@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use whimbrel::crash::Site;
 
+use super::choice::tell_slow;
 use super::found;
 use super::matrix::{Known, Played};
 
@@ -24,6 +25,7 @@ pub struct Report {
     told: Instant,
     valid: usize,
     invalid: Vec<String>,
+    slow: Vec<String>,
     violations: usize,
     lost: usize,
     faults: BTreeMap<String, (usize, Duration)>,
@@ -55,6 +57,7 @@ impl Report {
             told: Instant::now(),
             valid: 0,
             invalid: Vec::new(),
+            slow: Vec::new(),
             violations: 0,
             lost: 0,
             faults: BTreeMap::new(),
@@ -77,6 +80,9 @@ impl Report {
             *self.workloads.entry(played.case.workload.clone()).or_default() += 1;
         } else if played.shown.violations.is_empty() {
             self.invalid.push(played.case.to_string());
+        }
+        if played.slow && played.shown.violations.is_empty() {
+            self.slow.push(played.case.to_string());
         }
         if !played.shown.violations.is_empty() {
             self.violations += 1;
@@ -124,8 +130,13 @@ impl Report {
             |point: &String| ELSEWHERE.iter().any(|site| point.starts_with(&format!("{site:?}/")));
         let all_passed = self.planned < ALL || never.iter().all(|point| elsewhere(point));
         println!("invalid     {} (the fault did not fire) {:?}", self.invalid.len(), first(&self.invalid));
+        let in_time = tell_slow(&self.slow, self.planned);
         println!("violations  {}", self.violations);
-        all_passed && self.violations == 0 && self.valid > 0 && self.invalid.len() * 20 <= self.planned
+        in_time
+            && all_passed
+            && self.violations == 0
+            && self.valid > 0
+            && self.invalid.len() * 20 <= self.planned
     }
 }
 

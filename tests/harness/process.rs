@@ -24,8 +24,12 @@ pub struct Spec {
     environment: Vec<(OsString, OsString)>,
     directory: PathBuf,
     user: Option<&'static str>,
+    disk: Option<(PathBuf, u32)>,
     subject: bool,
 }
+
+/// Mounts what only the process after it sees, and what goes with it.
+const ON_SMALL_DISK: &str = r#"mount -t tmpfs -o "$1" none "$2" && shift 2 && exec "$@""#;
 
 impl Spec {
     /// A program that logs to `<directory>/<name>.log`.
@@ -37,6 +41,7 @@ impl Spec {
             environment: Vec::new(),
             directory: directory.to_owned(),
             user: None,
+            disk: None,
             subject: false,
         }
     }
@@ -62,6 +67,13 @@ impl Spec {
         self
     }
 
+    /// Sees a disk of so many MiB at this directory, which nobody else does. Needs to be root, or user namespaces.
+    #[must_use]
+    pub fn disk(mut self, directory: &Path, mebibytes: u32) -> Self {
+        self.disk = Some((directory.to_owned(), mebibytes));
+        self
+    }
+
     /// The end of its log is printed when a test fails.
     #[must_use]
     pub fn subject(mut self) -> Self {
@@ -72,6 +84,20 @@ impl Spec {
     fn command(&self, log: &Path) -> Result<Command> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
+        if let Some((directory, mebibytes)) = &self.disk {
+            command.args(["--", "unshare", "--mount"]);
+            let owner = if let Some(user) = self.user {
+                let (uid, gid) = system_user(user)?;
+                format!(",uid={uid},gid={gid}")
+            } else {
+                command.args(["--user", "--map-current-user", "--keep-caps"]);
+                String::new()
+            };
+            let options = format!("size={mebibytes}m,mode=0700{owner}");
+            command.args(["sh", "-c", ON_SMALL_DISK, "disk", &options]).arg(directory);
+            // Whoever changes its user has to ask for its own death again.
+            command.args(["setpriv", "--pdeathsig", "KILL"]);
+        }
         if let Some(user) = self.user {
             command.args(["--reuid", user, "--regid", user, "--init-groups"]);
         }
@@ -209,6 +235,15 @@ impl Drop for Process {
 pub fn system_user(name: &str) -> Result<(u32, u32)> {
     let user = User::from_name(name)?.with_context(|| format!("there is no system user {name}"))?;
     Ok((user.uid.as_raw(), user.gid.as_raw()))
+}
+
+/// Whether [`Spec::disk`] works here.
+pub fn may_mount() -> bool {
+    let user: &[&str] =
+        if geteuid().is_root() { &[] } else { &["--user", "--map-current-user", "--keep-caps"] };
+    let mut command = Command::new("unshare");
+    command.args(user).args(["--mount", "sh", "-c", "mount -t tmpfs none /mnt"]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// The kernel kills a child when the *thread* that started it ends, and test threads end early: all children are

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes pgroll available, for `make bench-backfill`: built once from the pinned Go module beside this script into the cache.
+# Makes pgroll available, for `make bench` and `make bench-backfill`: built once from the pinned Go module beside this script into the cache.
 # Silent when there is nothing to do.
 #
 #   pgroll.sh [--path]     --path: prints where it is

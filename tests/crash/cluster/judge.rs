@@ -34,6 +34,8 @@ pub struct Shown {
     pub started: u32,
     /// Whether the fault fired.
     pub fired: bool,
+    /// It was not in time at first, and was played again.
+    pub slow: bool,
     /// What should not be.
     pub wrong: Vec<String>,
     /// The end of the operator's log.

@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use self::case::Case;
 use self::judge::{Reference, Shown};
 use self::world::{Lane, Run};
+use super::choice::{Choice, out_of_time, tell_slow};
 use super::oracle;
 use super::workload::{Workload, all};
 use crate::harness::api_proxy::Fault;
@@ -25,26 +26,6 @@ const CONVERGES: Duration = Duration::from_mins(1);
 const HANGS: Duration = Duration::from_mins(4);
 /// For how long nothing may be asked for the operator to be idle: it looks at a Database a second after the last news.
 const SILENT: Duration = Duration::from_millis(1300);
-
-/// Which runs.
-#[derive(clap::Args, Clone)]
-pub struct Options {
-    /// So many runs, drawn from all; default: all of them.
-    #[arg(long)]
-    runs: Option<usize>,
-    /// So many at the same time, each with servers of its own.
-    #[arg(long, default_value_t = 4)]
-    workers: usize,
-    /// For everything that is drawn.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// Plays one run again, as a violation names it.
-    #[arg(long)]
-    run: Option<Case>,
-    /// Plays what contains this text.
-    #[arg(long)]
-    only: Option<String>,
-}
 
 /// What a person does in the middle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,19 +59,20 @@ impl Known {
 ///
 /// # Errors
 /// When the harness itself fails.
-pub async fn play_all(options: Options) -> Result<bool> {
+pub async fn play_all(choice: Choice) -> Result<bool> {
     let began = Instant::now();
     let server = kubernetes::shared().await?;
     server.install_crds().await?;
     let metrics = metrics_stub::start().await?;
-    let seed = options.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
-    let lanes = (0..options.workers).map(|number| Lane::start(server, &metrics, number));
+    let seed = choice.seed();
+    let lanes = (0..choice.workers).map(|number| Lane::start(server, &metrics, number));
     let mut lanes = futures::future::try_join_all(lanes).await?;
     let mut known = Known {
         workloads: all().into_iter().filter(|one| Known::act(one.name).is_some()).collect(),
         references: BTreeMap::new(),
     };
-    if let Some(case) = &options.run {
+    let one = choice.one::<Case>()?;
+    if let Some(case) = &one {
         known.workloads.retain(|workload| workload.name == case.workload);
     }
     let names: Vec<&'static str> = known.workloads.iter().map(|workload| workload.name).collect();
@@ -110,7 +92,7 @@ pub async fn play_all(options: Options) -> Result<bool> {
         names.len(),
         began.elapsed()
     );
-    let cases = choose(&options, &known, seed)?;
+    let cases = one.map_or_else(|| choose(&choice, &known, seed), |case| Ok(vec![case]))?;
     let mut report = Report { planned: cases.len(), seed, ..Report::default() };
     let cases = cases.into_iter().map(|case| {
         let name = names.iter().find(|name| **name == case.workload).copied();
@@ -121,17 +103,12 @@ pub async fn play_all(options: Options) -> Result<bool> {
     Ok(report.print(&known, began.elapsed()))
 }
 
-fn choose(options: &Options, known: &Known, seed: u64) -> Result<Vec<Case>> {
-    if let Some(case) = &options.run {
-        return Ok(vec![case.clone()]);
-    }
+fn choose(choice: &Choice, known: &Known, seed: u64) -> Result<Vec<Case>> {
     let asked = known.references.iter().map(|(name, reference)| (*name, reference.asked.as_slice()));
     let mut cases = case::every(asked);
-    if let Some(only) = &options.only {
-        cases.retain(|case| case.to_string().contains(only));
-    }
-    let count = options.runs.unwrap_or(cases.len());
-    let mut chosen = if options.only.is_none() { case::found()? } else { Vec::new() };
+    choice.narrow(&mut cases);
+    let count = choice.runs.unwrap_or(cases.len());
+    let mut chosen = if choice.only.is_none() { case::found()? } else { Vec::new() };
     chosen.extend(case::sample(&cases, count, seed));
     Ok(chosen)
 }
@@ -156,13 +133,23 @@ async fn play(
         loop {
             let next = queue.borrow_mut().pop_front();
             let Some((name, case)) = next else { return anyhow::Ok(()) };
-            let shown = tokio::time::timeout(HANGS, one(lane, known, name, case.as_ref())).await;
-            let shown = shown.context("it hangs").flatten().with_context(|| format!("in {name} {case:?}"))?;
+            let mut shown = within(lane, known, name, case.as_ref()).await?;
+            if case.is_some() && out_of_time(&shown.wrong) {
+                shown = Shown { slow: true, ..within(lane, known, name, case.as_ref()).await? };
+            }
             (seen.borrow_mut())(name, case, shown);
         }
     };
     futures::future::try_join_all(lanes.iter_mut().map(work)).await?;
     Ok(())
+}
+
+/// Plays one run, which may hang.
+async fn within(lane: &mut Lane, known: &Known, name: &str, case: Option<&Case>) -> Result<Shown> {
+    match tokio::time::timeout(HANGS, one(lane, known, name, case)).await {
+        Ok(shown) => shown.with_context(|| format!("in {name} {case:?}")),
+        Err(_) => Ok(Shown { wrong: vec![format!("it hangs for {HANGS:?}")], ..Shown::default() }),
+    }
 }
 
 async fn one(lane: &mut Lane, known: &Known, name: &str, case: Option<&Case>) -> Result<Shown> {
@@ -197,6 +184,7 @@ struct Report {
     faults: BTreeMap<Fault, usize>,
     requests: BTreeSet<String>,
     invalid: Vec<String>,
+    slow: Vec<String>,
     violations: usize,
     most: usize,
 }
@@ -212,6 +200,8 @@ impl Report {
             }
             println!("    it asked: {}", shown.asked.join(" "));
             println!("    the operator said last:\n  {}", shown.log.replace('\n', "\n  "));
+        } else if shown.slow && shown.fired {
+            self.slow.push(case.to_string());
         } else if !shown.fired {
             self.invalid.push(case.to_string());
             return;
@@ -234,7 +224,8 @@ impl Report {
         );
         println!("writes      {} at most in a run", self.most);
         println!("invalid     {} (the fault did not fire) {:?}", self.invalid.len(), self.invalid);
+        let in_time = tell_slow(&self.slow, self.planned);
         println!("violations  {}", self.violations);
-        self.violations == 0 && valid > 0 && self.invalid.len() * 5 <= self.planned
+        in_time && self.violations == 0 && valid > 0 && self.invalid.len() * 5 <= self.planned
     }
 }

@@ -4,6 +4,7 @@ mod database;
 mod programs;
 
 pub use database::{Database, Ddl, LogLine, execute, rows, text};
+pub use programs::path as program;
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,8 @@ pub struct Options {
     pub own_identity: bool,
     /// Believes everybody: for tests that connect so often that computing passwords' hashes is what they would measure.
     pub trust: bool,
+    /// A tablespace `small` on a disk of so many MiB, which the server loses when it stops.
+    pub small_disk: Option<u32>,
     /// Further settings, such as `("max_connections", "20")`.
     pub settings: Vec<(String, String)>,
 }
@@ -93,6 +96,10 @@ impl Cluster {
         cluster.admin().execute(ROLES).await.context("cannot create the roles")?;
         cluster.admin().execute("CREATE DATABASE observed OWNER app_owner IS_TEMPLATE true").await?;
         cluster.named("observed").execute(OBSERVER).await.context("cannot create the observer")?;
+        if cluster.options.small_disk.is_some() {
+            let directory = cluster.directory.join("small").display().to_string();
+            cluster.admin().execute(&format!("CREATE TABLESPACE small LOCATION '{directory}'")).await?;
+        }
         Ok(cluster)
     }
 
@@ -157,12 +164,16 @@ impl Cluster {
             settings.push(("ssl".to_owned(), "on".to_owned()));
         }
         settings.extend(self.options.settings.iter().cloned());
-        Ok(Spec::new("postgres", programs::path("postgres")?, &self.directory)
+        let spec = Spec::new("postgres", programs::path("postgres")?, &self.directory)
             .user(SYSTEM_USER)
             .env("LC_ALL", "C")
             .args(["-p", &port, "-D"])
             .args([&data])
-            .args(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")])))
+            .args(settings.iter().flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]));
+        let Some(mebibytes) = self.options.small_disk else { return Ok(spec) };
+        let directory = self.directory.join("small");
+        std::fs::create_dir_all(&directory)?;
+        Ok(spec.disk(&directory, mebibytes))
     }
 
     /// Stops the server and waits for its end: `SIGINT` fast, `SIGQUIT` immediate (as after a crash).

@@ -7,3 +7,4 @@ mod engine;
 mod identity;
 mod inputs;
 mod takeover;
+mod unfinished;

@@ -8,7 +8,7 @@ use whimbrel::api::Reason;
 use whimbrel::core::view::RunView;
 
 use super::stage::{Stage, budget};
-use crate::harness::postgres::{APPLICATION, Cluster, Options, execute, text};
+use crate::harness::postgres::{self, APPLICATION, Cluster, Options, SUPERUSER, execute};
 use crate::harness::{await_until, run};
 
 /// Takes 150 ms for each row under ACCESS EXCLUSIVE; there is one.
@@ -151,6 +151,14 @@ fn who_reads_behind_an_index_build_for_too_long_has_it_cancelled() -> Result<()>
     })
 }
 
+/// A dump whose output nobody reads, so that it does not end.
+fn dump(stage: &Stage) -> Result<tokio::process::Child> {
+    let mut command = tokio::process::Command::new(postgres::program("pg_dump")?);
+    let url = stage.primary.url(SUPERUSER);
+    command.args(["--dbname", &url]).stdout(std::process::Stdio::piped()).kill_on_drop(true);
+    command.spawn().context("cannot start pg_dump")
+}
+
 #[test]
 fn who_is_in_the_way_for_hours_is_told_with_what_ends_it() -> Result<()> {
     run(async {
@@ -159,10 +167,16 @@ fn who_is_in_the_way_for_hours_is_told_with_what_ends_it() -> Result<()> {
         // The operator may look at others.
         cluster.admin().execute("GRANT pg_read_all_stats TO whimbrel").await?;
         let stage = Stage::on(cluster.database("blocked").await?, None, budget(250), &[]).await?;
-        let mut dump = stage.primary.connect().await?;
-        execute(&mut dump, "SET application_name TO 'pg_dump'; BEGIN; LOCK TABLE users IN ACCESS SHARE MODE")
-            .await?;
-        let pid = text(&mut dump, "SELECT pg_backend_pid()").await?.remove(0).remove(0).context("a pid")?;
+        let large = "CREATE TABLE large AS SELECT repeat(md5(g::text), 30) FROM generate_series(1, 20000) g";
+        stage.primary.execute(large).await?;
+        let mut dump = dump(&stage)?;
+        let dumping = "SELECT coalesce(max(pid)::text, '') FROM pg_stat_activity WHERE application_name = 'pg_dump' AND query LIKE 'COPY %large%'";
+        let pid = await_until("the dump", Duration::from_secs(20), async || {
+            let pid = stage.primary.value(dumping).await?;
+            ensure!(!pid.is_empty(), "not there yet");
+            Ok(pid)
+        })
+        .await?;
         stage.migrate("1", &json!({"up": "ALTER TABLE users ADD COLUMN tier text"}))?;
         let says = |run: &RunView, parts: &[&str]| {
             run.attempt.as_ref().is_some_and(|attempt| {
@@ -171,12 +185,13 @@ fn who_is_in_the_way_for_hours_is_told_with_what_ends_it() -> Result<()> {
             })
         };
         let who = format!("blocked by pid {pid} (pg_dump, in a transaction since 20");
-        stage
-            .until("1", "naming the dump", |run| {
-                says(run, &[&who, "until the dump ends", "attempts go on until 20"])
-            })
-            .await?;
-        execute(&mut dump, "PREPARE TRANSACTION 'forgotten'").await?;
+        let parts = [&who, "COPY public.large", "until the dump ends", "attempts go on until 20"];
+        stage.until("1", "naming the dump", |run| says(run, &parts)).await?;
+        // The next one in the way.
+        let mut forgetful = stage.primary.connect().await?;
+        let prepare = "BEGIN; LOCK TABLE users IN ACCESS SHARE MODE; PREPARE TRANSACTION 'forgotten'";
+        execute(&mut forgetful, prepare).await?;
+        dump.kill().await?;
         let parts = [
             "prepared transaction forgotten of ",
             "ROLLBACK PREPARED 'forgotten'",

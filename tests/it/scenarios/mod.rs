@@ -4,6 +4,7 @@
 mod apply;
 mod copied;
 mod crash;
+mod faults;
 mod filling;
 mod foresight;
 mod kstatus;

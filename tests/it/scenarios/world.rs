@@ -133,13 +133,17 @@ impl World {
     }
 
     async fn with(name: &str, copy: bool) -> Result<Self> {
+        let primary = postgres::shared().await?.database(name).await?;
+        let copy = if copy { Some(copies().await?.database(name).await?) } else { None };
+        Self::on(name, primary, copy).await
+    }
+
+    /// With databases that are there.
+    pub async fn on(name: &str, primary: Database, copy: Option<Database>) -> Result<Self> {
         let server = api_server().await?;
         let namespace = server.namespace(&name.replace('_', "-")).await?;
-        let primary = postgres::shared().await?.database(name).await?;
-        primary.execute(SHOP).await?;
-        let copy = if copy { Some(copies().await?.database(name).await?) } else { None };
-        if let Some(copy) = &copy {
-            copy.execute(SHOP).await?;
+        for database in copy.iter().chain([&primary]) {
+            database.execute(SHOP).await?;
         }
         let kubeconfig = server.operator_kubeconfig(&namespace).await?;
         let mut options = Options::new(env!("CARGO_BIN_EXE_whimbrel"), kubeconfig).in_namespace(&namespace);

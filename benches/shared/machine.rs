@@ -6,7 +6,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
-use crate::stage::Stage;
+use super::stage::Stage;
+use crate::harness::postgres::Cluster;
 
 /// How busy the machine is: runnable processes over 1, 5 and 15 minutes.
 ///
@@ -17,28 +18,36 @@ pub fn load() -> Result<String> {
     Ok(text.split(' ').take(3).collect::<Vec<_>>().join(" "))
 }
 
-/// Machine, servers, commit.
+/// The same, and what the operator and the API server are.
+///
+/// # Errors
+/// When one cannot be found out.
+pub async fn facts_with(stage: &Stage, operator: &Path) -> Result<Value> {
+    let mut facts = facts(&stage.primary).await?;
+    facts["operatorBytes"] = std::fs::metadata(operator)?.len().into();
+    facts["kubernetes"] = stage.client.apiserver_version().await?.git_version.into();
+    Ok(facts)
+}
+
+/// Machine, server, commit.
 ///
 /// # Errors
 /// When one cannot be found out.
 #[expect(clippy::disallowed_methods, reason = "the day names a file and decides nothing")]
-pub async fn facts(stage: &Stage, operator: &Path) -> Result<Value> {
+pub async fn facts(primary: &Cluster) -> Result<Value> {
     let field = |file: &str, name: &str| {
         let text = std::fs::read_to_string(file).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.split_once(':'));
         line.map(|(_, value)| value.trim().to_owned()).unwrap_or_default()
     };
-    let kubernetes = stage.client.apiserver_version().await?.git_version;
     Ok(json!({
         "date": jiff::Zoned::now().strftime("%Y-%m-%d").to_string(),
         "commit": commit(),
-        "operatorBytes": std::fs::metadata(operator)?.len(),
         "cores": std::thread::available_parallelism()?.get(),
         "processor": field("/proc/cpuinfo", "model name"),
         "memory": field("/proc/meminfo", "MemTotal"),
         "kernel": std::fs::read_to_string("/proc/sys/kernel/osrelease")?.trim(),
-        "postgres": stage.primary.admin().value("SHOW server_version").await?,
-        "kubernetes": kubernetes,
+        "postgres": primary.admin().value("SHOW server_version").await?,
         "loadAtStart": load()?,
     }))
 }

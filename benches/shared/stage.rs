@@ -10,17 +10,17 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
+use super::sightings::{Sightings, is_ready};
 use crate::harness::kubernetes::ApiServer;
 use crate::harness::operator::{self, Operator};
 use crate::harness::postgres::{Cluster, Database, OPERATOR, Options};
 use crate::harness::{await_until, scratch};
-use crate::sightings::{Sightings, is_ready};
 
 /// For anything that takes a second on an idle machine.
 pub const SOON: Duration = Duration::from_mins(1);
 
 /// The schema before any migration: a table that is neither tiny nor large.
-const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL, visits bigint NOT NULL DEFAULT 0); \
+pub const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL, visits bigint NOT NULL DEFAULT 0); \
      INSERT INTO users SELECT g, 'user ' || g FROM generate_series(1, 100000) g; RESET ROLE; ANALYZE users; TRUNCATE obs.ddl";
 
 /// All that runs. Fields are dropped in this order: the operator goes first.

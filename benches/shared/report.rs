@@ -1,10 +1,10 @@
-//! The table that people read, and the file that keeps the raw results.
+//! The tables that people read, and the file that keeps the raw results.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// One line of the table.
 #[derive(Clone, Debug, Serialize)]
@@ -71,18 +71,29 @@ impl Number {
     }
 }
 
+/// A table of its own, beside the numbers.
+#[derive(Debug)]
+struct Table {
+    title: String,
+    rows: Vec<Vec<String>>,
+}
+
 /// All numbers of one run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     facts: Value,
     numbers: Vec<Number>,
+    /// Further raw results.
+    #[serde(flatten)]
+    raw: Map<String, Value>,
+    #[serde(skip)]
+    tables: Vec<Table>,
 }
 
 impl Report {
     /// Begins with the facts about machine and programs.
     pub fn new(facts: Value) -> Self {
-        let numbers = Vec::new();
-        Self { facts, numbers }
+        Self { facts, numbers: Vec::new(), raw: Map::new(), tables: Vec::new() }
     }
 
     /// Adds lines, and prints them for who is waiting.
@@ -93,6 +104,16 @@ impl Report {
         }
     }
 
+    /// Adds a table; its first row is the head.
+    pub fn add_table(&mut self, title: impl Into<String>, rows: Vec<Vec<String>>) {
+        self.tables.push(Table { title: title.into(), rows });
+    }
+
+    /// Keeps something raw under a name of its own.
+    pub fn keep(&mut self, name: &str, raw: Value) {
+        self.raw.insert(name.to_owned(), raw);
+    }
+
     /// Notes the load of the machine at the end.
     pub fn ended(&mut self, load: String) {
         if let Some(facts) = self.facts.as_object_mut() {
@@ -100,48 +121,59 @@ impl Report {
         }
     }
 
-    /// All lines, aligned, as Markdown.
-    pub fn table(&self) -> String {
-        let head = ["number", "goal", "value", ""].map(str::to_owned);
+    /// The tables and then all lines, as Markdown.
+    pub fn text(&self) -> String {
+        let table = |table: &Table| format!("{}:\n\n{}\n\n", table.title, aligned(&table.rows));
+        let tables: String = self.tables.iter().map(table).collect();
+        let head = ["number", "goal", "value", ""].map(str::to_owned).to_vec();
         let mut rows = vec![head];
-        rows.extend(self.numbers.iter().map(Number::cells));
-        let widths: Vec<usize> = (0..4)
-            .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default())
-            .collect();
-        let line = |row: &[String; 4]| {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
-            format!("|{}|", cells.collect::<Vec<_>>().join("|"))
-        };
-        let rule = widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|");
-        let mut lines: Vec<String> = rows.iter().map(line).collect();
-        lines.insert(1, format!("|{rule}|"));
-        lines.join("\n")
+        rows.extend(self.numbers.iter().map(|number| number.cells().to_vec()));
+        tables + &aligned(&rows)
     }
 
-    /// The facts about machine and programs.
-    pub fn facts(&self) -> &Value {
-        &self.facts
-    }
-
-    /// Writes everything as `<date>-<name>.json`.
+    /// Writes everything as `<date>-<name>.json`, and where there are tables, what people read of it as `.md`.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// When a file cannot be written.
     pub fn write(&self, directory: &Path, name: &str) -> Result<PathBuf> {
-        self.write_with(directory, name, ("numbers", serde_json::to_value(&self.numbers)?))
-    }
-
-    /// Writes everything, and something more under a name of its own.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn write_with(&self, directory: &Path, name: &str, (key, more): (&str, Value)) -> Result<PathBuf> {
-        let date = self.facts.get("date").and_then(Value::as_str).unwrap_or_default();
+        let date = self.fact("date");
         let path = directory.join(format!("{date}-{name}.json"));
         std::fs::create_dir_all(directory)?;
-        let mut document = serde_json::to_value(self)?;
-        document[key] = more;
-        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&document)?))?;
+        std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(self)?))?;
+        if !self.tables.is_empty() {
+            let title = format!(
+                "{date}, {} cores, PostgreSQL {}, commit {}; load of the machine at the beginning {}, at the end {}, this included.",
+                self.fact("cores"),
+                self.fact("postgres"),
+                self.fact("commit"),
+                self.fact("loadAtStart"),
+                self.fact("loadAtEnd"),
+            );
+            std::fs::write(path.with_extension("md"), format!("{title}\n\n{}\n", self.text()))?;
+        }
         Ok(path)
     }
+
+    fn fact(&self, name: &str) -> String {
+        self.facts[name].as_str().map_or_else(|| self.facts[name].to_string(), str::to_owned)
+    }
+}
+
+/// A Markdown table that is aligned in the source, too.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..rows[0].len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!(" {cell:<width$} "));
+        format!("|{}|", cells.collect::<Vec<_>>().join("|"))
+    };
+    let rule = widths.iter().map(|width| "-".repeat(width + 2)).collect::<Vec<_>>().join("|");
+    let mut lines: Vec<String> = rows.iter().map(line).collect();
+    lines.insert(1, format!("|{rule}|"));
+    lines.join("\n")
+}
+
+/// A duration for people; of milliseconds.
+pub fn duration(ms: f64) -> String {
+    if ms < 1000.0 { format!("{ms:.1} ms") } else { format!("{:.2} s", ms / 1000.0) }
 }
