@@ -9,7 +9,7 @@ use kube::Client;
 use kube::api::Api;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,12 +18,16 @@ use super::election::Leadership;
 use crate::api::Migration;
 use crate::core::view::Tokens;
 use crate::engine::runner::{Runner, Start};
+use crate::engine::seats::Seats;
 use crate::engine::subject::{Desired, Presence};
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 
 /// How long a database may be silent while a runner waits for it: well beyond the limits of our own statements.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long a session waits for the next migration of its database: as long as one that waits for anything else.
+const LINGER: Duration = Duration::from_secs(3);
 
 /// How often the cache is looked at by those who wait for it.
 const CACHE_EVERY: Duration = Duration::from_millis(200);
@@ -66,10 +70,8 @@ pub struct Context {
     pub(super) looked_at: Mutex<HashSet<String>>,
     /// Runners that are under way.
     pub tracker: TaskTracker,
-    /// Bounds the databases that are worked on at the same time.
-    pub permits: Arc<Semaphore>,
-    /// Bounds the Databases that are looked at beside that.
-    pub looks: Arc<Semaphore>,
+    /// Bounds the databases that have sessions.
+    pub seats: Seats,
     /// Cancelled: reach a safe point and end.
     pub stop: CancellationToken,
     /// Whether this process may act.
@@ -91,22 +93,20 @@ impl Context {
         let (sender, receiver) = watch::channel(desired);
         runners.insert(key.to_owned(), sender);
         drop(runners);
-        let (leadership, permits) = (self.leadership.clone(), Arc::clone(&self.permits));
+        let leadership = self.leadership.clone();
         let start = Start {
             owner: self.identity.clone(),
             desired: receiver,
             views: self.views.clone(),
             stop: self.stop.clone(),
             may_act: Arc::new(move || leadership.borrow().holds(Instant::now())),
-            may_linger: Arc::new(move || permits.available_permits() > 0),
+            seats: self.seats.clone(),
+            linger: LINGER,
             patience: PATIENCE,
         };
         let context = Arc::clone(self);
         let key = key.to_owned();
         self.tracker.spawn(async move {
-            let Ok(_permit) = context.permits.clone().acquire_owned().await else {
-                return;
-            };
             let again = start.clone();
             Box::pin(Runner::new(start).run()).await;
             context.retire(&key, again);

@@ -94,10 +94,9 @@ async fn look(
     (busy, recorded): (bool, &[String]),
     migrations: &[Arc<Migration>],
 ) -> Result<report::Surveyed, Cause> {
-    // Never closed; without a permit there is only no bound.
-    let permit = context.looks.acquire().await;
+    let seat = context.seats.to_look().await;
     let seen = survey::survey(&database, busy, recorded).await?;
-    drop(permit);
+    drop(seat);
     let has_object = |uid: &String| migrations.iter().any(|one| one.uid().as_ref() == Some(uid));
     if seen.unfinished.as_ref().is_some_and(|uid| !has_object(uid)) {
         let (key, presence) = (database.name.clone(), context.presence());

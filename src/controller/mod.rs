@@ -22,7 +22,7 @@ use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, watcher};
 use kube::{Client, ResourceExt};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -31,6 +31,7 @@ use self::context::Context;
 use self::counters::Counters;
 use self::election::Leadership;
 use crate::api::{Database, MetricsProvider, Migration};
+use crate::engine::seats::Seats;
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 use crate::server::{Health, Metrics};
@@ -42,9 +43,6 @@ const WATCHES_END_WITHIN: Duration = Duration::from_secs(1);
 /// A Database is looked at so long after the last news of its Migrations.
 const AFTER_NEWS: Duration = Duration::from_secs(1);
 
-/// So many Databases are looked at at the same time, and never more than are worked on.
-const LOOKS: usize = 8;
-
 /// What the controller needs from the process around it.
 pub struct ControllerOptions {
     /// The API server.
@@ -53,8 +51,7 @@ pub struct ControllerOptions {
     pub watch_namespaces: Vec<String>,
     /// Name of this process: the instance in events, the owner in the ledger.
     pub identity: String,
-    /// Databases that are worked on at the same time, with two connections each. Up to eight, and never more, are looked at
-    /// beside that.
+    /// Databases that are worked on or looked at at the same time, with two connections each.
     pub max_concurrent_databases: usize,
     /// Where metrics are registered.
     pub metrics: Metrics,
@@ -81,8 +78,7 @@ pub enum Error {
 /// When it cannot go on; an unreachable API server or database is waited for instead.
 pub async fn run(options: ControllerOptions) -> Result<(), Error> {
     let tracker = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(options.max_concurrent_databases));
-    let looks = Arc::new(Semaphore::new(options.max_concurrent_databases.min(LOOKS)));
+    let seats = Seats::new(options.max_concurrent_databases);
     let counters = Counters::new(&options.metrics);
     let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
     let recorder = Recorder::new(options.client.clone(), reporter);
@@ -105,8 +101,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             looked_at: std::sync::Mutex::default(),
             offered: std::sync::Mutex::default(),
             tracker: tracker.clone(),
-            permits: Arc::clone(&permits),
-            looks: Arc::clone(&looks),
+            seats: seats.clone(),
             stop: options.shutdown.clone(),
             leadership: options.leadership.clone(),
             identity: options.identity.clone(),
