@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use kube::Client;
+use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
@@ -50,6 +51,13 @@ pub struct Offered {
     pub mark: Mark,
 }
 
+/// The last status that was written of an object.
+#[derive(Debug)]
+pub struct Written {
+    at: Instant,
+    resource_version: Option<String>,
+}
+
 /// What every reconcile shares.
 pub struct Context {
     /// The API server.
@@ -64,7 +72,7 @@ pub struct Context {
     /// Counters.
     pub counters: super::counters::Counters,
     pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
-    pub(super) written: Mutex<HashMap<String, Instant>>,
+    pub(super) written: Mutex<HashMap<String, Written>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
     /// Databases that this process has looked at.
     pub(super) looked_at: Mutex<HashSet<String>>,
@@ -186,13 +194,22 @@ impl Context {
     /// Returns how long the next status of an object has to wait, if it was written less than `every` ago.
     pub fn too_early(&self, uid: &str, every: Duration) -> Option<Duration> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = written.get(uid)?.elapsed();
+        let elapsed = written.get(uid)?.at.elapsed();
         (elapsed < every).then(|| every.saturating_sub(elapsed))
     }
 
-    /// Notes that a status was written.
-    pub fn wrote(&self, uid: &str) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
+    /// Notes that a status was written, which made an object what it is now.
+    pub fn wrote(&self, uid: &str, now: &Migration) {
+        let written = Written { at: Instant::now(), resource_version: now.resource_version() };
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), written);
+    }
+
+    /// Whether an object is as it was written last, and its runner has it and has not said anything yet.
+    pub fn awaits_its_runner(&self, uid: &str, object: &Migration) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = written.get(uid).is_some_and(|one| one.resource_version == object.resource_version());
+        drop(written);
+        ours && self.offered(uid).is_some() && self.views.get(uid).is_none()
     }
 
     /// Forgets an object that is gone or settled.

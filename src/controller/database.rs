@@ -61,7 +61,6 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         .map(|migration| migration.name_any());
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
-    // What wakes us may be ahead of the cache.
     let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
     // A run whose object went while nobody acted has nobody else to see to it.
     let first = context.first_look(&object.uid().unwrap_or_default());

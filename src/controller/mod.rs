@@ -1,5 +1,6 @@
 //! Edge: the only user of the Kubernetes runtime.
 
+pub mod cache;
 pub mod client;
 pub mod context;
 pub mod counters;
@@ -15,12 +16,12 @@ pub mod wishes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, reflector, watcher};
 use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -145,16 +146,15 @@ fn migrations(
     make: impl FnOnce(Store<Migration>) -> Context,
 ) -> impl Future<Output = ()> + Send + 'static {
     let config = Config::default().concurrency(32);
-    let controller = Controller::new(scoped::<Migration>(client, namespace), watcher::Config::default())
-        .with_config(config);
-    let store = controller.store();
+    let (store, cache) = reflector::store();
+    let (tell, databases_with_news) = mpsc::unbounded_channel();
+    let watched = cache::watch(scoped(client, namespace), cache, tell);
+    let controller = Controller::for_stream(watched, store.clone()).with_config(config);
     let (by_database, by_provider) = (store.clone(), store.clone());
     let context = Arc::new(make(store));
-    let news = futures::stream::unfold(news, |mut news| async move {
-        news.recv().await.map(|key| (migration::object_ref(&key), news))
-    });
+    let news = received(news).map(|key| migration::object_ref(&key));
     let stop = context.stop.clone();
-    let databases = databases(client, namespace, Arc::clone(&context));
+    let databases = databases(client, namespace, databases_with_news, Arc::clone(&context));
     let providers = providers(client, namespace, Arc::clone(&context));
     let controller = controller
         .watches(
@@ -188,23 +188,22 @@ fn migrations(
 fn databases(
     client: &Client,
     namespace: Option<&str>,
+    news: mpsc::UnboundedReceiver<ObjectRef<Database>>,
     context: Arc<Context>,
 ) -> impl Future<Output = ()> + Send + 'static + use<> {
     let config = Config::default().concurrency(8).debounce(AFTER_NEWS);
     let stop = context.stop.clone();
     Controller::new(scoped::<Database>(client, namespace), watcher::Config::default())
         .with_config(config)
-        .watches(
-            scoped::<Migration>(client, namespace),
-            watcher::Config::default(),
-            |migration: Migration| {
-                let namespace = migration.namespace().unwrap_or_default();
-                Some(ObjectRef::<Database>::new(&migration.spec.database_ref.name).within(&namespace))
-            },
-        )
+        .reconcile_on(received(news))
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(database::reconcile, failed, context)
         .for_each(note)
+}
+
+/// What comes in.
+fn received<T: Send>(from: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
+    futures::stream::unfold(from, |mut from| async move { from.recv().await.map(|one| (one, from)) })
 }
 
 /// The controller of `MetricsProviders`.
