@@ -49,9 +49,9 @@ impl Way {
             Self::Update => "single UPDATE",
             Self::Loop => "loop of 1,000-row batches",
             Self::Pgroll => "pgroll",
-            Self::Fast => "Whimbrel, {rows: 1000, pause: 0s}",
+            Self::Fast => "Whimbrel, {pause: 0s, targetDuration: 15ms}",
             Self::Defaults => "Whimbrel, defaults",
-            Self::Gentle => "Whimbrel, {rows: 200, pause: 50ms}",
+            Self::Gentle => "Whimbrel, {rows: 100, pause: 50ms}",
         }
     }
 
@@ -82,8 +82,8 @@ impl Way {
 
     fn batch(self) -> Value {
         match self {
-            Self::Fast => json!({"rows": 1000, "pause": "0s"}),
-            Self::Gentle => json!({"rows": 200, "pause": "50ms"}),
+            Self::Fast => json!({"pause": "0s", "targetDuration": "15ms"}),
+            Self::Gentle => json!({"rows": 100, "pause": "50ms"}),
             _ => json!({}),
         }
     }

@@ -361,7 +361,7 @@ async fn check_and_record(
     (marks, opened): (&Marks, &Opened),
     ran: &Ran,
 ) -> Result<(), Error> {
-    let back = still_ours(conn, &opened.xid).await?;
+    let back = still_ours(ledger::take_back(conn).await?, &opened.xid)?;
     if let Some(plan) = job.locks {
         guard::within(plan, &opened.found, &back, job.witness).await?;
     }
@@ -424,8 +424,7 @@ async fn send_within(
 }
 
 /// Checks that the user's SQL neither ended our transaction nor touched the ledger.
-pub(super) async fn still_ours(conn: &mut PgConnection, xid: &str) -> Result<Back, Error> {
-    let back = ledger::take_back(conn).await?;
+pub(super) fn still_ours(back: Back, xid: &str) -> Result<Back, Error> {
     if back.xid.as_deref() != Some(xid) {
         return Err(Error::TransactionEscaped);
     }

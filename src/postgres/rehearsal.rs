@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use self::align::align;
 use self::verdict::{Stop, cannot_align, compare_back, judge, left_behind, told, verdict, way_back_failed};
-use super::block::{self, Direction, Failed, Job, Limits, Ran};
+use super::block::{self, Direction, Failed, Job, Limits, Ran, role};
 use super::catalog::path;
 use super::copy::{self, Overlap};
 use super::error::Error;
@@ -35,7 +35,7 @@ use crate::core::preview::predict;
 use crate::core::rehearsal::{Rehearsal, RoundTrip, UnitFacts};
 use crate::core::state::Cause;
 use crate::crash::{Mutant, Site, planted};
-use crate::sql::{self, Snapshot, quote_ident};
+use crate::sql::{self, Snapshot};
 
 /// Time limits on the copy, where nobody waits behind us.
 const ON_COPY: Limits = Limits {
@@ -327,11 +327,8 @@ async fn purge(copy: &mut Session, run: Uuid, plan: &Plan) -> Result<(), Error> 
     }
     let epoch = copy.epoch();
     let mut tx = ledger::begin_fenced(copy.conn(), epoch, Site::Purged).await?;
-    let role = plan
-        .owner_role
-        .as_deref()
-        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
-    send_ours(&mut tx, format!("{role} SET LOCAL search_path TO {}", path(&plan.search_path))).await?;
+    send_ours(&mut tx, format!("{} SET LOCAL search_path TO {}", role(plan), path(&plan.search_path)))
+        .await?;
     for statement in sql::purge(&asides) {
         send_ours(&mut tx, statement).await?;
     }

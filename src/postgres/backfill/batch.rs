@@ -9,11 +9,12 @@ use super::leaf::{Leaf, advance};
 use super::restore;
 use super::text::{KeyValue, Range};
 use crate::core::backfill::Backfill;
-use crate::crash::{self, Moment, Mutant, planted};
+use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::postgres::block::{Job, role, still_ours};
 use crate::postgres::catalog::path;
 use crate::postgres::error::Error;
 use crate::postgres::guard;
+use crate::postgres::ledger::take_back_rows;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, ours, send_ours};
 use crate::sql::IN_BATCH;
@@ -81,7 +82,7 @@ pub(super) async fn run(
         crash::at(site, Moment::IntentDurable).await;
         let changing = change(conn, backfill, leaf, (&about, size));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(conn, &xid).await?;
+        still_ours(take_back_rows(conn).await?, &xid)?;
         changed.store(conn, job, leaf).await?;
         move_on(&mut next, changed.rows, began.elapsed());
         let apart = planted(Mutant::CursorApart);
@@ -89,10 +90,7 @@ pub(super) async fn run(
             advance(conn, job, epoch, &next).await?;
         }
         let waited_for = size.look && is_waited_for(conn).await?;
-        crash::at(site, Moment::Sent).await;
-        let commit = send_ours(conn, "COMMIT".to_owned());
-        crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
-        crash::at(site, Moment::AcknowledgedNotRecorded).await;
+        commit(conn, site).await?;
         if apart {
             advance(conn, job, epoch, &next).await?;
         }
@@ -114,6 +112,15 @@ pub(super) async fn run(
     }
 }
 
+/// Makes a batch last.
+pub(super) async fn commit(conn: &mut PgConnection, site: Site) -> Result<(), Error> {
+    crash::at(site, Moment::Sent).await;
+    let commit = send_ours(conn, "COMMIT".to_owned());
+    crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
+    crash::at(site, Moment::AcknowledgedNotRecorded).await;
+    Ok(())
+}
+
 async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {
     let text = "SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l WHERE NOT l.granted \
         AND pg_backend_pid() = ANY (pg_catalog.pg_blocking_pids(l.pid)))";
@@ -124,9 +131,11 @@ async fn is_waited_for(conn: &mut PgConnection) -> Result<bool, Error> {
 pub(super) async fn open(session: &mut Session, job: &Job<'_>, size: Size) -> Result<String, Error> {
     let name = session.name(job.unit);
     let epoch = session.epoch();
+    // A crash of the server may take the last batches back, each whole with its cursor, and they are made again: that needs no
+    // wait for the disk. The unit's own end is waited for, and with it all before it.
     // Batches are found by the key: neither a plan that sorts the table nor one that is compiled first suits them.
     let settings = format!(
-        "SET LOCAL search_path TO {}; {}; SET LOCAL enable_seqscan TO off; SET LOCAL enable_sort TO off; SET LOCAL jit TO off; \
+        "SET LOCAL synchronous_commit TO off; SET LOCAL search_path TO {}; {}; SET LOCAL enable_seqscan TO off; SET LOCAL enable_sort TO off; SET LOCAL jit TO off; \
          SET LOCAL max_parallel_workers_per_gather TO 0; SET LOCAL {IN_BATCH} TO 'on'",
         path(&job.plan.search_path),
         guard::limits(size.queue, size.limit)

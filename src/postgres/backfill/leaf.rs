@@ -10,6 +10,7 @@ use super::text::KeyValue;
 use crate::core::backfill::{Backfill, Progress};
 use crate::postgres::block::{Direction, Job};
 use crate::postgres::error::Error;
+use crate::postgres::ledger::index;
 use crate::sql::quote_ident;
 
 /// Columns of a table, each with its type.
@@ -124,10 +125,6 @@ impl Leaf {
             throttled_by: row.try_get("throttled_by")?,
         })
     }
-}
-
-fn index(value: usize) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
 }
 
 /// Reads how far a backfill is; nothing where it has not begun.

@@ -3,15 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
-use super::batch::{Rows, Size, open};
+use super::batch::{Rows, Size, commit, open};
 use super::leaf::{Leaf, advance};
-use super::text::KeyValue;
+use super::text::{KeyValue, texts};
 use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment};
 use crate::postgres::block::{Job, still_ours};
 use crate::postgres::error::Error;
+use crate::postgres::ledger::{index, take_back_rows};
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, send_ours};
 
@@ -38,10 +40,6 @@ pub(super) fn paired(before: Rows, after: Rows) -> Vec<Kept> {
     before.into_iter().filter_map(pair).collect()
 }
 
-fn unit(job: &Job<'_>) -> i32 {
-    i32::try_from(job.unit).unwrap_or(i32::MAX)
-}
-
 /// Stores them.
 pub(super) async fn keep(
     conn: &mut PgConnection,
@@ -49,19 +47,20 @@ pub(super) async fn keep(
     leaf: i32,
     rows: &[Kept],
 ) -> Result<(), Error> {
-    let list = |of: fn(&Kept) -> serde_json::Value| serde_json::Value::Array(rows.iter().map(of).collect());
-    let all = list(|row| serde_json::json!([row.key, row.before, row.after]));
-    sqlx::query(
-        "INSERT INTO whimbrel.backfill_kept (run, unit, leaf, key, before, after) SELECT $1, $2, $3, \
-         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r -> 0) WITH ORDINALITY AS e (v, n)), \
-         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r -> 1) WITH ORDINALITY AS e (v, n)), \
-         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r -> 2) WITH ORDINALITY AS e (v, n)) \
-         FROM jsonb_array_elements($4) AS r",
-    )
+    let all: Vec<_> = rows.iter().map(|row| (&row.key, &row.before, &row.after)).collect();
+    sqlx::query(concat!(
+        "INSERT INTO whimbrel.backfill_kept (run, unit, leaf, key, before, after) SELECT $1, $2, $3, ",
+        texts!("r -> 0"),
+        ", ",
+        texts!("r -> 1"),
+        ", ",
+        texts!("r -> 2"),
+        " FROM jsonb_array_elements($4) AS r"
+    ))
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(leaf)
-    .bind(all)
+    .bind(Json(all))
     .execute(conn)
     .await?;
     Ok(())
@@ -96,7 +95,7 @@ pub(super) async fn batch(
             let rows = crash::during(site, Moment::Executing, update).await?;
             rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
         };
-        still_ours(conn, &xid).await?;
+        still_ours(take_back_rows(conn).await?, &xid)?;
         let (back, changed): (Vec<&Kept>, Vec<&Kept>) =
             kept.iter().partition(|row| restored.contains(&row.key));
         let numbers = |rows: &[&Kept]| rows.iter().map(|row| row.seq).collect::<Vec<i64>>();
@@ -113,10 +112,7 @@ pub(super) async fn batch(
         moved.batches += 1;
         moved.finished = kept.is_empty();
         advance(conn, job, epoch, &moved).await?;
-        crash::at(site, Moment::Sent).await;
-        let commit = send_ours(conn, "COMMIT".to_owned());
-        crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
-        crash::at(site, Moment::AcknowledgedNotRecorded).await;
+        commit(conn, site).await?;
         Ok(kept.len() as u64)
     }
     .await;
@@ -139,7 +135,7 @@ async fn next(conn: &mut PgConnection, job: &Job<'_>, leaf: i32, rows: u32) -> R
          AND NOT changed_since ORDER BY seq DESC LIMIT $4",
     )
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(leaf)
     .bind(i64::from(rows))
     .fetch_all(conn)
@@ -167,7 +163,7 @@ pub(super) async fn left(
          WHERE run = $1 AND unit = $2 AND changed_since GROUP BY leaf ORDER BY leaf",
     )
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .fetch_all(conn)
     .await?;
     let mut told = Vec::new();

@@ -1,23 +1,21 @@
 //! Rows that somebody held when their batch came: noted in its transaction, and visited again until they are done.
 
+use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
-use super::batch::{Size, change_rows, open};
+use super::batch::{Size, change_rows, commit, open};
 use super::leaf::{Leaf, advance};
-use super::text::KeyValue;
+use super::text::{KeyValue, texts};
 use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment};
 use crate::postgres::block::{Job, still_ours};
 use crate::postgres::error::Error;
+use crate::postgres::ledger::{index, take_back_rows};
 use crate::postgres::session::Session;
 use crate::postgres::statement::send_ours;
 
 /// Most rows of a transaction that visits some again.
 const ROWS: u32 = 200;
-
-fn unit(job: &Job<'_>) -> i32 {
-    i32::try_from(job.unit).unwrap_or(i32::MAX)
-}
 
 /// Notes rows.
 pub(super) async fn note(
@@ -26,17 +24,16 @@ pub(super) async fn note(
     leaf: i32,
     keys: &[KeyValue],
 ) -> Result<(), Error> {
-    let keys = serde_json::json!(keys);
-    sqlx::query(
-        "INSERT INTO whimbrel.backfill_locked (run, unit, direction, leaf, key) SELECT $1, $2, $3, $4, \
-         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r) WITH ORDINALITY AS e (v, n)) \
-         FROM jsonb_array_elements($5) AS r ON CONFLICT DO NOTHING",
-    )
+    sqlx::query(concat!(
+        "INSERT INTO whimbrel.backfill_locked (run, unit, direction, leaf, key) SELECT $1, $2, $3, $4, ",
+        texts!("r"),
+        " FROM jsonb_array_elements($5) AS r ON CONFLICT DO NOTHING"
+    ))
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(job.direction.word())
     .bind(leaf)
-    .bind(keys)
+    .bind(Json(keys))
     .execute(conn)
     .await?;
     Ok(())
@@ -48,7 +45,7 @@ pub(super) async fn count(conn: &mut PgConnection, job: &Job<'_>) -> Result<u64,
         "SELECT count(*) FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3",
     )
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(job.direction.word())
     .fetch_one(conn)
     .await?;
@@ -61,7 +58,7 @@ pub(super) async fn count_of(conn: &mut PgConnection, job: &Job<'_>, leaf: i32) 
         "SELECT count(*) FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4",
     )
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(job.direction.word())
     .bind(leaf)
     .fetch_one(conn)
@@ -75,7 +72,7 @@ async fn noted(conn: &mut PgConnection, job: &Job<'_>, leaf: i32, most: u32) -> 
          ORDER BY random() LIMIT $5",
     )
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(job.direction.word())
     .bind(leaf)
     .bind(i64::from(most))
@@ -106,7 +103,7 @@ pub(super) async fn batch(
         let about = leaf.one_of(&keys);
         let changing = change_rows(conn, backfill, leaf, (&about, true));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(conn, &xid).await?;
+        still_ours(take_back_rows(conn).await?, &xid)?;
         changed.store(conn, job, leaf).await?;
         let held = changed.locked;
         // What is not there any more, or need not be changed any more, is done as well.
@@ -115,10 +112,7 @@ pub(super) async fn batch(
         next.rows_done += changed.rows;
         next.batches += 1;
         advance(conn, job, epoch, &next).await?;
-        crash::at(site, Moment::Sent).await;
-        let commit = send_ours(conn, "COMMIT".to_owned());
-        crash::during(site, Moment::CommittedNotAcknowledged, commit).await?;
-        crash::at(site, Moment::AcknowledgedNotRecorded).await;
+        commit(conn, site).await?;
         Ok(held)
     }
     .await;
@@ -135,16 +129,16 @@ pub(super) async fn batch(
 }
 
 async fn forget(conn: &mut PgConnection, job: &Job<'_>, leaf: i32, keys: &[KeyValue]) -> Result<(), Error> {
-    sqlx::query(
-        "DELETE FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4 AND key IN (SELECT \
-         (SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(r) WITH ORDINALITY AS e (v, n)) \
-         FROM jsonb_array_elements($5) AS r)",
-    )
+    sqlx::query(concat!(
+        "DELETE FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 AND leaf = $4 AND key IN (SELECT ",
+        texts!("r"),
+        " FROM jsonb_array_elements($5) AS r)"
+    ))
     .bind(job.run)
-    .bind(unit(job))
+    .bind(index(job.unit))
     .bind(job.direction.word())
     .bind(leaf)
-    .bind(serde_json::json!(keys))
+    .bind(Json(keys))
     .execute(conn)
     .await?;
     Ok(())

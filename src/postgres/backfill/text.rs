@@ -9,6 +9,18 @@ use crate::sql::{quote_ident, quote_literal};
 /// A value of a key, each column as text.
 pub type KeyValue = Vec<String>;
 
+/// Makes an array of texts of a JSON array of the statement.
+macro_rules! texts {
+    ($list:literal) => {
+        concat!(
+            "(SELECT array_agg(v ORDER BY n) FROM jsonb_array_elements_text(",
+            $list,
+            ") WITH ORDINALITY AS e (v, n))"
+        )
+    };
+}
+pub(super) use texts;
+
 /// Which rows of a leaf a batch is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {

@@ -12,7 +12,7 @@ pub mod units;
 use sqlx::{Connection, PgConnection, Row};
 
 pub use runs::{Latest, NewRun, Run, RunChange, RunKey};
-pub use units::{StatementRecord, UnitRecord};
+pub use units::{StatementRecord, UnitRecord, index};
 
 use super::error::Error;
 use super::identity::ServerIdentity;
@@ -240,11 +240,9 @@ pub struct Back {
 /// A lock as `pg_locks` has it: relation, mode, name, and whether this transaction made the relation.
 type HeldRow = (u32, String, Option<String>, bool);
 
-/// Ends the user's part of a transaction: back to our own role, path and limits, and a look at what it holds, in one round
-/// trip, because locks are held. Of what a transaction makes, the first column of the catalog's description is younger than
-/// the transaction: the row of a system column is never written again.
-pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
-    let row = sqlx::raw_sql(
+/// Goes back to our own role, path and limits, and begins a look at the transaction.
+macro_rules! take_back {
+    () => {
         "RESET ROLE; SET LOCAL search_path TO ''; SET LOCAL lock_timeout TO '5s'; SET LOCAL statement_timeout TO '10s';
          SELECT pg_current_xact_id_if_assigned()::text, (
             SELECT CASE WHEN l.locktype = 'object' THEN 'schema whimbrel' ELSE 'whimbrel.' || c.relname END || ' (' || l.mode || ')'
@@ -254,8 +252,23 @@ pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
               AND ((c.relnamespace = to_regnamespace('whimbrel') AND l.mode NOT IN ('AccessShareLock', 'RowShareLock'))
                 OR (l.locktype = 'object' AND l.classid = 'pg_catalog.pg_namespace'::regclass
                     AND l.objid = to_regnamespace('whimbrel') AND l.mode <> 'AccessShareLock'))
-            LIMIT 1), (
-            SELECT coalesce(json_agg(json_build_array(l.relation::int8, l.mode, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
+            LIMIT 1)"
+    };
+}
+
+/// Ends the user's part of a transaction that changed only rows, as [`take_back`] does, but for the locks.
+pub async fn take_back_rows(conn: &mut PgConnection) -> Result<Back, Error> {
+    let row = sqlx::raw_sql(take_back!()).fetch_one(conn).await?;
+    Ok(Back { xid: row.try_get(0)?, touched: row.try_get(1)?, held: Vec::new() })
+}
+
+/// Ends the user's part of a transaction: back to our own role, path and limits, and a look at what it holds, in one round
+/// trip, because locks are held. Of what a transaction makes, the first column of the catalog's description is younger than
+/// the transaction: the row of a system column is never written again.
+pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
+    let row = sqlx::raw_sql(concat!(
+        take_back!(),
+        ", (SELECT coalesce(json_agg(json_build_array(l.relation::int8, l.mode, quote_ident(n.nspname) || '.' || quote_ident(c.relname),
                        coalesce((SELECT age(a.xmin) <= 0 FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid
                             AND a.attnum = CASE WHEN c.relkind IN ('i', 'I', 'v', 'c') THEN 1 ELSE -1 END), false))), '[]')::text
             FROM pg_catalog.pg_locks l
@@ -263,7 +276,7 @@ pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
             WHERE l.pid = pg_backend_pid() AND l.granted AND l.locktype = 'relation'
               AND l.mode NOT IN ('AccessShareLock', 'RowShareLock', 'RowExclusiveLock')
               AND coalesce(n.nspname NOT IN ('pg_catalog', 'pg_toast', 'whimbrel'), true))",
-    )
+    ))
     .fetch_one(conn)
     .await?;
     let text: String = row.try_get(2)?;

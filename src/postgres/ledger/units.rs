@@ -49,7 +49,8 @@ pub struct StatementRecord<'a> {
     pub duration: Option<Duration>,
 }
 
-fn index(value: usize) -> i32 {
+/// Returns an index as the ledger holds it.
+pub fn index(value: usize) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 

@@ -10,14 +10,13 @@ use super::verdict::{Stop, compare_back, way_back_failed};
 use crate::core::observation::Class;
 use crate::core::plan::{Block, Plan, Unit};
 use crate::crash::{self, Moment, Site};
-use crate::postgres::block::Failed;
+use crate::postgres::block::{Failed, role};
 use crate::postgres::catalog::path;
 use crate::postgres::fingerprint::{self, Fingerprint};
 use crate::postgres::guard::Witness;
 use crate::postgres::ledger;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{send, send_ours};
-use crate::sql::quote_ident;
 
 /// Tries the way back of the units that come before the first statement that cannot run in a transaction, if a person
 /// wrote any of it.
@@ -51,14 +50,11 @@ async fn there_and_back(
     epoch: i64,
 ) -> Result<(), Stop> {
     ledger::fence(conn, epoch).await?;
-    let role = plan
-        .owner_role
-        .as_deref()
-        .map_or_else(String::new, |role| format!("SET LOCAL ROLE {};", quote_ident(role)));
     send_ours(
         conn,
         format!(
-            "{role} SET LOCAL search_path TO {}; SET LOCAL lock_timeout TO '10s'",
+            "{} SET LOCAL search_path TO {}; SET LOCAL lock_timeout TO '10s'",
+            role(plan),
             path(&plan.search_path)
         ),
     )
