@@ -27,8 +27,8 @@ use crate::postgres::ledger::RunKey;
 /// How long a database may be silent while a runner waits for it: well beyond the limits of our own statements.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// How long a session waits for the next migration of its database: as long as one that waits for anything else.
-const LINGER: Duration = Duration::from_secs(3);
+/// How long a session waits for the next migration of its database, which may come once the Database tells of this one.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How often the cache is looked at by those who wait for it.
 const CACHE_EVERY: Duration = Duration::from_millis(200);
