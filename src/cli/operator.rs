@@ -33,8 +33,7 @@ pub(super) struct Args {
     #[arg(long, env = "WHIMBREL_WATCH_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
     watch_namespace: Vec<String>,
 
-    /// Work on at most so many databases at the same time, with two connections each; up to eight, and no more than that, are
-    /// looked at beside it.
+    /// Work on or look at at most so many databases at the same time, with two connections each; one in eight is kept for looks.
     #[arg(long, env = "WHIMBREL_MAX_CONCURRENT_DATABASES", value_name = "N", default_value_t = 16,
           value_parser = clap::value_parser!(u16).range(1..=1000))]
     max_concurrent_databases: u16,

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use kube::Client;
+use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::Recorder;
 use kube::runtime::reflector::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,12 +19,16 @@ use super::election::Leadership;
 use crate::api::Migration;
 use crate::core::view::Tokens;
 use crate::engine::runner::{Runner, Start};
+use crate::engine::seats::Seats;
 use crate::engine::subject::{Desired, Presence};
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 
 /// How long a database may be silent while a runner waits for it: well beyond the limits of our own statements.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// How long a session waits for the next migration of its database, which may come once the Database tells of this one.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// How often the cache is looked at by those who wait for it.
 const CACHE_EVERY: Duration = Duration::from_millis(200);
@@ -46,6 +51,13 @@ pub struct Offered {
     pub mark: Mark,
 }
 
+/// The last status that was written of an object.
+#[derive(Debug)]
+pub struct Written {
+    at: Instant,
+    resource_version: Option<String>,
+}
+
 /// What every reconcile shares.
 pub struct Context {
     /// The API server.
@@ -60,16 +72,14 @@ pub struct Context {
     /// Counters.
     pub counters: super::counters::Counters,
     pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
-    pub(super) written: Mutex<HashMap<String, Instant>>,
+    pub(super) written: Mutex<HashMap<String, Written>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
     /// Databases that this process has looked at.
     pub(super) looked_at: Mutex<HashSet<String>>,
     /// Runners that are under way.
     pub tracker: TaskTracker,
-    /// Bounds the databases that are worked on at the same time.
-    pub permits: Arc<Semaphore>,
-    /// Bounds the Databases that are looked at beside that.
-    pub looks: Arc<Semaphore>,
+    /// Bounds the databases that have sessions.
+    pub seats: Seats,
     /// Cancelled: reach a safe point and end.
     pub stop: CancellationToken,
     /// Whether this process may act.
@@ -91,22 +101,20 @@ impl Context {
         let (sender, receiver) = watch::channel(desired);
         runners.insert(key.to_owned(), sender);
         drop(runners);
-        let (leadership, permits) = (self.leadership.clone(), Arc::clone(&self.permits));
+        let leadership = self.leadership.clone();
         let start = Start {
             owner: self.identity.clone(),
             desired: receiver,
             views: self.views.clone(),
             stop: self.stop.clone(),
             may_act: Arc::new(move || leadership.borrow().holds(Instant::now())),
-            may_linger: Arc::new(move || permits.available_permits() > 0),
+            seats: self.seats.clone(),
+            linger: LINGER,
             patience: PATIENCE,
         };
         let context = Arc::clone(self);
         let key = key.to_owned();
         self.tracker.spawn(async move {
-            let Ok(_permit) = context.permits.clone().acquire_owned().await else {
-                return;
-            };
             let again = start.clone();
             Box::pin(Runner::new(start).run()).await;
             context.retire(&key, again);
@@ -186,13 +194,22 @@ impl Context {
     /// Returns how long the next status of an object has to wait, if it was written less than `every` ago.
     pub fn too_early(&self, uid: &str, every: Duration) -> Option<Duration> {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let elapsed = written.get(uid)?.elapsed();
+        let elapsed = written.get(uid)?.at.elapsed();
         (elapsed < every).then(|| every.saturating_sub(elapsed))
     }
 
-    /// Notes that a status was written.
-    pub fn wrote(&self, uid: &str) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
+    /// Notes that a status was written, which made an object what it is now.
+    pub fn wrote(&self, uid: &str, now: &Migration) {
+        let written = Written { at: Instant::now(), resource_version: now.resource_version() };
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), written);
+    }
+
+    /// Whether an object is as it was written last, and its runner has it and has not said anything yet.
+    pub fn awaits_its_runner(&self, uid: &str, object: &Migration) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = written.get(uid).is_some_and(|one| one.resource_version == object.resource_version());
+        drop(written);
+        ours && self.offered(uid).is_some() && self.views.get(uid).is_none()
     }
 
     /// Forgets an object that is gone or settled.

@@ -61,7 +61,6 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         .map(|migration| migration.name_any());
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
-    // What wakes us may be ahead of the cache.
     let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
     // A run whose object went while nobody acted has nobody else to see to it.
     let first = context.first_look(&object.uid().unwrap_or_default());
@@ -94,10 +93,9 @@ async fn look(
     (busy, recorded): (bool, &[String]),
     migrations: &[Arc<Migration>],
 ) -> Result<report::Surveyed, Cause> {
-    // Never closed; without a permit there is only no bound.
-    let permit = context.looks.acquire().await;
+    let seat = context.seats.to_look().await;
     let seen = survey::survey(&database, busy, recorded).await?;
-    drop(permit);
+    drop(seat);
     let has_object = |uid: &String| migrations.iter().any(|one| one.uid().as_ref() == Some(uid));
     if seen.unfinished.as_ref().is_some_and(|uid| !has_object(uid)) {
         let (key, presence) = (database.name.clone(), context.presence());

@@ -49,12 +49,18 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
         context.forget(&uid);
         return Ok(Action::await_change());
     }
-    let found = client::within(CALL_LIMIT, "read a Migration", api.get_opt(&seen.name_any())).await?;
+    if context.awaits_its_runner(&uid, &seen) {
+        return Ok(Action::await_change());
+    }
+    let name = seen.name_any();
+    let found = client::within(CALL_LIMIT, "read a Migration", api.get_opt(&name));
+    let (found, database) = tokio::join!(found, wishes::database_ahead(&context, &seen));
+    let found = found?;
     let Some(object) = found.filter(|object| object.uid().as_deref() == Some(uid.as_str())) else {
         // Its run, if there is one, hears of it from the runner's own look at the API server.
         let mut gone = (*seen).clone();
         gone.metadata.deletion_timestamp.get_or_insert_with(|| Time(clock::now()));
-        wishes::hand_over(&context, &gone).await?;
+        wishes::hand_over(&context, &gone, database).await?;
         context.forget(&uid);
         return Ok(Action::await_change());
     };
@@ -70,7 +76,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
         return Ok(Action::await_change());
     }
     let accepted = accept(&api, &context, &object);
-    let handed = wishes::hand_over(&context, &object);
+    let handed = wishes::hand_over(&context, &object, database);
     let (accepted, handed) = tokio::join!(accepted, handed);
     let object = accepted?;
     let view = match handed? {
@@ -92,7 +98,7 @@ async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> 
     let status = report::accepted(object, clock::now());
     let written = write(api, object, &status).await?;
     context.counters.status_write();
-    context.wrote(&object.uid().unwrap_or_default());
+    context.wrote(&object.uid().unwrap_or_default(), &written);
     Ok(written)
 }
 
@@ -140,7 +146,7 @@ async fn project(
     }
     let written = write(api, object, &status).await?;
     context.counters.status_write();
-    context.wrote(&uid);
+    context.wrote(&uid, &written);
     let progress = status.progress.as_ref().and_then(|progress| progress.backfill.as_ref());
     context.counters.backfill(&uid, progress);
     for event in events {
@@ -211,7 +217,7 @@ async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration
     let uid = object.uid().unwrap_or_default();
     let ours = object.finalizers().iter().any(|name| name == FINALIZER);
     if !ours {
-        wishes::hand_over(context, object).await?;
+        wishes::hand_over(context, object, None).await?;
         return Ok(Action::await_change());
     }
     let since = object.meta().deletion_timestamp.as_ref().map(|time| clock::now().duration_since(time.0));
@@ -222,7 +228,7 @@ async fn delete(api: &Api<Migration>, context: &Arc<Context>, object: &Migration
         context.forget(&uid);
         return Ok(Action::await_change());
     }
-    wishes::hand_over(context, object).await?;
+    wishes::hand_over(context, object, None).await?;
     Ok(Action::requeue(LOOK_AGAIN))
 }
 

@@ -1,5 +1,6 @@
 //! Edge: the only user of the Kubernetes runtime.
 
+pub mod cache;
 pub mod client;
 pub mod context;
 pub mod counters;
@@ -15,14 +16,14 @@ pub mod wishes;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
 use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{Controller, watcher};
+use kube::runtime::{Controller, reflector, watcher};
 use kube::{Client, ResourceExt};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -31,6 +32,7 @@ use self::context::Context;
 use self::counters::Counters;
 use self::election::Leadership;
 use crate::api::{Database, MetricsProvider, Migration};
+use crate::engine::seats::Seats;
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 use crate::server::{Health, Metrics};
@@ -42,9 +44,6 @@ const WATCHES_END_WITHIN: Duration = Duration::from_secs(1);
 /// A Database is looked at so long after the last news of its Migrations.
 const AFTER_NEWS: Duration = Duration::from_secs(1);
 
-/// So many Databases are looked at at the same time, and never more than are worked on.
-const LOOKS: usize = 8;
-
 /// What the controller needs from the process around it.
 pub struct ControllerOptions {
     /// The API server.
@@ -53,8 +52,7 @@ pub struct ControllerOptions {
     pub watch_namespaces: Vec<String>,
     /// Name of this process: the instance in events, the owner in the ledger.
     pub identity: String,
-    /// Databases that are worked on at the same time, with two connections each. Up to eight, and never more, are looked at
-    /// beside that.
+    /// Databases that are worked on or looked at at the same time, with two connections each.
     pub max_concurrent_databases: usize,
     /// Where metrics are registered.
     pub metrics: Metrics,
@@ -81,8 +79,7 @@ pub enum Error {
 /// When it cannot go on; an unreachable API server or database is waited for instead.
 pub async fn run(options: ControllerOptions) -> Result<(), Error> {
     let tracker = TaskTracker::new();
-    let permits = Arc::new(Semaphore::new(options.max_concurrent_databases));
-    let looks = Arc::new(Semaphore::new(options.max_concurrent_databases.min(LOOKS)));
+    let seats = Seats::new(options.max_concurrent_databases);
     let counters = Counters::new(&options.metrics);
     let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
     let recorder = Recorder::new(options.client.clone(), reporter);
@@ -105,8 +102,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             looked_at: std::sync::Mutex::default(),
             offered: std::sync::Mutex::default(),
             tracker: tracker.clone(),
-            permits: Arc::clone(&permits),
-            looks: Arc::clone(&looks),
+            seats: seats.clone(),
             stop: options.shutdown.clone(),
             leadership: options.leadership.clone(),
             identity: options.identity.clone(),
@@ -150,16 +146,15 @@ fn migrations(
     make: impl FnOnce(Store<Migration>) -> Context,
 ) -> impl Future<Output = ()> + Send + 'static {
     let config = Config::default().concurrency(32);
-    let controller = Controller::new(scoped::<Migration>(client, namespace), watcher::Config::default())
-        .with_config(config);
-    let store = controller.store();
+    let (store, cache) = reflector::store();
+    let (tell, databases_with_news) = mpsc::unbounded_channel();
+    let watched = cache::watch(scoped(client, namespace), cache, tell);
+    let controller = Controller::for_stream(watched, store.clone()).with_config(config);
     let (by_database, by_provider) = (store.clone(), store.clone());
     let context = Arc::new(make(store));
-    let news = futures::stream::unfold(news, |mut news| async move {
-        news.recv().await.map(|key| (migration::object_ref(&key), news))
-    });
+    let news = received(news).map(|key| migration::object_ref(&key));
     let stop = context.stop.clone();
-    let databases = databases(client, namespace, Arc::clone(&context));
+    let databases = databases(client, namespace, databases_with_news, Arc::clone(&context));
     let providers = providers(client, namespace, Arc::clone(&context));
     let controller = controller
         .watches(
@@ -193,23 +188,22 @@ fn migrations(
 fn databases(
     client: &Client,
     namespace: Option<&str>,
+    news: mpsc::UnboundedReceiver<ObjectRef<Database>>,
     context: Arc<Context>,
 ) -> impl Future<Output = ()> + Send + 'static + use<> {
     let config = Config::default().concurrency(8).debounce(AFTER_NEWS);
     let stop = context.stop.clone();
     Controller::new(scoped::<Database>(client, namespace), watcher::Config::default())
         .with_config(config)
-        .watches(
-            scoped::<Migration>(client, namespace),
-            watcher::Config::default(),
-            |migration: Migration| {
-                let namespace = migration.namespace().unwrap_or_default();
-                Some(ObjectRef::<Database>::new(&migration.spec.database_ref.name).within(&namespace))
-            },
-        )
+        .reconcile_on(received(news))
         .graceful_shutdown_on(async move { stop.cancelled().await })
         .run(database::reconcile, failed, context)
         .for_each(note)
+}
+
+/// What comes in.
+fn received<T: Send>(from: mpsc::UnboundedReceiver<T>) -> impl Stream<Item = T> + Send {
+    futures::stream::unfold(from, |mut from| async move { from.recv().await.map(|one| (one, from)) })
 }
 
 /// The controller of `MetricsProviders`.

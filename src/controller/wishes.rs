@@ -48,16 +48,35 @@ fn cannot_connect(run: &RunView) -> bool {
     run.waiting.as_ref().is_some_and(|cause| reasons.contains(&cause.reason))
 }
 
+/// Reads the Database of a Migration while that is still being read itself; nothing where it may not be needed.
+pub async fn database_ahead(context: &Context, seen: &Migration) -> Option<Database> {
+    if last_word_said(context, seen) {
+        return None;
+    }
+    // Whoever needs it and does not have it reads it again, and says why it cannot be read.
+    read_database(context, seen).await.ok().flatten()
+}
+
+async fn read_database(context: &Context, object: &Migration) -> Result<Option<Database>, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    let api: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
+    let name = &object.spec.database_ref.name;
+    client::within(CALL_LIMIT, &format!("read Database {name}"), api.get_opt(name)).await
+}
+
 /// Gives the newest objects of a database to its runner, if there is news. Returns a view instead where that is not
-/// possible.
+/// possible. `ahead` is a Database that was just read.
 ///
 /// # Errors
 /// When the API server does not answer.
-pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Option<View>, Error> {
+pub async fn hand_over(
+    context: &Arc<Context>,
+    object: &Migration,
+    ahead: Option<Database>,
+) -> Result<Option<View>, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let resolver = Resolver::new(context.client.clone(), &namespace);
     let name = &object.spec.database_ref.name;
-    let databases: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
     let stuck = |reason, message: String| View {
         generation: object.metadata.generation.unwrap_or_default(),
         standing: Standing::Retrying(Cause::new(reason, message)),
@@ -68,7 +87,10 @@ pub async fn hand_over(context: &Arc<Context>, object: &Migration) -> Result<Opt
     if last_word_said(context, object) {
         return Ok(None);
     }
-    let found = client::within(CALL_LIMIT, &format!("read Database {name}"), databases.get_opt(name)).await?;
+    let found = match ahead.filter(|database| database.name_any() == *name) {
+        Some(database) => Some(database),
+        None => read_database(context, object).await?,
+    };
     let Some(database) = found else {
         let message = format!("Database {name} does not exist in namespace {namespace}");
         return Ok(Some(stuck(Reason::DatabaseNotFound, message)));

@@ -24,10 +24,16 @@ use crate::postgres::ledger::units::note_failure;
 use crate::postgres::ledger::{Run, RunChange, samples};
 use crate::postgres::{Error, Session, rehearsal};
 
-/// The first attempts queue so long for a lock: not felt, and it still gets through on a table that is never free.
-const FIRST_QUEUE: Duration = Duration::from_millis(20);
+/// The first attempt queues so long for a lock, and all of them where somebody holds it for long: a little more changes nothing
+/// then but what others feel.
+const FIRST_QUEUE: Duration = Duration::from_millis(10);
+/// On a table that is never free, where each holder is gone soon, the next ones queue for longer, up to this.
+const STEADY_QUEUE: Duration = Duration::from_millis(20);
+const LONGER_EACH: Duration = Duration::from_millis(5);
+/// Who has held a lock for so long is not gone within a queue, in seconds.
+const LONG_HELD: f64 = 0.2;
 /// So many attempts keep to that; a reader of seconds is outlasted by them without anybody feeling more.
-const STEADY_ATTEMPTS: u32 = 12;
+const STEADY_ATTEMPTS: u32 = 20;
 
 impl Runner {
     /// Reads what the next decision may rest on; returns the samples, too.
@@ -109,8 +115,7 @@ impl Runner {
                 (blocks.get(index).unwrap_or(&nothing), Direction::Down { block: index, of: blocks.len() })
             }
         };
-        let tries = self.failures_so_far().map_or(0, |attempt| attempt.count);
-        let limits = limits(&run.plan, planned.max_stall, tries);
+        let limits = limits(&run.plan, planned.max_stall, self.failures_so_far());
         let ended = then.is_some() && block.transactional;
         // The way back was not measured, and has to come through.
         let locks = if back.is_none() { LockPlan::of(&run.plan, run.rehearsal.as_ref(), unit) } else { None };
@@ -414,9 +419,50 @@ fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
     Attempt { first, at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
 }
 
-/// The time limits of an attempt: the queue grows towards the stall budget only while attempts keep failing.
-fn limits(plan: &Plan, stall: Duration, failed: u32) -> Limits {
-    let factor = 1.0 + f64::from(failed.saturating_sub(STEADY_ATTEMPTS)) * 0.25;
-    let queue = FIRST_QUEUE.mul_f64(factor).min(stall.mul_f64(0.8));
+/// The time limits of the attempt after `before`.
+fn limits(plan: &Plan, stall: Duration, before: Option<&Attempt>) -> Limits {
+    let queue = queue(before).min(stall.mul_f64(0.8));
     Limits { queue, stall, statement: plan.guard.statement_timeout, alone: Duration::from_hours(24) }
+}
+
+/// How long an attempt queues for a lock: it grows towards the stall budget only while attempts keep failing.
+fn queue(before: Option<&Attempt>) -> Duration {
+    let Some(before) = before else { return FIRST_QUEUE };
+    let held = before.blockers.iter().any(|one| one.age_seconds.is_some_and(|age| age >= LONG_HELD));
+    let steady =
+        if held { FIRST_QUEUE } else { (FIRST_QUEUE + LONGER_EACH * before.count).min(STEADY_QUEUE) };
+    steady.mul_f64(1.0 + f64::from(before.count.saturating_sub(STEADY_ATTEMPTS)) * 0.25)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::observation::Blocker;
+
+    #[test]
+    fn the_queue_grows_where_it_helps_and_while_attempts_keep_failing() {
+        let check = |count: u32, age: Option<f64>, millis: u64| {
+            let blocker = |age| Blocker {
+                pid: 7,
+                application: String::new(),
+                age_seconds: age,
+                activity: String::new(),
+                prepared: None,
+            };
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            let cause = Cause::new(Reason::WaitingForLock, "held");
+            let blockers = vec![blocker(None), blocker(age)];
+            let (class, retry_at) = (Class::Transient, now);
+            let before = Attempt { first: now, at: now, count, class, cause, retry_at, blockers };
+            assert_eq!(queue(Some(&before)), Duration::from_millis(millis), "{count} {age:?}");
+        };
+        assert_eq!(queue(None), FIRST_QUEUE);
+        check(1, None, 15);
+        check(2, Some(0.01), 20);
+        check(9, Some(0.01), 20);
+        check(1, Some(3.0), 10);
+        check(20, Some(3.0), 10);
+        check(24, Some(3.0), 20);
+        check(24, None, 40);
+    }
 }

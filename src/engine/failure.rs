@@ -97,7 +97,7 @@ pub fn session_survives(error: &Error) -> bool {
 pub fn pause(class: Class, lock: bool, count: u32) -> Duration {
     let (least, first, most) = match (class, lock) {
         (Class::Ambiguous, _) => (20, 100, 10_000),
-        (_, true) => (50, 200, 2_000),
+        (_, true) => (10, 40, if count > 20 { 2_000 } else { 1_000 }),
         _ => (100, 500, 30_000),
     };
     let bound = u64::from(count.min(20)).pow(2).saturating_mul(first).clamp(first, most);

@@ -20,7 +20,7 @@ use crate::postgres::ledger::Run;
 use crate::postgres::{Connection, Error, Session, locks};
 
 /// When the first look is taken, and how often at least and at most afterwards.
-const LOOK_AFTER: Duration = Duration::from_millis(8);
+const LOOK_AFTER: Duration = Duration::from_millis(5);
 const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(250));
 
 /// What was seen beside a block.

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::backfill::Underway;
 use super::postponed::Postponed;
 use super::pulse::Pulse;
+use super::seats::{Seat, Seats};
 use super::subject::{Database, Desired, Subject};
 use super::views::Views;
 use super::{clock, failure, project};
@@ -27,14 +28,8 @@ use crate::crash::{Mutant, planted};
 use crate::postgres::ledger::{Latest, Run, RunChange, Side};
 use crate::postgres::{Builds, Error, Session};
 
-/// A wait longer than this holds no connection.
-const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
-
 /// How long a standby may take at a time; in between, what is waited for is told.
 const STANDBY_WITHIN: Duration = Duration::from_secs(2);
-
-/// How long a session waits for the next migration of its database.
-const LINGER: Duration = Duration::from_secs(1);
 
 /// What the loop does after a pass.
 #[derive(Debug)]
@@ -62,8 +57,10 @@ pub struct Start {
     pub stop: CancellationToken,
     /// Whether this process may act now; false in a process that lost its lead.
     pub may_act: Arc<dyn Fn() -> bool + Send + Sync>,
-    /// Whether a session may be kept for a moment when nothing is left to do: no other database waits for its turn.
-    pub may_linger: Arc<dyn Fn() -> bool + Send + Sync>,
+    /// Bounds the databases that have sessions.
+    pub seats: Seats,
+    /// How long a session waits for the next migration of its database, unless somebody wants its seat.
+    pub linger: Duration,
     /// How long the database may be silent while something is waited for.
     pub patience: Duration,
 }
@@ -72,6 +69,8 @@ pub struct Start {
 pub struct Runner {
     pub(super) start: Start,
     pub(super) session: Option<Session>,
+    /// Held while there is a session, and while one is opened.
+    pub(super) seat: Option<Seat>,
     /// The epoch that this runner took, and the timeline on which.
     pub(super) epoch: Option<(i64, i32)>,
     /// How a predecessor's index build is met.
@@ -97,6 +96,7 @@ impl Runner {
         Self {
             start,
             session: None,
+            seat: None,
             epoch: None,
             builds: Builds::Adopt,
             attempt: None,
@@ -114,60 +114,13 @@ impl Runner {
 
     /// Runs until nothing is left to do, or it is stopped.
     pub async fn run(mut self) {
-        loop {
-            if self.start.stop.is_cancelled() || !(self.start.may_act)() {
-                break;
-            }
+        while self.is_seated().await && !self.start.stop.is_cancelled() && (self.start.may_act)() {
             let next = Box::pin(self.pass()).await;
             if !self.rest(next).await {
                 break;
             }
         }
-        if let Some(session) = self.session.take() {
-            session.close().await;
-        }
-    }
-
-    /// Waits as the last pass said. Returns false at the end.
-    async fn rest(&mut self, next: Next) -> bool {
-        let until = match next {
-            Next::Again => return true,
-            Next::Over => return false,
-            Next::Idle => return self.linger().await,
-            Next::Wait(until) => until,
-        };
-        let now = clock::now();
-        let pause = until.map(|until| until.duration_since(now).max(SignedDuration::ZERO));
-        if pause.is_none_or(|pause| pause > KEEP_SESSION)
-            && let Some(session) = self.session.take()
-        {
-            session.close().await;
-        }
-        let pause = pause.map_or(Duration::from_hours(1), |pause| pause.try_into().unwrap_or_default());
-        tokio::select! {
-            () = tokio::time::sleep(pause) => true,
-            changed = self.start.desired.changed() => {
-                self.reconsider();
-                changed.is_ok()
-            }
-            () = self.start.stop.cancelled() => false,
-        }
-    }
-
-    /// Keeps the session for a moment, since migrations of a database often come one after the other. Returns whether
-    /// there is news.
-    async fn linger(&mut self) -> bool {
-        if self.session.is_some() && (self.start.may_linger)() {
-            tokio::select! {
-                () = tokio::time::sleep(LINGER) => {}
-                changed = self.start.desired.changed() => {
-                    self.reconsider();
-                    return changed.is_ok();
-                }
-                () = self.start.stop.cancelled() => return false,
-            }
-        }
-        self.start.desired.has_changed().unwrap_or(false)
+        self.leave().await;
     }
 
     async fn pass(&mut self) -> Next {
@@ -192,7 +145,7 @@ impl Runner {
     }
 
     /// News: what was refused or postponed may be possible now.
-    fn reconsider(&mut self) {
+    pub(super) fn reconsider(&mut self) {
         self.refused.clear();
         self.postponed.look_again();
     }

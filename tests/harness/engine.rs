@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use whimbrel::core::plan::{Guard, Reversibility};
 use whimbrel::core::view::Tokens;
 use whimbrel::engine::runner::Start;
+use whimbrel::engine::seats::Seats;
 use whimbrel::engine::subject::{Database as Served, Desired, Providers, Recorded, Subject};
 use whimbrel::engine::views::Views;
 use whimbrel::postgres::ledger::RunKey;
@@ -71,7 +72,8 @@ pub fn start(owner: &str, desired: watch::Receiver<Desired>, views: &Views) -> S
         views: views.clone(),
         stop: CancellationToken::new(),
         may_act: Arc::new(|| true),
-        may_linger: Arc::new(|| false),
+        seats: Seats::new(1),
+        linger: Duration::ZERO,
         patience: Duration::from_mins(1),
     }
 }

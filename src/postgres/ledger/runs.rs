@@ -209,7 +209,7 @@ impl Run {
 
     /// Reads the run that has not ended; there is at most one in a database.
     pub async fn active(conn: &mut PgConnection) -> Result<Option<Self>, Error> {
-        let row = sqlx::raw_sql(select("WHERE r.finished_at IS NULL ORDER BY r.seq LIMIT 1"))
+        let row = sqlx::query(select("WHERE r.finished_at IS NULL ORDER BY r.seq LIMIT 1"))
             .fetch_optional(conn)
             .await?;
         row.as_ref().map(read).transpose()
@@ -327,7 +327,7 @@ impl Run {
 
     /// Reads the versions that are in force, by stream, in no order that means anything.
     pub async fn applied_versions(conn: &mut PgConnection) -> Result<Vec<(String, String)>, Error> {
-        let rows = sqlx::raw_sql(
+        let rows = sqlx::query(
             "SELECT stream, version FROM (SELECT DISTINCT ON (stream, version) stream, version, phase FROM whimbrel.runs \
              ORDER BY stream, version, seq DESC) latest WHERE phase = 'Succeeded'",
         )

@@ -11,7 +11,7 @@ mod path;
 mod planned;
 mod text;
 
-use sqlx::postgres::PgConnection;
+use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Connection, Row};
 
 use super::error::Error;
@@ -114,9 +114,9 @@ async fn attempt(
     search_path: &[String],
     in_detail: Option<InDetail<'_>>,
 ) -> Result<Snapshot, Error> {
-    let mut tx = conn.begin_with(BEGIN).await?;
+    let mut tx = conn.begin_with(ours(format!("{BEGIN}; {SETTINGS}"))).await?;
     let mut assembly = Assembly::new(major);
-    for item in items(&mut tx, format!("{SETTINGS} {}", text::core(major))).await? {
+    for item in items_of_one(&mut tx, text::core(major)).await? {
         assembly.add(&item)?;
     }
     read_part(&mut tx, &sizes(&assembly), &mut assembly).await?;
@@ -140,8 +140,17 @@ async fn attempt(
     Ok(assembly.finish(search_path))
 }
 
+/// Asks several queries at once.
 async fn items(conn: &mut PgConnection, text: String) -> Result<Vec<Item>, Error> {
-    let rows = sqlx::raw_sql(ours(text)).fetch_all(conn).await?;
+    read_items(&sqlx::raw_sql(ours(text)).fetch_all(conn).await?)
+}
+
+/// Asks one query, which the server keeps: planning it takes longer than a small catalog does.
+async fn items_of_one(conn: &mut PgConnection, text: String) -> Result<Vec<Item>, Error> {
+    read_items(&sqlx::query(ours(text)).fetch_all(conn).await?)
+}
+
+fn read_items(rows: &[PgRow]) -> Result<Vec<Item>, Error> {
     rows.iter()
         .map(|row| Ok(Item { section: row.try_get(0)?, id: row.try_get(1)?, body: row.try_get(2)? }))
         .collect()
@@ -220,7 +229,7 @@ impl Part {
     /// Asks for it behind a savepoint, so that a refusal does not end the transaction.
     async fn items(&self, conn: &mut PgConnection) -> Result<Result<Vec<Item>, Unknown>, Error> {
         let mut savepoint = conn.begin().await?;
-        match items(&mut savepoint, self.text.clone()).await {
+        match items_of_one(&mut savepoint, self.text.clone()).await {
             Ok(items) => {
                 savepoint.commit().await?;
                 Ok(Ok(items))

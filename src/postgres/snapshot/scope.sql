@@ -11,7 +11,7 @@ held AS MATERIALIZED (
     WHERE locktype = 'relation' AND mode = 'AccessExclusiveLock' AND pid IS DISTINCT FROM pg_backend_pid()
       AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 ),
-rel AS NOT MATERIALIZED (
+rel AS {kept} (
     SELECT c.*, ns.nspname, held.relation IS NOT NULL AS is_held
     FROM pg_class c
     JOIN ns ON ns.oid = c.relnamespace

@@ -19,24 +19,28 @@ const VERSIONED: &[(&str, u32, &str, &str)] = &[
 
 /// Relations and what belongs to them: what any login may read, without waiting for any table.
 pub(super) fn core(major: u32) -> String {
-    versioned(CORE, major)
+    versioned(&CORE.replace("{scope}", &scope("MATERIALIZED")), major)
 }
 
 /// The rest of what any login may read.
 pub(super) fn rest(major: u32) -> String {
-    versioned(REST, major)
+    versioned(&REST.replace("{scope}", &scope("NOT MATERIALIZED")), major)
+}
+
+/// The relations of the user's schemas, kept where many queries go over them, else a part of the query.
+fn scope(kept: &str) -> String {
+    SCOPE.replace("{kept}", kept)
 }
 
 fn versioned(text: &str, major: u32) -> String {
-    let text = text.replace("{scope}", SCOPE);
-    VERSIONED.iter().fold(text, |text, (place, since, new, old)| {
+    VERSIONED.iter().fold(text.to_owned(), |text, (place, since, new, old)| {
         text.replace(place, if major >= *since { new } else { old })
     })
 }
 
 /// One query over the relations of the user's schemas.
 pub(super) fn scoped(query: &str) -> String {
-    format!("{SCOPE}{query}")
+    format!("{}{query}", scope("NOT MATERIALIZED"))
 }
 
 /// The application's statements from `pg_stat_statements`, wherever the extension is and however old it is.

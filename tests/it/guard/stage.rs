@@ -81,7 +81,7 @@ impl Stage {
         });
         let (sender, receiver) = watch::channel(desired(&served, Vec::new()));
         let (views, _) = Views::new();
-        let start = Start { may_linger: Arc::new(|| true), ..engine::start("stage", receiver, &views) };
+        let start = Start { linger: Duration::from_secs(1), ..engine::start("stage", receiver, &views) };
         let stop = start.stop.clone();
         let runner = Runner::new(start.clone());
         let again = start;
