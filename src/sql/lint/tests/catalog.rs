@@ -98,6 +98,25 @@ fn users() -> Relation {
     users
 }
 
+/// A domain and an enum.
+fn types() -> Vec<TypeFacts> {
+    let domain = |name: &str, checks: &[&str]| TypeFacts {
+        name: RelationName::qualified("public", name),
+        kind: TypeKind::Domain,
+        base: Some("integer".to_owned()),
+        checks: checks.iter().map(|check| (*check).to_owned()).collect(),
+        default: Some("1".to_owned()),
+        ..TypeFacts::default()
+    };
+    let mood = TypeFacts {
+        name: RelationName::qualified("public", "mood"),
+        kind: TypeKind::Enum,
+        labels: vec!["ok".to_owned()],
+        ..TypeFacts::default()
+    };
+    vec![domain("positive", &["positive_check"]), mood]
+}
+
 /// The catalog of a server of a major version.
 pub fn catalog(major: u32) -> Snapshot {
     let mut orders =
@@ -130,27 +149,11 @@ pub fn catalog(major: u32) -> Snapshot {
         indexes: vec![index("totals_id", "totals", &["id"], true)],
         ..table("totals", 1_000_000.0, Vec::new())
     };
-    let domain = |name: &str, checks: &[&str]| TypeFacts {
-        name: RelationName::qualified("public", name),
-        kind: TypeKind::Domain,
-        base: Some("integer".to_owned()),
-        checks: checks.iter().map(|check| (*check).to_owned()).collect(),
-        default: Some("1".to_owned()),
-        ..TypeFacts::default()
-    };
     Snapshot {
         complete: true,
         schemas: vec!["public".to_owned()],
         settings: [("TimeZone".to_owned(), "Europe/Berlin".to_owned())].into(),
-        types: vec![
-            domain("positive", &["positive_check"]),
-            TypeFacts {
-                name: RelationName::qualified("public", "mood"),
-                kind: TypeKind::Enum,
-                labels: vec!["ok".to_owned()],
-                ..TypeFacts::default()
-            },
-        ],
+        types: types(),
         relations: vec![
             users(),
             orders,
