@@ -239,7 +239,12 @@ fn expression_of(text: &str) -> Result<Node, Refusal> {
     if let Some(wrong) = reading.objections.first() {
         let offset = wrong.offset.saturating_sub(BEFORE.len());
         if offset > text.len() {
-            return Err(objection(text, text.len(), Code::SyntaxError, "syntax error at the end of the expression"));
+            return Err(objection(
+                text,
+                text.len(),
+                Code::SyntaxError,
+                "syntax error at the end of the expression",
+            ));
         }
         return Err(objection(text, offset, Code::SyntaxError, &wrong.message));
     }
