@@ -44,7 +44,7 @@ fn a_rehearsal_tells_how_long_the_primary_takes_with_its_pauses() -> Result<()> 
 
 #[test]
 fn a_large_copy_is_gone_over_once_and_then_in_parts() -> Result<()> {
-    run_within(Duration::from_secs(240), async {
+    run_within(Duration::from_mins(4), async {
         let stage = Stage::new("fill_sampled", true, budget(250)).await?;
         let rows = "SET ROLE app_owner; CREATE TABLE many (a int, b int, n int, PRIMARY KEY (a, b)); \
              INSERT INTO many SELECT g / 7, g % 7, 5 FROM generate_series(1, {}) g; ANALYZE many; RESET ROLE";
@@ -55,7 +55,7 @@ fn a_large_copy_is_gone_over_once_and_then_in_parts() -> Result<()> {
         fill["backfill"]["down"] = json!({"set": {"n": "n - 1"}});
         stage.migrate("1", &json!({"steps": [fill]}))?;
         // Up, down, a part of both, and what the primary has now.
-        await_until("the copy having followed", Duration::from_secs(120), async || {
+        await_until("the copy having followed", Duration::from_mins(2), async || {
             gives(copy, "SELECT min(n) || ' ' || max(n) FROM many", "6 6").await?;
             gives(&stage.primary, "SELECT min(n) || ' ' || max(n) FROM many", "6 6").await
         })
