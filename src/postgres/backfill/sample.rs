@@ -10,10 +10,10 @@ use crate::postgres::error::Error;
 use crate::postgres::statement::ours;
 
 /// Keys above which a part is enough.
-const LARGE: u64 = 500_000;
+const LARGE: u64 = 200_000;
 /// How many ranges, and of how many keys each.
 const RANGES: usize = 20;
-const KEYS: u32 = 2500;
+const KEYS: u32 = 1000;
 /// Rows among which the beginnings of ranges are drawn.
 const DRAWN: u32 = 20_000;
 
