@@ -212,7 +212,10 @@ fn expression_of(text: &str) -> Result<Node, Refusal> {
     let whole = format!("{BEFORE}{text}\n)");
     let reading = grammar::read(&whole);
     if let Some(wrong) = reading.objections.first() {
-        let offset = wrong.offset.saturating_sub(BEFORE.len()).min(text.len());
+        let offset = wrong.offset.saturating_sub(BEFORE.len());
+        if offset > text.len() {
+            return Err(objection(text, text.len(), Code::SyntaxError, "syntax error at the end of the expression"));
+        }
         return Err(objection(text, offset, Code::SyntaxError, &wrong.message));
     }
     let [parsed] = reading.statements.as_slice() else {
@@ -330,6 +333,7 @@ mod tests {
         check("users", "1) FROM x WHERE (true", None, "set.a:1:1: this must be one expression");
         check("users", "1\n+ + )", None, "set.a:2:5: ");
         check("users", "1; DROP TABLE x", None, "set.a:1:2: ");
+        check("users", "1 +", None, "set.a:1:4: syntax error at the end");
         check("users", "1", Some("a ==="), "where:1:");
         check("users SET a = 1; --", "1", None, "table:1:1: this is not the name of a table");
         check("users, x", "1", None, "table:1:1: this is not the name of a table");

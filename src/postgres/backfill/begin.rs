@@ -19,6 +19,8 @@ use crate::sql::{RelationName, quote_ident};
 
 /// What a query of an expression may cost for each row that is changed, as the planner counts: some 20,000 rows.
 const MOST_COST_OF_A_QUERY: f64 = 500.0;
+/// The same for each batch: some 200,000 rows.
+const MOST_COST_OF_A_BATCH: f64 = 5000.0;
 
 /// Becomes who runs the plan's statements, under its search path; the way back is [`as_ourselves`].
 pub(super) async fn as_owner(conn: &mut PgConnection, plan: &Plan) -> Result<(), Error> {
@@ -240,33 +242,61 @@ async fn estimate(conn: &mut PgConnection, text: &str) -> Result<u64, Error> {
     Ok(rows)
 }
 
-/// Refuses an expression that would go over a table for each row.
+/// Refuses an expression that would go over a table for each row, or a large one for each batch.
 async fn refuse_queries(conn: &mut PgConnection, text: &str) -> Result<(), Error> {
     let plan = explain(conn, text).await?;
-    match scanned(&plan, false) {
-        Some(relation) => Err(Error::Backfill(format!(
+    match costly(&plan) {
+        Some((relation, Often::Row)) => Err(Error::Backfill(format!(
             "an expression would go over the whole of {relation} for each row that is changed; an index on what it looks for \
              makes it a look-up"
+        ))),
+        Some((relation, Often::Batch)) => Err(Error::Backfill(format!(
+            "an expression would go over the whole of {relation} once more for each batch; compute it before, and write the value"
         ))),
         None => Ok(()),
     }
 }
 
-/// The table that a query within an expression goes over from beginning to end, once for each row.
-fn scanned(plan: &Value, each_row: bool) -> Option<String> {
+/// How often a query within an expression runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Often {
+    Row,
+    Batch,
+}
+
+/// Finds a query within an expression that costs too much for how often it runs, and a table that it reads.
+fn costly(plan: &Value) -> Option<(String, Often)> {
     match plan {
         Value::Object(node) => {
             let text = |key: &str| node.get(key).and_then(Value::as_str).unwrap_or_default();
-            let each = each_row
-                || (text("Parent Relationship") == "SubPlan" && !text("Subplan Name").contains("hashed"));
-            let many =
-                node.get("Total Cost").and_then(Value::as_f64).unwrap_or_default() > MOST_COST_OF_A_QUERY;
-            if each && text("Node Type") == "Seq Scan" && many {
-                return Some(text("Relation Name").to_owned());
+            let often = match text("Parent Relationship") {
+                "SubPlan" if !text("Subplan Name").contains("hashed") => {
+                    Some((Often::Row, MOST_COST_OF_A_QUERY))
+                }
+                "SubPlan" | "InitPlan" => Some((Often::Batch, MOST_COST_OF_A_BATCH)),
+                _ => None,
+            };
+            let cost = node.get("Total Cost").and_then(Value::as_f64).unwrap_or_default();
+            if let Some((often, most)) = often
+                && cost > most
+                && let Some(relation) = relation_of(plan)
+            {
+                return Some((relation, often));
             }
-            node.values().find_map(|inner| scanned(inner, each))
+            node.values().find_map(costly)
         }
-        Value::Array(items) => items.iter().find_map(|item| scanned(item, each_row)),
+        Value::Array(items) => items.iter().find_map(costly),
+        _ => None,
+    }
+}
+
+fn relation_of(plan: &Value) -> Option<String> {
+    match plan {
+        Value::Object(node) => match node.get("Relation Name").and_then(Value::as_str) {
+            Some(relation) => Some(relation.to_owned()),
+            None => node.values().find_map(relation_of),
+        },
+        Value::Array(items) => items.iter().find_map(relation_of),
         _ => None,
     }
 }

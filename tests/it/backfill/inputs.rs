@@ -16,7 +16,7 @@ const ODD: &str = "SET ROLE app_owner; CREATE VIEW seen AS SELECT * FROM people;
     CREATE TABLE parted_eu PARTITION OF parted FOR VALUES IN ('eu'); \
     CREATE FUNCTION fickle() RETURNS int LANGUAGE sql VOLATILE AS 'SELECT 1'; \
     CREATE TABLE large (id int, what text); INSERT INTO large SELECT g, repeat('x', 100) FROM generate_series(1, 60000) g; \
-    ANALYZE large; RESET ROLE";
+    CREATE TABLE huge AS SELECT g AS id FROM generate_series(1, 400000) g; ANALYZE large, huge; RESET ROLE";
 
 #[test]
 fn what_the_table_says_against_it_is_said_before_anything_runs() -> Result<()> {
@@ -128,11 +128,13 @@ fn what_only_the_server_knows_is_said_with_the_row() -> Result<()> {
         check("2", json!({"table": "hidden", "set": {"n": "1"}}), &["row security hides rows"]).await?;
         let slow = json!({"table": "people", "set": {"n": "(SELECT count(*) FROM large WHERE large.id = people.id)"}});
         check("3", slow, &["whole of large for each row", "an index"]).await?;
+        let all = json!({"table": "people", "set": {"n": "(SELECT count(*) FROM huge)"}});
+        check("4", all, &["whole of huge once more for each batch"]).await?;
         stage.primary.execute("DROP TRIGGER picky ON guarded; UPDATE guarded SET n = NULL; \
             CREATE OR REPLACE FUNCTION picky() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN NEW.n := 7; RETURN NEW; END$$; \
             CREATE TRIGGER picky BEFORE UPDATE ON guarded FOR EACH ROW EXECUTE FUNCTION picky()").await?;
         check(
-            "4",
+            "5",
             json!({"table": "guarded", "set": {"n": "5"}}),
             &["do not hold what was computed", "trigger"],
         )
