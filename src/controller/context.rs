@@ -1,6 +1,6 @@
 //! What every reconcile shares.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -75,7 +75,7 @@ pub struct Context {
     pub(super) written: Mutex<HashMap<String, Written>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
     /// Databases that this process has looked at.
-    pub(super) looked_at: Mutex<HashSet<String>>,
+    pub(super) looked_at: Mutex<HashMap<String, Instant>>,
     /// Runners that are under way.
     pub tracker: TaskTracker,
     /// Bounds the databases that have sessions.
@@ -129,9 +129,15 @@ impl Context {
         }
     }
 
-    /// Whether this is the first look of this process at a Database.
-    pub fn first_look(&self, uid: &str) -> bool {
-        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned())
+    /// How long ago this process looked at a Database; none before the first look.
+    pub fn since_look(&self, uid: &str) -> Option<Duration> {
+        let looked_at = self.looked_at.lock().unwrap_or_else(PoisonError::into_inner);
+        looked_at.get(uid).map(Instant::elapsed)
+    }
+
+    /// Notes a look at a Database.
+    pub fn note_look(&self, uid: &str) {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
     }
 
     /// A runner ended. If wishes came in while it was about to, another one takes them.

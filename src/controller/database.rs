@@ -12,9 +12,7 @@ use tracing::warn;
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
-use crate::api::{
-    Database, DatabaseStatus, FIELD_MANAGER, Migration, RECONCILE_REQUESTED_AT, Reason, condition,
-};
+use crate::api::{Database, DatabaseStatus, FIELD_MANAGER, Migration, Reason, condition};
 use crate::core::report;
 use crate::core::state::Cause;
 use crate::core::view::{Standing, Tokens, View};
@@ -24,6 +22,9 @@ use crate::postgres::ledger::RunKey;
 
 /// How often a Database is looked at again that is not well, or whose Migrations have not all ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
+
+/// How often a Database that is well is looked at while its Migrations are under way: each of them is news of it.
+const WHILE_BUSY: Duration = Duration::from_secs(5);
 
 /// One pass.
 ///
@@ -63,10 +64,16 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
     let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
     // A run whose object went while nobody acted has nobody else to see to it.
-    let first = context.first_look(&object.uid().unwrap_or_default());
-    if !first && !due(&object, &migrations, active.as_deref(), busy) {
-        return Ok(again);
+    let uid = object.uid().unwrap_or_default();
+    if let Some(since) = context.since_look(&uid) {
+        if !due(&object, &migrations, active.as_deref(), busy) {
+            return Ok(again);
+        }
+        if busy && since < WHILE_BUSY && !is_pressing(&object) {
+            return Ok(Action::requeue(WHILE_BUSY.saturating_sub(since)));
+        }
     }
+    context.note_look(&uid);
     let applied = migrations.iter().filter(|migration| report::settled(migration));
     let recorded: Vec<String> = applied.filter_map(|migration| applied_run(migration)).collect();
     let surveyed = match Resolver::new(context.client.clone(), &namespace).database(&object).await {
@@ -148,19 +155,22 @@ fn tell_lost(context: &Context, migrations: &[Arc<Migration>], lost: &[String]) 
     }
 }
 
+/// Whether the status says something wrong of the Database itself.
+fn is_pressing(object: &Database) -> bool {
+    let Some(status) = &object.status else { return true };
+    let changed = status.observed_generation != object.metadata.generation;
+    changed || !report::is_ready(&status.conditions)
+}
+
 /// Whether the status may say something else than it should.
 fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, busy: bool) -> bool {
     let Some(status) = &object.status else { return true };
-    if status.observed_generation != object.metadata.generation
-        || status.active_migration.as_deref() != active
-    {
+    if is_pressing(object) || status.active_migration.as_deref() != active {
         return true;
     }
-    let ready = status.conditions.iter().any(|one| one.type_ == condition::READY && one.status == "True");
     let rewound = Some(Reason::LedgerRewound.as_str());
     let doubtful =
         migrations.iter().any(|migration| migration.status.as_ref().and_then(report::reason) == rewound);
-    let asked = object.annotations().contains_key(RECONCILE_REQUESTED_AT) && !ready;
     let news = migrations.iter().filter_map(|migration| migration.status.as_ref()).any(|migration| {
         let (Some(stream), Some(version)) = (&migration.stream, &migration.to_version) else {
             return false;
@@ -173,7 +183,7 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, b
         }
     });
     let copy_known = status.conditions.iter().any(|one| one.type_ == condition::REPLICA_USABLE);
-    !ready || asked || news || doubtful || (!copy_known && !busy)
+    news || doubtful || (!copy_known && !busy)
 }
 
 fn is_below(known: &str, version: &str) -> bool {
