@@ -98,6 +98,11 @@ fn users() -> Relation {
     users
 }
 
+fn mood() -> TypeFacts {
+    let labels = vec!["ok".to_owned()];
+    TypeFacts { name: name("mood"), kind: TypeKind::Enum, labels, ..TypeFacts::default() }
+}
+
 /// The catalog of a server of a major version.
 pub fn catalog(major: u32) -> Snapshot {
     let mut orders =
@@ -142,15 +147,7 @@ pub fn catalog(major: u32) -> Snapshot {
         complete: true,
         schemas: vec!["public".to_owned()],
         settings: [("TimeZone".to_owned(), "Europe/Berlin".to_owned())].into(),
-        types: vec![
-            domain("positive", &["positive_check"]),
-            TypeFacts {
-                name: RelationName::qualified("public", "mood"),
-                kind: TypeKind::Enum,
-                labels: vec!["ok".to_owned()],
-                ..TypeFacts::default()
-            },
-        ],
+        types: vec![domain("positive", &["positive_check"]), mood()],
         relations: vec![
             users(),
             orders,
