@@ -98,23 +98,9 @@ fn users() -> Relation {
     users
 }
 
-/// A domain and an enum.
-fn types() -> Vec<TypeFacts> {
-    let domain = |name: &str, checks: &[&str]| TypeFacts {
-        name: RelationName::qualified("public", name),
-        kind: TypeKind::Domain,
-        base: Some("integer".to_owned()),
-        checks: checks.iter().map(|check| (*check).to_owned()).collect(),
-        default: Some("1".to_owned()),
-        ..TypeFacts::default()
-    };
-    let mood = TypeFacts {
-        name: RelationName::qualified("public", "mood"),
-        kind: TypeKind::Enum,
-        labels: vec!["ok".to_owned()],
-        ..TypeFacts::default()
-    };
-    vec![domain("positive", &["positive_check"]), mood]
+fn mood() -> TypeFacts {
+    let labels = vec!["ok".to_owned()];
+    TypeFacts { name: name("mood"), kind: TypeKind::Enum, labels, ..TypeFacts::default() }
 }
 
 /// The catalog of a server of a major version.
@@ -153,7 +139,7 @@ pub fn catalog(major: u32) -> Snapshot {
         complete: true,
         schemas: vec!["public".to_owned()],
         settings: [("TimeZone".to_owned(), "Europe/Berlin".to_owned())].into(),
-        types: types(),
+        types: vec![domain("positive", &["positive_check"]), mood()],
         relations: vec![
             users(),
             orders,
