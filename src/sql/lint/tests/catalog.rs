@@ -135,6 +135,14 @@ pub fn catalog(major: u32) -> Snapshot {
         indexes: vec![index("totals_id", "totals", &["id"], true)],
         ..table("totals", 1_000_000.0, Vec::new())
     };
+    let domain = |name: &str, checks: &[&str]| TypeFacts {
+        name: RelationName::qualified("public", name),
+        kind: TypeKind::Domain,
+        base: Some("integer".to_owned()),
+        checks: checks.iter().map(|check| (*check).to_owned()).collect(),
+        default: Some("1".to_owned()),
+        ..TypeFacts::default()
+    };
     Snapshot {
         complete: true,
         schemas: vec!["public".to_owned()],
