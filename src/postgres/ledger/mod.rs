@@ -256,7 +256,7 @@ macro_rules! take_back {
     };
 }
 
-/// Ends the user's part of a transaction that changed only rows, as [`take_back`] does, but for the locks.
+/// Ends the user's part of a transaction that changed only rows, as [`take_back()`] does, but for the locks.
 pub async fn take_back_rows(conn: &mut PgConnection) -> Result<Back, Error> {
     let row = sqlx::raw_sql(take_back!()).fetch_one(conn).await?;
     Ok(Back { xid: row.try_get(0)?, touched: row.try_get(1)?, held: Vec::new() })
