@@ -36,7 +36,7 @@ const CACHE_EVERY: Duration = Duration::from_millis(200);
 /// A status that is still on its way is written at most so often.
 pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 
-/// One that tells nothing but how far a run is, so often: a short migration costs no status in between.
+/// One that tells nothing but how far a run is, or whose turn it is, so often: a short migration costs no status in between.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
 /// What a runner has to hear of: the object's and the Database's generations, the tokens, and whether the object is gone.

@@ -181,6 +181,7 @@ fn status_every(view: &View) -> Duration {
             State::Planned | State::Rehearsing { .. } | State::Applying { .. } => PROGRESS_EVERY,
             _ => STATUS_EVERY,
         },
+        Standing::Waiting(_) => PROGRESS_EVERY,
         _ => STATUS_EVERY,
     }
 }
