@@ -24,7 +24,8 @@ struct Ignore {
 
 /// Marks findings that a comment covers, and adds findings about comments that do not do what they should.
 pub fn apply(text: &str, statements: &[Statement], findings: &mut Vec<Finding>) {
-    if !text.contains(MARK) {
+    // A finding is one about a statement.
+    if statements.is_empty() || !text.contains(MARK) {
         return;
     }
     let lines = Lines::new(text);

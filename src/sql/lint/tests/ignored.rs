@@ -58,3 +58,9 @@ fn advice_is_ignored_by_the_name_of_its_rule() {
     let found = findings(sql, &catalog(15));
     assert_eq!(found[0].ignored.as_deref(), Some("the old clients are gone"), "{found:#?}");
 }
+
+#[test]
+fn a_comment_without_a_statement_says_nothing() {
+    let found = lint("-- whimbrel:ignore WB101 why", &[], &[], &Snapshot::assumed(None));
+    assert_eq!(found, []);
+}
