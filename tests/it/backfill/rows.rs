@@ -200,10 +200,12 @@ fn data_that_cannot_be_computed_is_named_by_its_row_and_a_retry_goes_on_from_the
         let held = stage.until("1", "being held", |run| matches!(run.state, State::Held { .. })).await?;
         let State::Held { cause, .. } = held.state else { anyhow::bail!("{:?}", held.state) };
         ensure!(cause.reason == Reason::BackfillFailed, "{cause:?}");
-        for part in ["division by zero", "id = 2731", "1500 rows are done and stay"] {
+        // In several passes over the keys, or in one, where something keeps them from being of use.
+        let done = stage.primary.value("SELECT count(*) FROM people WHERE n = 1050").await?;
+        ensure!(["1500", "2500"].contains(&done.as_str()), "{done}");
+        for part in ["division by zero", "id = 2731", &format!("{done} rows are done and stay")] {
             ensure!(cause.message.contains(part), "{part}: {}", cause.message);
         }
-        gives(&stage.primary, "SELECT count(*) FROM people WHERE n = 1050", "1500").await?;
         stage.primary.execute("UPDATE people SET n = 4 WHERE id = 2731").await?;
         stage.retry("1", &steps, "now")?;
         stage

@@ -116,8 +116,8 @@ async fn recreated(world: &World) -> Result<()> {
 
 /// An idle operator, and one that comes back to what is finished, does nothing at all.
 async fn restarted(world: &World, operator: Operator) -> Result<()> {
-    // The Database is looked at a second after the last news of its Migrations.
-    let writes = quiet(world, Duration::from_secs(3)).await?;
+    // The Database is looked at five seconds after the last look, where there was news of its Migrations.
+    let writes = quiet(world, Duration::from_secs(7)).await?;
     let (changed, connected) = (changes(world).await?, sessions(world).await?);
     assert_eq!(connected.0, "0", "a connection of an idle operator");
     quiet(world, QUIET).await?;
