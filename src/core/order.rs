@@ -122,9 +122,7 @@ fn place(me: &Candidate, all: &[Candidate], in_force: &InForce) -> Place {
         );
         return Place::Refuse(Cause::new(Reason::OutOfOrder, message));
     }
-    if let Some(earlier) =
-        all.iter().filter(|other| goes_before(other, me, in_force)).min_by_key(|other| &other.version)
-    {
+    if let Some(earlier) = waited_for(me, all, in_force) {
         let message = format!("waiting for Migration {} with version {}", earlier.name, earlier.version);
         return Place::Wait(Cause::new(Reason::WaitingForEarlierVersion, message));
     }
@@ -191,6 +189,17 @@ fn has_older_claim(other: &Candidate, me: &Candidate) -> bool {
         (false, true) => false,
         _ => (other.created, &other.uid) < (me.created, &me.uid),
     }
+}
+
+/// Whom to name of those that go before: the first one that waits for a person, or else the one just before, since that name
+/// stays true while the others end one after the other.
+fn waited_for<'a>(me: &Candidate, all: &'a [Candidate], in_force: &InForce) -> Option<&'a Candidate> {
+    let before = || all.iter().filter(|other| goes_before(other, me, in_force));
+    let stands = |one: &&Candidate| {
+        let ended = |latest: &Latest| matches!(latest.state, State::Held { .. } | State::Done { .. });
+        one.wish.suspend || one.latest.as_ref().is_some_and(ended)
+    };
+    before().filter(stands).min_by_key(|one| &one.version).or(before().max_by_key(|one| &one.version))
 }
 
 fn goes_before(other: &Candidate, me: &Candidate, in_force: &InForce) -> bool {
@@ -277,6 +286,19 @@ mod tests {
         check(&stuck, &applied(&[]), &["show", "wait WaitingForEarlierVersion"]);
         let done = [with_run(candidate("a", "9"), "sha256:a", Outcome::Succeeded), candidate("b", "10")];
         check(&done, &applied(&["9"]), &["show", "begin"]);
+    }
+
+    #[test]
+    fn who_waits_is_told_of_the_one_just_before_or_of_the_one_that_waits_for_a_person() {
+        let check = |first: Candidate, expected: &str| {
+            let all = [first, candidate("b", "10"), candidate("c", "11")];
+            let Some(Place::Wait(cause)) = order(&all, &applied(&[])).pop() else { panic!("it waits") };
+            assert!(cause.message.contains(expected), "{}", cause.message);
+        };
+        check(candidate("a", "9"), "Migration b");
+        check(with_run(candidate("a", "9"), "sha256:a", failed()), "Migration a");
+        let suspended = Wish { suspend: true, ..Wish::default() };
+        check(Candidate { wish: suspended, ..candidate("a", "9") }, "Migration a");
     }
 
     #[test]
