@@ -67,7 +67,7 @@ stage "set-up" set_up || finish
 stage "build" cargo test --locked --no-run || finish
 stage "unit" cargo test --locked --quiet --lib --bins
 # Most of these tests wait for a server: more of them than cores run at once.
-stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-6}" cargo test --locked --test it
+stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}" cargo test --locked --test it
 # Samples of the matrices, side by side because both wait most of the time; `make crash` and `make crash-cluster` play all.
 crash() {
   TMPDIR="$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- "$@"
