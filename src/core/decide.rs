@@ -330,8 +330,8 @@ fn watching(
         {
             follow(true, seen).unwrap_or_else(|| end(now, Outcome::Succeeded))
         }
-        None => follow(true, seen)
-            .unwrap_or_else(|| wait(Some(watch.next), Reason::Analyzing, "watching the metrics")),
+        // The copy follows after the watch: it may take as long as the migration did, and no sample is to wait for that.
+        None => wait(Some(watch.next), Reason::Analyzing, "watching the metrics"),
     }
 }
 

@@ -294,6 +294,18 @@ fn the_end_is_recorded_with_the_last_unit_and_only_there() {
     }
 }
 
+#[test]
+fn copy_follows_after_the_watch_and_holds_no_sample_up() {
+    let check = |assessment: Assessment, expected: &str| {
+        let plan = watched(OnBreach::Rollback);
+        let mut seen = seen(&plan, plan.units.len());
+        (seen.copy, seen.watch) = (CopyLevel::Before, Some(watch(assessment, false)));
+        assert_eq!(word(&decide(&plan, &watching(), &seen, at(10))), expected);
+    };
+    check(Assessment::Continue { next: at(20) }, "wait Analyzing");
+    check(Assessment::Passed, "Follow { applied: true }");
+}
+
 /// A plan whose second unit is a backfill under way.
 fn filling() -> (Plan, Observation) {
     let mut plan = Plan { analysis: watched(OnBreach::Rollback).analysis, ..plan() };

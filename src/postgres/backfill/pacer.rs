@@ -8,8 +8,9 @@ use super::batch::Size;
 use crate::core::backfill::{Ended, Pace};
 use crate::postgres::block::Limits;
 
-/// Batches that the rate is taken from.
+/// Batches that the rate is taken from: at least so many, and those of so long.
 const RECENT: usize = 20;
+const OF_LATE: Duration = Duration::from_secs(15);
 /// Every so many batches it is looked whether somebody waits.
 const LOOK_EVERY: u32 = 4;
 /// Passes over the same keys, where they help.
@@ -81,7 +82,8 @@ impl Pacer {
         self.around_locks = false;
         self.batches = self.batches.wrapping_add(1);
         self.recent.push_back((Instant::now(), rows));
-        if self.recent.len() > RECENT {
+        let old = |(at, _): &(Instant, u64)| at.elapsed() > OF_LATE;
+        while self.recent.len() > RECENT && self.recent.front().is_some_and(old) {
             self.recent.pop_front();
         }
         if self.interleave.is_none() && !self.one_pass {

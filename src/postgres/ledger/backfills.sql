@@ -66,7 +66,11 @@ CREATE TABLE whimbrel.backfill_marks (
 CREATE INDEX backfill_marks_run ON whimbrel.backfill_marks (run, unit);
 CREATE VIEW whimbrel.backfill_progress AS
     SELECT r.name AS migration, r.version, b.unit + 1 AS unit, b.direction, b.relation, b.rows_done,
-           greatest(b.rows_expected, b.rows_done) AS rows_expected,
+           -- What was found in the keys so far says more than what was expected before.
+           CASE WHEN b.finished THEN b.rows_done
+                WHEN b.keys_seen * 20 < b.keys_total THEN greatest(b.rows_expected, b.rows_done)
+                ELSE b.rows_done + (b.rows_done::numeric * greatest(b.keys_total - b.keys_seen, 0) / greatest(b.keys_seen, 1))::bigint
+           END AS rows_expected,
            CASE WHEN b.finished THEN 100 ELSE least(99, floor(100.0 * b.keys_seen / greatest(b.keys_total, 1))) END AS percent,
            round(b.rate::numeric) AS rows_per_second, b.batches, b.wal_bytes, b.throttled_by,
            make_interval(secs => b.worked) AS worked, make_interval(secs => b.throttled) AS throttled,
