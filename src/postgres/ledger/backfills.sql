@@ -68,12 +68,13 @@ CREATE VIEW whimbrel.backfill_progress AS
     SELECT r.name AS migration, r.version, b.unit + 1 AS unit, b.direction, b.relation, b.rows_done,
            -- What was found in the keys so far says more than what was expected before.
            CASE WHEN b.finished THEN b.rows_done
-                WHEN b.keys_seen * 20 < b.keys_total THEN greatest(b.rows_expected, b.rows_done)
-                ELSE b.rows_done + (b.rows_done::numeric * greatest(b.keys_total - b.keys_seen, 0) / greatest(b.keys_seen, 1))::bigint
+                ELSE greatest(CASE WHEN g.keys * 20 < b.keys_total THEN b.rows_expected END,
+                              b.rows_done + (b.rows_done::numeric * greatest(b.keys_total - g.keys, 0) / greatest(g.keys, 1))::bigint)
            END AS rows_expected,
            CASE WHEN b.finished THEN 100 ELSE least(99, floor(100.0 * b.keys_seen / greatest(b.keys_total, 1))) END AS percent,
            round(b.rate::numeric) AS rows_per_second, b.batches, b.wal_bytes, b.throttled_by,
            make_interval(secs => b.worked) AS worked, make_interval(secs => b.throttled) AS throttled,
            b.begun_at, b.changed_at, b.run
     FROM whimbrel.backfills b JOIN whimbrel.runs r ON r.id = b.run
+    CROSS JOIN LATERAL (SELECT b.keys_seen + b.window_keys * b.pass / greatest(b.passes, 1) AS keys) g
     ORDER BY r.seq, b.unit, b.direction DESC, b.leaf;
