@@ -45,8 +45,8 @@ fn what_holds_its_locks_for_too_long_is_refused_before_the_primary_is_touched() 
 fn a_rehearsal_may_take_longer_than_an_idle_session_lives() -> Result<()> {
     run(async {
         let stage = Stage::new("guard_long", true, budget(250)).await?;
-        // Slower on the copy only, where each statement runs twice.
-        let slow = "UPDATE one SET id = 1 FROM pg_sleep(CASE WHEN current_setting('port') = '{port}' THEN 0 ELSE 9 END)";
+        // Slower on the copy only, where each statement runs four times.
+        let slow = "UPDATE one SET id = 1 FROM pg_sleep(CASE WHEN current_setting('port') = '{port}' THEN 0 ELSE 6 END)";
         let up = slow.replace("{port}", &stage.primary.port().to_string());
         let began = Instant::now();
         stage
