@@ -62,7 +62,7 @@ pub fn derive(
     inverse(statement, &mut State::after(before, &catalog), &catalog, preserve)
 }
 
-/// The inverse of each statement, as [`derive`] gives them, in one walk through all of them.
+/// The inverse of each statement, as [`derive()`] gives them, in one walk through all of them.
 pub fn derive_all(statements: &[Statement], facts: &Facts, preserve: Option<&AsideSuffix>) -> Vec<Inverse> {
     let catalog = Catalog::new(facts);
     let mut state = State::new(&catalog);
