@@ -1,11 +1,9 @@
 //! Numbers of bytes as strings, in the spelling of Kubernetes quantities.
 
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::problem::FieldProblem;
+use super::text::text_type;
 
 const PATTERN: &str = "^[1-9][0-9]{0,8}(Ki|Mi|Gi)?$";
 const MAX_LENGTH: usize = 11;
@@ -37,31 +35,7 @@ fn parse(text: &str) -> Option<u64> {
     if valid { digits.parse::<u64>().ok()?.checked_mul(unit) } else { None }
 }
 
-impl From<&str> for BytesText {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl fmt::Display for BytesText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for BytesText {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "BytesText".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
-    }
-}
+text_type!(BytesText, PATTERN, MAX_LENGTH);
 
 #[cfg(test)]
 mod tests {

@@ -1,11 +1,9 @@
 //! Decimal numbers as strings, because floating point has no place in a Kubernetes object.
 
-use std::fmt;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::problem::FieldProblem;
+use super::text::text_type;
 
 /// What a decimal looks like: no exponent, no `NaN`, no infinity, so that every match is finite.
 const PATTERN: &str = r"^-?[0-9]{1,15}(\.[0-9]{1,9})?$";
@@ -46,37 +44,13 @@ fn parse(text: &str) -> Option<f64> {
     if valid { text.parse().ok() } else { None }
 }
 
-impl From<&str> for DecimalText {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
 impl From<String> for DecimalText {
     fn from(text: String) -> Self {
         Self(text)
     }
 }
 
-impl fmt::Display for DecimalText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for DecimalText {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "DecimalText".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
-    }
-}
+text_type!(DecimalText, PATTERN, MAX_LENGTH);
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,11 @@
 //! Durations as people write them: `250ms`, `1m30s`, `72h`.
 
-use std::fmt;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use super::problem::FieldProblem;
+use super::text::text_type;
 
 /// What a duration looks like. Short enough that every match is valid for CEL's `duration()`, too.
 const PATTERN: &str = r"^([0-9]{1,5}(\.[0-9]{1,3})?(ms|s|m|h)){1,4}$";
@@ -75,12 +74,6 @@ fn digits(text: &str, most: usize) -> Option<(&str, &str)> {
     (1..=most).contains(&end).then(|| text.split_at(end))
 }
 
-impl From<&str> for DurationText {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
 impl From<String> for DurationText {
     fn from(text: String) -> Self {
         Self(text)
@@ -108,25 +101,7 @@ fn fraction(whole: u64, thousandths: u64, unit: &str) -> String {
     format!("{}{unit}", text.trim_end_matches('0').trim_end_matches('.'))
 }
 
-impl fmt::Display for DurationText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl JsonSchema for DurationText {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "DurationText".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "pattern": PATTERN, "maxLength": MAX_LENGTH})
-    }
-}
+text_type!(DurationText, PATTERN, MAX_LENGTH);
 
 #[cfg(test)]
 mod tests {

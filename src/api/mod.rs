@@ -24,6 +24,7 @@ pub mod migration_status;
 pub mod plan_status;
 pub mod problem;
 pub mod reasons;
+mod text;
 pub mod validate;
 pub mod version;
 

@@ -60,12 +60,14 @@ async fn dies(dies: Dies, engine: Engine, database: &Database, spec: &Value) -> 
     }
 }
 
+/// Rebuilds of the index `i`, alone and with its table.
+const REBUILDS: [(&str, &str); 2] =
+    [("index", "REINDEX INDEX CONCURRENTLY i"), ("table", "REINDEX TABLE CONCURRENTLY users")];
+
 #[test]
 fn a_running_rebuild_is_adopted() -> Result<()> {
     run(async {
-        for (name, up) in
-            [("index", "REINDEX INDEX CONCURRENTLY i"), ("table", "REINDEX TABLE CONCURRENTLY users")]
-        {
+        for (name, up) in REBUILDS {
             let (database, mut blocker) = with_index(&format!("doubt_rebuilt_{name}")).await?;
             let before = database.value("SELECT 'i'::regclass::oid::text").await?;
             let spec = json!({"up": up});
@@ -119,9 +121,7 @@ fn an_older_rebuild_counts_for_nothing() -> Result<()> {
 #[test]
 fn what_a_rebuild_left_is_removed() -> Result<()> {
     run(async {
-        for (name, up) in
-            [("index", "REINDEX INDEX CONCURRENTLY i"), ("table", "REINDEX TABLE CONCURRENTLY users")]
-        {
+        for (name, up) in REBUILDS {
             let (database, mut blocker) = with_index(&format!("doubt_left_{name}")).await?;
             let spec = json!({"up": up});
             let engine = under_way(&database, &spec, (BUILDS, "1")).await?;
