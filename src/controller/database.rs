@@ -106,7 +106,8 @@ async fn look(
     let has_object = |uid: &String| migrations.iter().any(|one| one.uid().as_ref() == Some(uid));
     if seen.unfinished.as_ref().is_some_and(|uid| !has_object(uid)) {
         let (key, presence) = (database.name.clone(), context.presence());
-        context.adopt(&key, Desired { database: Arc::new(database), subjects: Vec::new(), presence });
+        let (database, subjects, settled) = (Arc::new(database), Vec::new(), Vec::new());
+        context.adopt(&key, Desired { database, subjects, settled, presence });
     }
     Ok(seen)
 }
@@ -135,8 +136,13 @@ fn applied_run(migration: &Migration) -> Option<String> {
 
 /// Tells the Migrations whose runs the ledger lost, so that they are looked at again: they were settled, and are not.
 fn tell_lost(context: &Context, migrations: &[Arc<Migration>], lost: &[String]) {
-    for migration in migrations {
-        let Some(run) = applied_run(migration).filter(|run| lost.contains(run)) else { continue };
+    let lost: Vec<(&Arc<Migration>, String)> = migrations
+        .iter()
+        .filter_map(|migration| Some((migration, applied_run(migration).filter(|run| lost.contains(run))?)))
+        .collect();
+    let runs = lost.iter().map(|(migration, run)| (migration.uid().unwrap_or_default(), run.clone()));
+    context.note_lost(runs);
+    for (migration, run) in lost {
         warn!(migration = migration.name_any(), run, "the history table does not have its run any more");
         let key = RunKey {
             namespace: migration.namespace().unwrap_or_default(),

@@ -13,7 +13,7 @@ use super::client::{self, CALL_LIMIT, Error};
 use super::context::{Context, Mark, Offered};
 use super::resolve::{Resolver, Unresolved};
 use crate::api::{
-    ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason,
+    ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason, Version,
 };
 use crate::core::report;
 use crate::core::state::{Cause, State};
@@ -107,8 +107,8 @@ pub async fn hand_over(
         Err(Unresolved::Api(error)) => return Err(error),
     };
     let key = resolved.name.clone();
-    let subjects = subjects(context, &resolver, object).await?;
-    let desired = Desired { database: Arc::new(resolved), subjects, presence: context.presence() };
+    let (subjects, settled) = subjects(context, &resolver, object).await?;
+    let desired = Desired { database: Arc::new(resolved), subjects, settled, presence: context.presence() };
     context.note_offer(&object.uid().unwrap_or_default(), Offered { at: Instant::now(), mark });
     context.offer(&key, desired);
     Ok(None)
@@ -140,23 +140,27 @@ fn news(context: &Context, object: &Migration, mark: &Mark) -> bool {
     }
 }
 
-/// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source.
+/// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source; and
+/// the versions of the others.
 async fn subjects(
     context: &Context,
     resolver: &Resolver,
     object: &Migration,
-) -> Result<Vec<Arc<Subject>>, Error> {
+) -> Result<(Vec<Arc<Subject>>, Vec<(String, Version)>), Error> {
     // An empty cache would look like deleted objects.
     if !context.cached().await {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), Vec::new()));
     }
     let mut objects = vec![object.clone()];
+    let mut settled = Vec::new();
     for other in context.migrations.state() {
         let same = other.namespace() == object.namespace()
             && other.spec.database_ref.name == object.spec.database_ref.name
             && other.uid() != object.uid();
-        if same && (!report::succeeded(&other) || context.lost(&other)) {
+        if same && (!report::succeeded(&other) || context.lost(&other).is_some()) {
             objects.push((*other).clone());
+        } else if same && let Some(version) = applied_version(&other) {
+            settled.push((other.spec.stream.clone(), version));
         }
     }
     let mut subjects = Vec::new();
@@ -171,7 +175,14 @@ async fn subjects(
         };
         subjects.push(Arc::new(subject(&object, providers)));
     }
-    Ok(subjects)
+    Ok((subjects, settled))
+}
+
+/// Returns the version that a Migration's run applied, as its status says; none where it counts as applied without a run.
+fn applied_version(migration: &Migration) -> Option<Version> {
+    let status = migration.status.as_ref().filter(|status| status.applied == Some(true))?;
+    status.run_id.as_ref()?;
+    Version::parse(&migration.spec.version, "spec.version").ok()
 }
 
 /// Reads the one-shot tokens of an object.

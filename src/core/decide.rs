@@ -293,7 +293,7 @@ fn all_applied(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {
     follow(true, seen).unwrap_or_else(|| end(now, Outcome::Succeeded))
 }
 
-/// The copy follows the primary; it is tried once, and never holds anything up.
+/// The copy follows the primary; that is one effect, and never holds anything up.
 fn follow(applied: bool, seen: &Observation) -> Option<Decision> {
     let due = match seen.copy {
         CopyLevel::Before => applied,

@@ -34,6 +34,8 @@ const LONGER_EACH: Duration = Duration::from_millis(5);
 const LONG_HELD: f64 = 0.2;
 /// So many attempts keep to that; a reader of seconds is outlasted by them without anybody feeling more.
 const STEADY_ATTEMPTS: u32 = 20;
+/// So often the copy is brought to where the primary is, before that is left to the next rehearsal.
+const FOLLOW_TRIES: u32 = 3;
 
 impl Runner {
     /// Reads what the next decision may rest on; returns the samples, too.
@@ -299,13 +301,21 @@ impl Runner {
     }
 
     async fn follow(&mut self, desired: &Desired, run: &Run, applied: bool) -> Result<Next, Error> {
-        let level = match self.on_copy(desired, run, false).await {
-            Ok(_) if applied => CopyLevel::After,
-            Ok(_) => CopyLevel::Before,
-            Err(error @ Error::Fenced) => return Err(error),
-            Err(error) => {
-                warn!(migration = run.key.name, "the copy could not follow: {error}");
-                CopyLevel::Behind
+        let mut tries = 0;
+        let level = loop {
+            tries += 1;
+            match self.on_copy(desired, run, false).await {
+                Ok(_) if applied => break CopyLevel::After,
+                Ok(_) => break CopyLevel::Before,
+                Err(error @ Error::Fenced) => return Err(error),
+                Err(error) if tries < FOLLOW_TRIES && may_follow(&error, tries) => {
+                    let pause = failure::pause(Class::Transient, false, tries);
+                    self.beside(tokio::time::sleep(pause)).await?;
+                }
+                Err(error) => {
+                    warn!(migration = run.key.name, "the copy could not follow: {error}");
+                    break CopyLevel::Behind;
+                }
             }
         };
         let note = (level == CopyLevel::Behind)
@@ -417,6 +427,12 @@ fn later(cause: Cause, before: Option<&Attempt>) -> Attempt {
     let retry_at = now + SignedDuration::try_from(pause).unwrap_or(SignedDuration::from_secs(1));
     let first = before.map_or(now, |attempt| attempt.first);
     Attempt { first, at: now, count, class: Class::Transient, cause, retry_at, blockers: Vec::new() }
+}
+
+/// Whether the copy may follow the next time. One that was away from the start is not waited for.
+fn may_follow(error: &Error, tries: u32) -> bool {
+    let away = tries == 1 && matches!(error, Error::Unreachable { .. });
+    !away && (matches!(error.class(), Class::Transient | Class::Ambiguous) || error.is_cancelled())
 }
 
 /// The time limits of the attempt after `before`.

@@ -22,19 +22,36 @@ impl Runner {
         subjects: &[(Arc<Subject>, Option<Latest>)],
     ) -> Result<(), Error> {
         let mut doubtful = BTreeMap::new();
+        let mut outdated = None;
         for (subject, latest) in subjects {
-            let latest = latest.as_ref().map(|run| run.id.to_string());
-            if let Some(recorded) = subject.recorded_run.as_ref().filter(|run| latest.as_ref() != Some(*run))
-            {
-                doubtful.insert(recorded.clone(), subject.key.uid.clone());
+            let uid = &subject.key.uid;
+            let ended = || latest.is_none().then(|| self.shown.get(uid)).flatten();
+            let recorded = match &subject.recorded_run {
+                Some(recorded) => recorded.clone(),
+                None => match ended() {
+                    Some((_, run)) => {
+                        outdated = Some(subject);
+                        run.id.to_string()
+                    }
+                    None => continue,
+                },
+            };
+            if latest.as_ref().is_none_or(|run| run.id.to_string() != recorded) {
+                doubtful.insert(recorded, uid.clone());
             }
         }
         let session = self.open(&desired.database).await?;
         let ledger = session.head().is_some();
         let asked: Vec<String> = doubtful.keys().cloned().collect();
         let lost = if ledger { Run::lost(session.conn(), &asked).await? } else { asked };
-        let lost = lost.into_iter().filter_map(|run| Some((doubtful.get(&run)?.clone(), run))).collect();
-        for (stream, version) in &desired.database.recorded.versions {
+        self.lost = lost.into_iter().filter_map(|run| Some((doubtful.get(&run)?.clone(), run))).collect();
+        if let Some(subject) = outdated {
+            // The wishes are older than the end of its run: they do not name everything that is lost.
+            let (stream, version) = (subject.spec.stream.clone(), canonical_version(&subject.spec.version));
+            return Err(Error::LedgerRewound { stream, version });
+        }
+        let session = self.open(&desired.database).await?;
+        for (stream, version) in desired.database.recorded.versions.iter().chain(&desired.settled) {
             let text = version.canonical();
             let here = |subject: &Subject| {
                 subject.spec.stream == *stream && canonical_version(&subject.spec.version) == text
@@ -51,7 +68,6 @@ impl Runner {
                 return Err(Error::LedgerRewound { stream: stream.clone(), version: text });
             }
         }
-        self.lost = lost;
         Ok(())
     }
 }

@@ -121,6 +121,8 @@ pub struct Desired {
     pub database: Arc<Database>,
     /// The objects that are not settled.
     pub subjects: Vec<Arc<Subject>>,
+    /// Streams and versions that the statuses of the settled objects call applied.
+    pub settled: Vec<(String, Version)>,
     /// Tells a deleted object from one that was not seen yet.
     pub presence: Presence,
 }

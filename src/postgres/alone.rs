@@ -147,7 +147,7 @@ async fn settle(
     (before, error): (UnitStatus, &Error),
 ) {
     // A person who cancelled it wants to see the end of it, not a wait for whoever is in the way.
-    let cancelled = error.sqlstate() == Some("57014");
+    let cancelled = error.is_cancelled();
     let passes = matches!(error.class(), Class::Ambiguous | Class::Transient);
     if job.direction != Direction::Up || passes || cancelled {
         return;

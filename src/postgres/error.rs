@@ -260,6 +260,11 @@ impl Error {
         }
     }
 
+    /// Tells whether somebody, or a timer, cancelled the statement.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Server(error) if error.is_cancelled())
+    }
+
     /// Returns the SQLSTATE, where the server answered with one.
     pub fn sqlstate(&self) -> Option<&str> {
         match self {
@@ -350,6 +355,11 @@ impl ServerError {
     /// Tells whether the server has no space left (53100).
     pub fn is_disk_full(&self) -> bool {
         self.sqlstate == DISK_FULL
+    }
+
+    /// Tells whether somebody, or a timer, cancelled the statement (57014).
+    pub fn is_cancelled(&self) -> bool {
+        self.sqlstate == "57014"
     }
 
     /// Adds advice to that of the server.

@@ -113,7 +113,7 @@ impl Driver {
             let there = gone.iter().any(|(name, gone)| *name == key.uid && !gone);
             async move { Ok(there) }.boxed()
         });
-        Ok(Desired { database: self.databases[index].clone(), subjects, presence })
+        Ok(Desired { database: self.databases[index].clone(), subjects, settled: Vec::new(), presence })
     }
 
     fn offer(&self) -> Result<()> {

@@ -30,7 +30,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow};
 
 /// How long one test may take unless it says otherwise.
-pub const TEST_TIMEOUT: Duration = Duration::from_mins(2);
+pub const TEST_TIMEOUT: Duration = Duration::from_mins(4);
+
+/// What comes in a moment has come by then, however slow and busy the machine is.
+pub const SOON: Duration = Duration::from_secs(90);
 
 /// Runs one test on a runtime of its own, bounded by [`TEST_TIMEOUT`]; on failure the logs of all components are kept
 /// and the end of each interesting one is printed.

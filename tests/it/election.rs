@@ -9,11 +9,11 @@ use kube::api::{DeleteParams, Patch, PatchParams};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
+use crate::harness::SOON;
 use crate::harness::operator::{Operator, Options};
 use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::{await_until, http_client, kubernetes, run};
 
-const SOON: Duration = Duration::from_secs(20);
 /// As the operators are told below.
 const LEASE_DURATION: Duration = Duration::from_secs(4);
 

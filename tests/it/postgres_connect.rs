@@ -9,13 +9,12 @@ use tokio::net::TcpListener;
 use whimbrel::postgres::connect::{Purpose, connect};
 use whimbrel::postgres::{Class, Error, Secret, Target, Tls, TlsMode};
 
+use crate::harness::SOON;
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{self, Cluster, OPERATOR, Options, PASSWORD, SUPERUSER};
 use crate::harness::tls::{Authority, Identity};
 use crate::harness::{await_until, ports, run};
 use crate::postgres_edge::{one, open, session, target};
-
-const SOON: Duration = Duration::from_secs(20);
 
 /// The error of what must fail; it never prints the password.
 fn refused<T>(result: Result<T, Error>) -> Result<Error> {

@@ -17,13 +17,12 @@ use whimbrel::core::analysis::{
 use whimbrel::engine::clock;
 use whimbrel::metrics::{Auth, PrometheusConfig, PrometheusProvider, Provider, Secret};
 
+use crate::harness::SOON;
 use crate::harness::metrics_stub::config;
 use crate::harness::process::{self, Process, Spec};
 use crate::harness::prometheus::Prometheus;
 use crate::harness::tls::Authority;
 use crate::harness::{await_until, ports, run, scratch};
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn provider(url: String) -> Result<Provider> {
     Ok(Provider::Prometheus(PrometheusProvider::new(config(url))?))

@@ -5,15 +5,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 
-use crate::harness::kubernetes;
 use crate::harness::pgbouncer::PgBouncer;
 use crate::harness::postgres::{self, APPLICATION, Cluster, OPERATOR, OWNER, Options, SUPERUSER};
 use crate::harness::prometheus::Prometheus;
 use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::tls::Authority;
+use crate::harness::{SOON, kubernetes};
 use crate::harness::{await_until, run};
-
-const SOON: Duration = Duration::from_secs(20);
 
 #[test]
 fn observer_sees_schema_changes_that_were_committed() -> Result<()> {

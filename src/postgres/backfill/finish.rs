@@ -89,9 +89,7 @@ async fn visit_held(
         let size = pacer.size(job.limits, &backfill.pace);
         let held = match revisit::batch(session, (job, backfill), leaf, size).await {
             Ok(held) => held,
-            Err(Error::Server(error))
-                if is_in_the_way(&error) || error.sqlstate == "57014" && size.rows > 1 =>
-            {
+            Err(Error::Server(error)) if is_in_the_way(&error) || error.is_cancelled() && size.rows > 1 => {
                 pacer.ended(&backfill.pace, Ended::Late);
                 Vec::new()
             }

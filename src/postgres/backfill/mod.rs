@@ -163,7 +163,7 @@ async fn step(
             Error::Server(error) if is_in_the_way(error) => {
                 pacer.held(&backfill.pace);
             }
-            Error::Server(error) if error.sqlstate == "57014" && broken.took >= size.limit => {
+            Error::Server(error) if error.is_cancelled() && broken.took >= size.limit => {
                 let is_least = if fixed { was_late } else { size.rows == 1 };
                 if is_least {
                     let what = if fixed { "the rows of one pass" } else { "a single row" };
@@ -202,7 +202,7 @@ async fn put_back(
                 pacer.committed(&backfill.pace, rows, began.elapsed(), size);
                 return Ok(pacer.pause(&backfill.pace));
             }
-            Err(Error::Server(error)) if is_in_the_way(&error) || error.sqlstate == "57014" => {
+            Err(Error::Server(error)) if is_in_the_way(&error) || error.is_cancelled() => {
                 pacer.ended(&backfill.pace, Ended::Late);
             }
             Err(error) => return Err(error),
@@ -230,7 +230,7 @@ fn is_in_the_way(error: &ServerError) -> bool {
 fn is_about_a_row(error: &Error) -> bool {
     match error {
         Error::Server(server) => {
-            let spared = server.is_disk_full() || server.is_denied() || server.sqlstate == "57014";
+            let spared = server.is_disk_full() || server.is_denied() || server.is_cancelled();
             !spared && matches!(error.class(), Class::User | Class::Terminal)
         }
         _ => false,

@@ -8,9 +8,6 @@ use crate::postgres::block::Failed;
 use crate::postgres::error::{Class, Error};
 use crate::postgres::fingerprint::{self, Differences, Fingerprint};
 
-/// `query_canceled`: somebody wanted it to end, which says nothing of the plan.
-const CANCELLED: &str = "57014";
-
 /// Why a rehearsal ended early: a verdict about the plan or the copy, or an error after which nothing is known.
 pub(super) enum Stop {
     Verdict(Cause),
@@ -40,7 +37,7 @@ pub(super) fn judge(plan: &Plan, unit: usize, block: &Block, failed: Failed, pla
         // An answer to the statement itself, as from RAISE EXCEPTION: it would be the same at every attempt.
         Class::Terminal | Class::Bug
             if failed.statement.is_some()
-                && failed.error.sqlstate() != Some(CANCELLED)
+                && !failed.error.is_cancelled()
                 && matches!(failed.error, Error::Server(_) | Error::PostconditionMissing(_)) => {}
         Class::Transient | Class::Ambiguous | Class::Terminal | Class::Bug => {
             return Stop::Error(failed.error);

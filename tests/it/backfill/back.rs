@@ -1,15 +1,11 @@
 //! The way back, rows that are written meanwhile, and what holds a backfill back.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use whimbrel::core::state::{Outcome, State};
 
 use super::{gives, quick, stage};
-use crate::harness::{await_until, postgres, run};
-
-const SOON: Duration = Duration::from_secs(30);
+use crate::harness::{SOON, await_until, postgres, run};
 
 #[test]
 fn a_written_way_back_goes_over_what_was_done() -> Result<()> {

@@ -1,8 +1,6 @@
 //! What every group of cases works on: an operator of its own, a database with its writable copy, and the questions
 //! that are asked after bad input.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -11,13 +9,11 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use whimbrel::api::{Database as DatabaseObject, MetricsProvider, Migration};
 
+pub use crate::harness::SOON;
 use crate::harness::await_until;
 use crate::harness::kubernetes::{self, ApiServer};
 use crate::harness::operator::{Operator, Options};
 use crate::harness::postgres::{self, Cluster, Database, Ddl, OPERATOR, PASSWORD};
-
-/// How long an answer may take; every one of them is due within a few seconds.
-pub const SOON: Duration = Duration::from_secs(40);
 
 /// A password that is wrong, and no less secret.
 pub const WRONG_PASSWORD: &str = "sentinel-wrong-5e1d";

@@ -9,17 +9,16 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use whimbrel::api::Version;
 use whimbrel::core::state::{Cause, Outcome, State};
 use whimbrel::core::view::{RunView, Standing};
 use whimbrel::engine::runner::{Runner, Start};
 use whimbrel::engine::subject::{Database as Wanted, Desired, Subject};
 use whimbrel::engine::views::Views;
 
+pub use crate::harness::SOON;
 use crate::harness::postgres::{Database, OPERATOR};
 use crate::harness::{await_until, engine};
-
-/// How long anything may take.
-pub const SOON: Duration = Duration::from_secs(20);
 
 /// How long a database may be silent.
 pub const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,6 +27,8 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 pub struct Wish {
     pub database: Wanted,
     pub subject: Subject,
+    /// What the statuses of other migrations say.
+    pub settled: Vec<(String, Version)>,
 }
 
 impl Wish {
@@ -40,12 +41,18 @@ impl Wish {
     pub fn by(database: &Database, login: &str, spec: Value) -> Result<Self> {
         let name = format!("it/{}", database.name());
         let database = engine::served(&name, engine::target(database, login)?);
-        Ok(Self { database, subject: engine::subject("it", ("change", "uid-1"), spec)? })
+        let subject = engine::subject("it", ("change", "uid-1"), spec)?;
+        Ok(Self { database, subject, settled: Vec::new() })
     }
 
     fn desired(self) -> Desired {
         let presence = Arc::new(|_| async { Ok(true) }.boxed());
-        Desired { database: Arc::new(self.database), subjects: vec![Arc::new(self.subject)], presence }
+        Desired {
+            database: Arc::new(self.database),
+            subjects: vec![Arc::new(self.subject)],
+            settled: self.settled,
+            presence,
+        }
     }
 }
 

@@ -57,14 +57,19 @@ fn a_failover_that_lost_commits_is_seen_and_made_up_for() -> Result<()> {
             wish.database.recorded.versions =
                 vec![("default".to_owned(), Version::parse("2", "version").expect("a version"))];
         };
-        // Another migration does not go on over the gap.
-        let mut wish = Wish::new(&there, json!({"version": "3", "up": "CREATE TABLE three (id int)"}))?;
-        wish.subject.key.uid = "uid-3".to_owned();
-        recorded(&mut wish);
-        let third = Engine::start("b", wish);
-        let cause = third.await_saying("lacks version 2 of stream default").await?;
-        assert_eq!(cause.reason.as_str(), "LedgerRewound");
-        third.finish().await?;
+        // Another migration does not go on over the gap, whoever noted what was there: the Database, or a settled Migration.
+        for by_migration in [false, true] {
+            let mut wish = Wish::new(&there, json!({"version": "3", "up": "CREATE TABLE three (id int)"}))?;
+            wish.subject.key.uid = "uid-3".to_owned();
+            recorded(&mut wish);
+            if by_migration {
+                wish.settled = std::mem::take(&mut wish.database.recorded.versions);
+            }
+            let third = Engine::start("b", wish);
+            let cause = third.await_saying("lacks version 2 of stream default").await?;
+            assert_eq!(cause.reason.as_str(), "LedgerRewound");
+            third.finish().await?;
+        }
         // The one whose run is lost says so, and is applied again.
         let mut wish = Wish::new(&there, second())?;
         wish.subject.key.uid = "uid-2".to_owned();

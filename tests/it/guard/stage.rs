@@ -15,12 +15,9 @@ use whimbrel::engine::runner::{Runner, Start};
 use whimbrel::engine::subject::{Database as Served, Desired, Standby, Subject};
 use whimbrel::engine::views::Views;
 
-use crate::harness::await_until;
 use crate::harness::engine::{self, target};
 use crate::harness::postgres::{self, Cluster, Database, OPERATOR};
-
-/// For anything that takes a second on an idle machine.
-const SOON: Duration = Duration::from_secs(40);
+use crate::harness::{SOON, await_until};
 
 /// The tables before any migration.
 const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id int PRIMARY KEY, name text NOT NULL); \
@@ -47,7 +44,12 @@ impl Drop for Stage {
 }
 
 fn desired(served: &Arc<Served>, subjects: Vec<Arc<Subject>>) -> Desired {
-    Desired { database: served.clone(), subjects, presence: Arc::new(|_| async { Ok(true) }.boxed()) }
+    Desired {
+        database: served.clone(),
+        subjects,
+        settled: Vec::new(),
+        presence: Arc::new(|_| async { Ok(true) }.boxed()),
+    }
 }
 
 impl Stage {

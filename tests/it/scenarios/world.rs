@@ -15,15 +15,13 @@ use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
 
 use super::kstatus;
+pub use crate::harness::SOON;
 use crate::harness::kubernetes::{self, ApiServer};
 pub use crate::harness::objects::{condition, current, message, reason_of};
 use crate::harness::operator::{Operator, Options};
 use crate::harness::postgres::{self, Cluster, Database, OPERATOR};
 use crate::harness::prometheus::Prometheus;
 use crate::harness::{await_until, scratch};
-
-/// For anything that takes a second on an idle machine.
-pub const SOON: Duration = Duration::from_secs(40);
 
 /// The schema before any migration.
 const SHOP: &str = "SET ROLE app_owner; CREATE TABLE users (id bigint PRIMARY KEY, name text NOT NULL, paid boolean NOT NULL); \
