@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use tracing::{debug, info, warn};
 
-use super::oversee::{Seen, overseen, stop_asked, teller};
+use super::oversee::{Seen, filling_teller, overseen, stop_asked, teller};
 use super::runner::{Next, Runner};
 use super::subject::{Desired, Subject};
 use super::{clock, failure, standbys, watch};
@@ -283,8 +283,15 @@ impl Runner {
         };
         let owner = self.start.owner.clone();
         let pulse = self.pulse.clone();
-        let heard = || pulse.beat();
         let mut copy = Session::open(target, "whimbrel/copy").await?;
+        let subject = desired.subject(&run.key.uid).filter(|_| rehearse);
+        let tell = subject.map(|subject| filling_teller(&self.start.views, subject, run, copy.filled()));
+        let heard = || {
+            pulse.beat();
+            if let Some(tell) = &tell {
+                tell();
+            }
+        };
         let primary = self.own(&desired.database).await?;
         let result = async {
             rehearsal::take(primary, &mut copy, &owner).await?;

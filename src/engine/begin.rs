@@ -7,7 +7,7 @@ use super::clock;
 use super::runner::wish;
 use super::subject::{Database, Subject};
 use super::watch;
-use crate::api::{FieldProblem, Reason};
+use crate::api::{FieldProblem, MigrationSpec, Reason};
 use crate::core::analysis::AnalysisPlan;
 use crate::core::compile::{Draft, Problem, Surroundings};
 use crate::core::decide::first;
@@ -102,6 +102,30 @@ async fn look(
     Ok((facts?, catalog))
 }
 
+/// Reads what is wanted, as far as that needs no database: wrong fields, and SQL that is none or that is refused.
+fn read(spec: &MigrationSpec) -> Result<(Option<AnalysisPlan>, Draft<'_>), NotBegun> {
+    let wrong = crate::api::validate::migration(spec);
+    if !wrong.is_empty() {
+        return Err(invalid("", &wrong));
+    }
+    let analysis = match &spec.analysis {
+        None => None,
+        Some(spec) => {
+            Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid("spec.analysis.", &problems))?)
+        }
+    };
+    let draft = Draft::read(spec).map_err(|problems| refused(&problems))?;
+    Ok((analysis, draft))
+}
+
+/// Returns why something could never begin, whatever the database is.
+pub fn never(spec: &MigrationSpec) -> Option<Cause> {
+    match read(spec) {
+        Err(NotBegun::Refused(cause)) => Some(cause),
+        _ => None,
+    }
+}
+
 /// Makes the plan of a subject.
 async fn plan(
     session: &mut Session,
@@ -109,17 +133,7 @@ async fn plan(
     subject: &Subject,
     id: Uuid,
 ) -> Result<Plan, NotBegun> {
-    let wrong = crate::api::validate::migration(&subject.spec);
-    if !wrong.is_empty() {
-        return Err(invalid("", &wrong));
-    }
-    let analysis = match &subject.spec.analysis {
-        None => None,
-        Some(spec) => {
-            Some(AnalysisPlan::try_from(spec).map_err(|problems| invalid("spec.analysis.", &problems))?)
-        }
-    };
-    let draft = Draft::read(&subject.spec).map_err(|problems| refused(&problems))?;
+    let (analysis, draft) = read(&subject.spec)?;
     let (facts, catalog) = look(session, &subject.spec.search_path, &draft).await?;
     let suffix = id.simple().to_string().get(..8).and_then(|text| AsideSuffix::new(text.to_owned()));
     let Some(suffix) = suffix else {

@@ -4,14 +4,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::project;
 use super::pulse::Pulse;
 use super::subject::{Desired, Subject};
 use super::views::Views;
 use crate::api::Reason;
+use crate::core::backfill::Progress;
 use crate::core::observation::Blocker;
 use crate::core::state::Cause;
-use crate::core::view::{RunView, Standing, View};
+use crate::core::view::{RunView, Standing, Tokens, View};
 use crate::core::waiting::{self, Waiter};
 use crate::postgres::block::{self, Failed, Job, Ran};
 use crate::postgres::build::{self, Build};
@@ -33,7 +36,7 @@ pub(super) struct Seen {
 }
 
 /// Resolves when the object asks to stop: it was deleted or has a new abort token. On the way back nothing stops.
-pub(super) async fn stop_asked(news: &mut tokio::sync::watch::Receiver<Desired>, uid: &str, back: bool) {
+pub(super) async fn stop_asked(news: &mut watch::Receiver<Desired>, uid: &str, back: bool) {
     if back {
         return std::future::pending().await;
     }
@@ -72,11 +75,30 @@ pub(super) fn teller(
         *told = Some(Instant::now());
         let message = format!("step {step}: an index is built{build}");
         let view = RunView { waiting: Some(Cause::new(Reason::Applying, message)), ..view.clone() };
-        let standing = Standing::Run(Box::new(view));
-        let (generation, answered) = (subject.generation, answered.clone());
-        views
-            .publish(&subject.key, View { generation, standing, answered, past: Vec::new(), lost_run: None });
+        show(&views, subject, view, answered.clone());
     }
+}
+
+/// Returns what tells how far a backfill is on the copy.
+pub(super) fn filling_teller(
+    views: &Views,
+    subject: &Arc<Subject>,
+    run: &Run,
+    filled: watch::Receiver<Option<Progress>>,
+) -> impl Fn() + Send + Sync + use<> {
+    let (views, subject) = (views.clone(), Arc::clone(subject));
+    let (view, answered) = (project::run(run, None, None), run.tokens.clone());
+    move || {
+        let Some(progress) = filled.borrow().clone() else { return };
+        let view = RunView { backfill: Some(progress), ..view.clone() };
+        show(&views, &subject, view, answered.clone());
+    }
+}
+
+fn show(views: &Views, subject: &Subject, run: RunView, answered: Tokens) {
+    let standing = Standing::Run(Box::new(run));
+    let generation = subject.generation;
+    views.publish(&subject.key, View { generation, standing, answered, past: Vec::new(), lost_run: None });
 }
 
 /// Runs a block under the eyes of the session's observer.

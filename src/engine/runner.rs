@@ -77,6 +77,8 @@ pub struct Runner {
     builds: Builds,
     pub(super) attempt: Option<(Uuid, Attempt)>,
     pub(super) refused: BTreeSet<String>,
+    /// What waits and could be read, by UID and generation.
+    pub(super) sound: BTreeSet<(String, i64)>,
     pub(super) postponed: Postponed,
     pub(super) failures: u32,
     /// Runs that statuses tell of and the ledger does not have, by UID.
@@ -101,6 +103,7 @@ impl Runner {
             builds: Builds::Adopt,
             attempt: None,
             refused: BTreeSet::new(),
+            sound: BTreeSet::new(),
             postponed: Postponed::default(),
             failures: 0,
             lost: BTreeMap::new(),

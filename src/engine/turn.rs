@@ -85,7 +85,7 @@ impl Runner {
                 }
                 Place::Show => self.show(desired, &subject, latest).await?,
                 Place::Covered(cause) => self.answer(&subject, Standing::Covered(cause)),
-                Place::Wait(cause) => self.tell(&subject, Standing::Waiting(cause)),
+                Place::Wait(cause) => self.wait(&subject, cause),
                 Place::Refuse(cause) => self.answer(&subject, Standing::Refused(cause)),
             }
         }
@@ -100,6 +100,18 @@ impl Runner {
                 Box::pin(self.begin(desired, in_force, &subject, latest.map(|run| run.id))).await
             }
         }
+    }
+
+    /// It is not its turn. What could never begin is told at once, not when its turn comes.
+    fn wait(&mut self, subject: &Subject, cause: Cause) {
+        let read = (subject.key.uid.clone(), subject.generation);
+        let never =
+            if subject.gone || self.sound.contains(&read) { None } else { begin::never(&subject.spec) };
+        if let Some(cause) = never {
+            return self.answer(subject, Standing::Refused(cause));
+        }
+        self.sound.insert(read);
+        self.tell(subject, Standing::Waiting(cause));
     }
 
     async fn begin(

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use sqlx::{Connection, PgConnection, Row};
+use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use super::pooler;
 use super::statement::send_ours;
 use super::takeover::{self, Builds};
 use super::target::Target;
+use crate::core::backfill::Progress;
 use crate::core::observation::UnitStatus;
 use crate::crash::{self, Moment, Site};
 
@@ -32,6 +34,7 @@ pub struct Session {
     owned: bool,
     server: ServerIdentity,
     head: Option<ledger::Head>,
+    filled: watch::Sender<Option<Progress>>,
 }
 
 /// What a ledger row says of its writer.
@@ -79,7 +82,18 @@ impl Session {
             owned: false,
             server,
             head,
+            filled: watch::Sender::default(),
         })
+    }
+
+    /// Tells how far the backfill is that this session runs, for whoever waits beside it; none between two of them.
+    pub fn filled(&self) -> watch::Receiver<Option<Progress>> {
+        self.filled.subscribe()
+    }
+
+    /// Notes how far the backfill is that this session runs.
+    pub(super) fn note_filled(&self, progress: Option<Progress>) {
+        self.filled.send_replace(progress);
     }
 
     /// Compares the server with what was noted of it outside; a higher timeline is a failover, and no error.

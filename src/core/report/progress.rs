@@ -68,7 +68,10 @@ fn summary(run: &RunView, unit: usize, now: Timestamp) -> String {
             run.backfill.as_ref().map(percent).unwrap_or_default()
         }
         (State::Planned, _) => format!("0/{of}"),
-        (State::Rehearsing { .. }, _) => "rehearsing".to_owned(),
+        (State::Rehearsing { .. }, _) => match &run.backfill {
+            Some(progress) => format!("rehearsing {}%", progress.percent()),
+            None => "rehearsing".to_owned(),
+        },
         (State::Applying { .. }, _) => format!("{unit}/{of}"),
         (State::RollingBack { .. }, _) => format!("undoing {unit}/{of}"),
         (State::Watching { .. }, _) => match run.watch.as_ref().and_then(|watch| watch.until) {

@@ -1,10 +1,12 @@
 //! Tests of the sections: plan, rehearsal, progress, analysis, history.
 
+use super::conditions;
 use super::tests::{
     applying, breach, breached, done, of_run, rolling_back, status, waiting_for_lock, watch, watching,
 };
-use crate::api::{Outcome as Ended, Risk, Severity};
+use crate::api::{Outcome as Ended, Risk, Severity, condition};
 use crate::core::analysis::Assessment;
+use crate::core::backfill::Progress;
 use crate::core::estimate::{Band, Basis, Estimate};
 use crate::core::fixture::{at, forward_only, plan, run, watched};
 use crate::core::observation::RehearsalVerdict;
@@ -221,6 +223,24 @@ fn progress_fits_a_column() {
     check(
         RunView { watch: Some(watch(Assessment::Continue { next })), ..run(plan(), watching(), 3) },
         "watch 3m left",
+    );
+}
+
+#[test]
+fn a_backfill_is_followed_on_the_copy_and_on_the_primary() {
+    let (rows_done, rows_total) = (21_500_000, 50_000_000);
+    let rate = Some(50_000.0);
+    let filling = Progress { rows_done, rows_total, share: 0.43, rate, ..Progress::default() };
+    let check = |state: State, column: &str| {
+        let status = status(&of_run(RunView { backfill: Some(filling.clone()), ..run(plan(), state, 0) }));
+        assert_eq!(status.progress.as_ref().unwrap().summary.as_deref(), Some(column));
+        conditions::find(&status, condition::READY).unwrap().message.clone()
+    };
+    check(applying(), "43% 14m");
+    let message = check(State::Rehearsing { since: at(0) }, "rehearsing 43%");
+    assert!(
+        message.ends_with("the primary is untouched; a backfill there is at 22 M of 50 M rows"),
+        "{message}"
     );
 }
 

@@ -5,6 +5,7 @@ use crate::api::migration_status::MAX_MESSAGE;
 use crate::api::{Phase, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason};
 use crate::core::analysis::Assessment;
 use crate::core::observation::UnitStatus;
+use crate::core::preview::amount;
 use crate::core::state::{Cause, Outcome, State};
 use crate::core::view::{RunView, Standing, View};
 use jiff::Timestamp;
@@ -148,7 +149,14 @@ fn at_work(run: &RunView, state: &State) -> Summary {
     let (reason, message) = match state {
         State::Planned => (Reason::PlanReady, format!("the plan of {of} is stored, and begins")),
         State::Rehearsing { .. } => {
-            (Reason::Rehearsing, format!("the plan of {of} runs on the copy; the primary is untouched"))
+            #[expect(clippy::cast_precision_loss, reason = "a number for people")]
+            let filled = run.backfill.as_ref().map(|progress| {
+                let (done, total) = (amount(progress.rows_done as f64), amount(progress.rows_total as f64));
+                format!("; a backfill there is at {done} of {total} rows")
+            });
+            let filled = filled.unwrap_or_default();
+            let message = format!("the plan of {of} runs on the copy; the primary is untouched{filled}");
+            (Reason::Rehearsing, message)
         }
         State::Applying { .. } => {
             let done = applied_units(run);

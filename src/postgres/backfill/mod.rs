@@ -36,6 +36,8 @@ use crate::crash::Site;
 const QUEUE: Duration = Duration::from_millis(20);
 /// How often the same batch is tried again at once.
 const TRIES: u32 = 8;
+/// How often it is noted how far a backfill is on the copy.
+const TELL_EVERY: Duration = Duration::from_secs(2);
 
 /// What a slice of a backfill came to.
 #[derive(Clone, Debug)]
@@ -122,12 +124,19 @@ pub async fn progress(session: &mut Session, job: &Job<'_>, leaves: &[Leaf]) -> 
     Ok(leaf::progress(leaves, locked))
 }
 
-/// Runs a whole backfill on the copy.
+/// Runs a whole backfill on the copy, where it tells now and then how far it is.
 pub(super) async fn whole(session: &mut Session, job: &Job<'_>, backfill: &Backfill) -> Result<Ran, Failed> {
     let mut pacer = Pacer::unpaced();
     loop {
-        if let Slice::Finished(ran) = slice(session, job, backfill, (&mut pacer, || false)).await? {
-            return Ok(ran);
+        let began = Instant::now();
+        let enough = || began.elapsed() >= TELL_EVERY;
+        match slice(session, job, backfill, (&mut pacer, enough)).await {
+            Ok(Slice::More { progress, .. }) => session.note_filled(Some(progress)),
+            Ok(Slice::Finished(ran)) => {
+                session.note_filled(None);
+                return Ok(ran);
+            }
+            Err(failed) => return Err(failed),
         }
     }
 }

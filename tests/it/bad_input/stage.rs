@@ -181,6 +181,12 @@ impl Stage {
         refusal(self.api(kind).patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
     }
 
+    /// Changes an object by a merge patch, which the API server accepts.
+    pub async fn patch(&self, kind: &str, name: &str, patch: &Value) -> Result<()> {
+        let patched = self.try_patch(kind, name, patch).await?;
+        patched.map_err(|status| anyhow::anyhow!("{kind} {name}: {}", status.message))
+    }
+
     /// Deletes a Migration and waits until it is gone.
     pub async fn delete(&self, name: &str) -> Result<()> {
         let api = self.api("Migration");

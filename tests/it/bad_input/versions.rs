@@ -72,3 +72,23 @@ fn one_version_belongs_to_one_migration() -> Result<()> {
         stage.finish().await
     })
 }
+
+#[test]
+fn what_can_never_begin_is_told_before_its_turn() -> Result<()> {
+    run(async {
+        let stage = Stage::new("bad_early").await?;
+        let first = json!({"stream": "s", "up": "CREATE TABLE one ()", "suspend": true});
+        stage.migrate("first", first).await?;
+        let wrong =
+            json!({"stream": "s", "version": "2", "up": "CREATE TABLE two ();\nCREATE TABEL three ()"});
+        stage.check("second", wrong, Expected::refused("SqlRefused", &["spec.up:2:8", "TABEL"])).await?;
+        stage.patch("Migration", "second", &json!({"spec": {"up": "CREATE TABLE two ()"}})).await?;
+        let waits = "WaitingForEarlierVersion";
+        let waiting = Expected {
+            conditions: vec![("Ready", "Unknown", waits), ("Reconciling", "True", waits)],
+            says: &["waiting for Migration first with version 1"],
+        };
+        stage.await_migration("second", &waiting).await?;
+        stage.finish().await
+    })
+}
