@@ -74,8 +74,6 @@ pub struct Context {
     pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
     pub(super) written: Mutex<HashMap<String, Written>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
-    /// Runs that statuses tell of and the ledger lost, by UID: few, and true for as long as a status tells of them.
-    pub(super) lost: Mutex<HashMap<String, String>>,
     /// Databases that this process has looked at.
     pub(super) looked_at: Mutex<HashMap<String, Instant>>,
     /// Runners that are under way.
@@ -182,18 +180,11 @@ impl Context {
         })
     }
 
-    /// Notes runs that the ledger lost, by the UIDs of their objects: all of them before anybody acts for one.
-    pub fn note_lost(&self, runs: impl Iterator<Item = (String, String)>) {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).extend(runs);
-    }
-
-    /// Returns the run that an object's status tells of, where the ledger lost it.
-    pub fn lost(&self, object: &Migration) -> Option<String> {
-        let run = object.status.as_ref()?.run_id.as_ref()?;
+    /// Whether the ledger lost the run that an object's status tells of.
+    pub fn lost(&self, object: &Migration) -> bool {
+        let run = object.status.as_ref().and_then(|status| status.run_id.as_ref());
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
-        let noted = self.lost.lock().unwrap_or_else(PoisonError::into_inner).get(uid) == Some(run);
-        let seen = || self.views.get(uid).is_some_and(|view| view.lost_run.as_ref() == Some(run));
-        (noted || seen()).then(|| run.clone())
+        run.is_some() && self.views.lost(uid).as_ref() == run
     }
 
     /// Returns what was handed over for an object last.

@@ -136,28 +136,24 @@ fn applied_run(migration: &Migration) -> Option<String> {
 
 /// Tells the Migrations whose runs the ledger lost, so that they are looked at again: they were settled, and are not.
 fn tell_lost(context: &Context, migrations: &[Arc<Migration>], lost: &[String]) {
-    let lost: Vec<(&Arc<Migration>, String)> = migrations
-        .iter()
-        .filter_map(|migration| Some((migration, applied_run(migration).filter(|run| lost.contains(run))?)))
-        .collect();
-    let runs = lost.iter().map(|(migration, run)| (migration.uid().unwrap_or_default(), run.clone()));
-    context.note_lost(runs);
-    for (migration, run) in lost {
-        warn!(migration = migration.name_any(), run, "the history table does not have its run any more");
+    let is_lost = |migration: &Arc<Migration>| {
+        let run = applied_run(migration).filter(|run| lost.contains(run))?;
         let key = RunKey {
             namespace: migration.namespace().unwrap_or_default(),
             name: migration.name_any(),
             uid: migration.uid().unwrap_or_default(),
         };
+        Some((key, migration.metadata.generation.unwrap_or_default(), run))
+    };
+    let lost: Vec<_> = migrations.iter().filter_map(is_lost).collect();
+    context.views.note_lost(lost.iter().map(|(key, _, run)| (key.clone(), run.clone())));
+    for (key, generation, run) in lost {
+        warn!(migration = key.name, run, "the history table does not have its run any more");
         let message = "the history table does not have its run any more; it is applied again";
-        let view = View {
-            generation: migration.metadata.generation.unwrap_or_default(),
-            standing: Standing::Retrying(Cause::new(Reason::LedgerRewound, message)),
-            answered: Tokens::default(),
-            past: Vec::new(),
-            lost_run: Some(run),
-        };
-        context.views.publish(&key, view);
+        let standing = Standing::Retrying(Cause::new(Reason::LedgerRewound, message));
+        context
+            .views
+            .publish(&key, View { generation, standing, answered: Tokens::default(), past: Vec::new() });
     }
 }
 

@@ -44,7 +44,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     let namespace = seen.namespace().unwrap_or_default();
     let api: Api<Migration> = Api::namespaced(context.client.clone(), &namespace);
     let uid = seen.uid().unwrap_or_default();
-    if report::settled(&seen) && context.lost(&seen).is_none() {
+    if report::settled(&seen) && !context.lost(&seen) {
         // Whatever changes it is an event of its own.
         context.forget(&uid);
         return Ok(Action::await_change());
@@ -67,7 +67,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     if object.meta().deletion_timestamp.is_some() {
         return delete(&api, &context, &object).await;
     }
-    if report::settled(&object) && context.lost(&object).is_none() {
+    if report::settled(&object) && !context.lost(&object) {
         // Left over where a process ended between the last word and this.
         if object.finalizers().iter().any(|name| name == FINALIZER) {
             set_finalizer(&api, &object, false).await?;
@@ -132,11 +132,7 @@ async fn project(
     view: &View,
 ) -> Result<Action, Error> {
     let uid = object.uid().unwrap_or_default();
-    let lost = context.lost(object).filter(|run| view.lost_run.as_ref() != Some(run));
-    // Whoever published the view did not know.
-    let informed = lost.map(|run| View { lost_run: Some(run), ..view.clone() });
-    let view = informed.as_ref().unwrap_or(view);
-    let Report { status, events } = report::report(object, view, clock::now());
+    let Report { status, events } = report::report(object, view, context.lost(object), clock::now());
     let after = requeue(view);
     if object.status.as_ref() == Some(&status) {
         return Ok(after);

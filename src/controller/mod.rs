@@ -99,7 +99,6 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             counters: counters.clone(),
             runners: std::sync::Mutex::default(),
             written: std::sync::Mutex::default(),
-            lost: std::sync::Mutex::default(),
             looked_at: std::sync::Mutex::default(),
             offered: std::sync::Mutex::default(),
             tracker: tracker.clone(),

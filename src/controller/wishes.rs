@@ -82,7 +82,6 @@ pub async fn hand_over(
         standing: Standing::Retrying(Cause::new(reason, message)),
         answered: Tokens::default(),
         past: Vec::new(),
-        lost_run: None,
     };
     if last_word_said(context, object) {
         return Ok(None);
@@ -157,7 +156,7 @@ async fn subjects(
         let same = other.namespace() == object.namespace()
             && other.spec.database_ref.name == object.spec.database_ref.name
             && other.uid() != object.uid();
-        if same && (!report::succeeded(&other) || context.lost(&other).is_some()) {
+        if same && (!report::succeeded(&other) || context.lost(&other)) {
             objects.push((*other).clone());
         } else if same && let Some(version) = applied_version(&other) {
             settled.push((other.spec.stream.clone(), version));

@@ -19,7 +19,7 @@ pub mod view;
 pub mod waiting;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 
 #[cfg(test)]
 mod compile_tests;

@@ -34,8 +34,6 @@ pub struct View {
     pub answered: Tokens,
     /// Earlier runs of this version, newest first.
     pub past: Vec<PastRun>,
-    /// A run that a status tells of, and the ledger does not have any more.
-    pub lost_run: Option<String>,
 }
 
 /// Where a Migration stands.

@@ -98,7 +98,7 @@ pub(super) fn filling_teller(
 fn show(views: &Views, subject: &Subject, run: RunView, answered: Tokens) {
     let standing = Standing::Run(Box::new(run));
     let generation = subject.generation;
-    views.publish(&subject.key, View { generation, standing, answered, past: Vec::new(), lost_run: None });
+    views.publish(&subject.key, View { generation, standing, answered, past: Vec::new() });
 }
 
 /// Runs a block under the eyes of the session's observer.

@@ -37,14 +37,15 @@ impl Runner {
                 },
             };
             if latest.as_ref().is_none_or(|run| run.id.to_string() != recorded) {
-                doubtful.insert(recorded, uid.clone());
+                doubtful.insert(recorded, subject.key.clone());
             }
         }
         let session = self.open(&desired.database).await?;
         let ledger = session.head().is_some();
         let asked: Vec<String> = doubtful.keys().cloned().collect();
         let lost = if ledger { Run::lost(session.conn(), &asked).await? } else { asked };
-        self.lost = lost.into_iter().filter_map(|run| Some((doubtful.get(&run)?.clone(), run))).collect();
+        let lost = lost.into_iter().filter_map(|run| Some((doubtful.get(&run)?.clone(), run)));
+        self.start.views.note_lost(lost);
         if let Some(subject) = outdated {
             // The wishes are older than the end of its run: they do not name everything that is lost.
             let (stream, version) = (subject.spec.stream.clone(), canonical_version(&subject.spec.version));

@@ -3,7 +3,7 @@
 //! Invariants: the runner is the only writer of its database's ledger in this process; it acts only while `may_act` says
 //! so and its epoch stands; it stops at a safe point when it is told to.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,8 +81,6 @@ pub struct Runner {
     pub(super) sound: BTreeSet<(String, i64)>,
     pub(super) postponed: Postponed,
     pub(super) failures: u32,
-    /// Runs that statuses tell of and the ledger does not have, by UID.
-    pub(super) lost: BTreeMap<String, String>,
     /// Whether something was committed that a standby may not have.
     pub(super) unconfirmed: bool,
     /// What was published of runs that have ended: it is not read again while nothing changed.
@@ -106,7 +104,6 @@ impl Runner {
             sound: BTreeSet::new(),
             postponed: Postponed::default(),
             failures: 0,
-            lost: BTreeMap::new(),
             unconfirmed: true,
             shown: HashMap::new(),
             pulse: Pulse::default(),
@@ -288,8 +285,7 @@ impl Runner {
         answered: Tokens,
         past: Vec<crate::core::view::PastRun>,
     ) {
-        let lost_run = self.lost.get(&subject.key.uid).cloned();
-        let view = View { generation: subject.generation, standing, answered, past, lost_run };
+        let view = View { generation: subject.generation, standing, answered, past };
         self.start.views.publish(&subject.key, view);
     }
 

@@ -1,7 +1,8 @@
 //! Tests of events: what whole lives of Migrations tell.
 
 use super::tests::{
-    applying, breach, breached, cause, done, of_run, rolling_back, view, waiting_for_lock, watch, watching,
+    applying, breach, breached, cause, done, of_run, rolling_back, status, view, waiting_for_lock, watch,
+    watching,
 };
 use super::*;
 use crate::api::Severity;
@@ -20,7 +21,7 @@ fn events(views: Vec<View>) -> Vec<String> {
     migration.status = Some(accepted(&migration, at(0)));
     let mut all = Vec::new();
     for (seconds, view) in (1..).zip(views) {
-        let Report { status, events } = report(&migration, &view, at(seconds));
+        let Report { status, events } = report(&migration, &view, false, at(seconds));
         migration.status = Some(status);
         all.extend(events.iter().map(|event| format!("{:?} {}", event.kind, event.reason)));
     }
@@ -65,7 +66,7 @@ fn each_dangerous_statement_of_a_plan_is_told_once() {
     let danger = "Warning DangerousStatement";
     assert_eq!(events(views.clone()), [danger, danger, "Normal Succeeded"]);
 
-    let told = report(&Migration::default(), &views[0], at(1)).events;
+    let told = report(&Migration::default(), &views[0], false, at(1)).events;
     let places: Vec<_> = told.iter().filter_map(|event| event.place.as_deref()).collect();
     assert_eq!(
         places,
@@ -142,4 +143,16 @@ fn another_run_is_told_of_like_the_first() {
         of_run(RunView { id, ..run(plan(), done(Outcome::Failed(cause(Reason::ApplyFailed, "m"))), 0) })
     };
     assert_eq!(events(vec![end("1"), end("1"), end("2")]), ["Warning ApplyFailed"; 2]);
+}
+
+#[test]
+fn of_a_run_that_was_lost_nothing_stays_but_the_news() {
+    let applied = status(&of_run(run(plan(), done(Outcome::Succeeded), 3)));
+    let migration = Migration { status: Some(applied.clone()), ..Migration::default() };
+    let waiting = view(Standing::Waiting(cause(Reason::WaitingForDatabase, "another goes first")));
+    let kept = report(&migration, &waiting, false, at(800)).status;
+    assert_eq!((kept.run_id, kept.applied), (applied.run_id, Some(true)));
+    let Report { status, events } = report(&migration, &waiting, true, at(800));
+    assert_eq!((status.run_id, status.applied), (None, None));
+    assert_eq!(events[0].reason, Reason::LedgerRewound);
 }

@@ -270,14 +270,8 @@ pub(super) fn view() -> BoxedStrategy<View> {
     let token = || option::of(text());
     let answered = (token(), token(), token());
     let answered = answered.prop_map(|(retry, abort, rollback)| Tokens { retry, abort, rollback });
-    (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4, option::of(text()))
-        .prop_map(|(standing, answered, past, generation, lost_run)| View {
-            generation,
-            standing,
-            answered,
-            past,
-            lost_run,
-        })
+    (standing, answered, prop::collection::vec(past(), 0..8), 1_i64..4)
+        .prop_map(|(standing, answered, past, generation)| View { generation, standing, answered, past })
         .boxed()
 }
 
@@ -300,7 +294,7 @@ pub(super) fn migration() -> BoxedStrategy<Migration> {
 /// Reports, and gives the Migration the new status.
 pub(super) fn see(migration: &mut Migration, view: &View, now: Timestamp) -> Vec<Event> {
     migration.metadata.generation = Some(view.generation);
-    let Report { status, events } = report(migration, view, now);
+    let Report { status, events } = report(migration, view, false, now);
     migration.status = Some(status);
     events
 }

@@ -77,10 +77,10 @@ pub struct Event {
     pub place: Option<String>,
 }
 
-/// Makes the status and the events of a Migration as it was read.
-pub fn report(migration: &Migration, view: &View, now: Timestamp) -> Report {
+/// Makes the status and the events of a Migration as it was read. `lost`: the ledger does not have the run any more that its
+/// status tells of.
+pub fn report(migration: &Migration, view: &View, lost: bool, now: Timestamp) -> Report {
     let mut before = migration.status.clone().unwrap_or_default();
-    let lost = view.lost_run.is_some() && view.lost_run == before.run_id;
     if lost {
         // Nothing that it says of that run is true any more.
         before = forgotten(&before);

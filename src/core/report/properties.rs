@@ -207,9 +207,8 @@ fn an_endless_error_is_cut_before_what_to_do() {
     let cause = Cause::new(Reason::ApplyFailed, "é\n".repeat(5 << 19));
     let state = State::Done { at: at(9), outcome: Outcome::Failed(cause) };
     let standing = Standing::Run(Box::new(run(plan(), state, 0)));
-    let view =
-        View { generation: 1, standing, answered: Tokens::default(), past: Vec::new(), lost_run: None };
-    let Report { status, events } = report(&Migration::default(), &view, at(10));
+    let view = View { generation: 1, standing, answered: Tokens::default(), past: Vec::new() };
+    let Report { status, events } = report(&Migration::default(), &view, false, at(10));
     check_schema(&SCHEMA, &serde_json::to_value(&status).unwrap(), "status");
     let ready = conditions::find(&status, "Ready").unwrap();
     assert!(ready.message.ends_with("annotate whimbrel.dev/retry-requested-at"), "{}", ready.message);

@@ -84,11 +84,11 @@ pub(super) fn of_run(run: RunView) -> View {
 }
 
 pub(super) fn view(standing: Standing) -> View {
-    View { generation: 1, standing, answered: Tokens::default(), past: Vec::new(), lost_run: None }
+    View { generation: 1, standing, answered: Tokens::default(), past: Vec::new() }
 }
 
 pub(super) fn status(view: &View) -> MigrationStatus {
-    report(&Migration::default(), view, at(720)).status
+    report(&Migration::default(), view, false, at(720)).status
 }
 
 /// The condition in short: `True Succeeded`.
@@ -258,7 +258,7 @@ fn facts_stay_while_the_database_is_away() {
     let before = status(&of_run(run(plan(), done(Outcome::Succeeded), 3)));
     let migration = Migration { status: Some(before), ..Migration::default() };
     let away = view(Standing::Retrying(cause(Reason::DatabaseUnreachable, "no route")));
-    let status = report(&migration, &away, at(999)).status;
+    let status = report(&migration, &away, false, at(999)).status;
     assert_eq!((short(&status, "Ready").as_str(), status.applied), ("False DatabaseUnreachable", Some(true)));
     assert_eq!(short(&status, "Applied"), "True Applied");
     assert!(status.plan_hash.is_some() && status.progress.is_none());
