@@ -290,17 +290,18 @@ fn all_applied(plan: &Plan, seen: &Observation, now: Timestamp) -> Decision {
     if plan.analysis.is_some() {
         return Decision::Move(State::Watching { applied_at: now, since: now });
     }
-    follow(true, seen).unwrap_or_else(|| end(now, Outcome::Succeeded))
+    follow(true, seen, now).unwrap_or_else(|| end(now, Outcome::Succeeded))
 }
 
-/// The copy follows the primary; that is one effect, and never holds anything up.
-fn follow(applied: bool, seen: &Observation) -> Option<Decision> {
+/// The copy follows the primary, which never holds anything up for long: a copy that cannot is left behind by the effect.
+fn follow(applied: bool, seen: &Observation, now: Timestamp) -> Option<Decision> {
     let due = match seen.copy {
         CopyLevel::Before => applied,
         CopyLevel::After => !applied,
         CopyLevel::None | CopyLevel::Behind => false,
     };
-    due.then_some(Decision::Run(Effect::Follow { applied }))
+    let effect = Effect::Follow { applied };
+    due.then(|| run(effect, seen, now).unwrap_or(Decision::Run(effect)))
 }
 
 fn watching(
@@ -317,7 +318,7 @@ fn watching(
         return end(now, Outcome::Succeeded);
     }
     let (Some(watch), Some(analysis)) = (&seen.watch, &plan.analysis) else {
-        return follow(true, seen).unwrap_or_else(|| end(now, Outcome::Succeeded));
+        return follow(true, seen, now).unwrap_or_else(|| end(now, Outcome::Succeeded));
     };
     if watch.due {
         return run(Effect::Sample, seen, now)
@@ -328,7 +329,7 @@ fn watching(
         None if matches!(watch.assessment, Assessment::Passed)
             || (matches!(watch.assessment, Assessment::Breach { .. }) && now >= since + analysis.window) =>
         {
-            follow(true, seen).unwrap_or_else(|| end(now, Outcome::Succeeded))
+            follow(true, seen, now).unwrap_or_else(|| end(now, Outcome::Succeeded))
         }
         // The copy follows after the watch: it may take as long as the migration did, and no sample is to wait for that.
         None => wait(Some(watch.next), Reason::Analyzing, "watching the metrics"),
@@ -417,7 +418,7 @@ fn rolling_back(plan: &Plan, cause: &Cause, aborted: bool, seen: &Observation, n
     let Some((unit, status)) = seen.units.iter().enumerate().rev().find(|(_, unit)| unit.in_force()) else {
         let outcome =
             if aborted { Outcome::Aborted(cause.clone()) } else { Outcome::RolledBack(cause.clone()) };
-        return follow(false, seen).unwrap_or_else(|| end(now, outcome));
+        return follow(false, seen, now).unwrap_or_else(|| end(now, outcome));
     };
     let block = match status {
         UnitStatus::Reverting { blocks } => *blocks,

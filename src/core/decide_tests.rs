@@ -306,6 +306,20 @@ fn copy_follows_after_the_watch_and_holds_no_sample_up() {
     check(Assessment::Passed, "Follow { applied: true }");
 }
 
+#[test]
+fn copy_follows_when_its_next_attempt_is_due_and_no_failure_ends_that() {
+    let check = |attempt: Attempt, expected: &str| {
+        let plan = Plan { analysis: None, ..plan() };
+        let mut seen = seen(&plan, plan.units.len());
+        (seen.copy, seen.attempt) = (CopyLevel::Before, Some(attempt));
+        assert_eq!(word(&decide(&plan, &applying(), &seen, at(10))), expected);
+    };
+    let failed = |class, retry_at| attempt(class, Reason::ReplicaUnreachable, retry_at);
+    check(failed(Class::Transient, at(11)), "wait ReplicaUnreachable");
+    check(failed(Class::Transient, at(10)), "Follow { applied: true }");
+    check(failed(Class::Terminal, at(11)), "Follow { applied: true }");
+}
+
 /// A plan whose second unit is a backfill under way.
 fn filling() -> (Plan, Observation) {
     let mut plan = Plan { analysis: watched(OnBreach::Rollback).analysis, ..plan() };

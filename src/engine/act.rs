@@ -221,17 +221,7 @@ impl Runner {
             Ok(record) => record,
             Err(error @ (Error::Fenced | Error::ConnectionLost(_))) => return Err(error),
             Err(error) => {
-                let text = format!("the copy: {error}");
-                let mut attempt = failure::attempt(
-                    &error,
-                    (text, Some("")),
-                    Vec::new(),
-                    self.failures_so_far(),
-                    clock::now(),
-                );
-                if attempt.cause.reason == Reason::DatabaseUnreachable {
-                    attempt.cause.reason = Reason::ReplicaUnreachable;
-                }
+                let mut attempt = self.copy_failed(&error);
                 let another_copy_is_needed =
                     matches!(error, Error::CopyIsPrimary | Error::PoolerDetected { .. } | Error::Settings(_));
                 if !another_copy_is_needed {
@@ -308,23 +298,21 @@ impl Runner {
     }
 
     async fn follow(&mut self, desired: &Desired, run: &Run, applied: bool) -> Result<Next, Error> {
-        let mut tries = 0;
-        let level = loop {
-            tries += 1;
-            match self.on_copy(desired, run, false).await {
-                Ok(_) if applied => break CopyLevel::After,
-                Ok(_) => break CopyLevel::Before,
-                Err(error @ Error::Fenced) => return Err(error),
-                Err(error) if tries < FOLLOW_TRIES && may_follow(&error, tries) => {
-                    let pause = failure::pause(Class::Transient, false, tries);
-                    self.beside(tokio::time::sleep(pause)).await?;
+        let level = match self.on_copy(desired, run, false).await {
+            Ok(_) if applied => CopyLevel::After,
+            Ok(_) => CopyLevel::Before,
+            Err(error @ Error::Fenced) => return Err(error),
+            Err(error) => {
+                let attempt = Attempt { class: Class::Transient, ..self.copy_failed(&error) };
+                if attempt.count < FOLLOW_TRIES && may_follow(&error, attempt.count) {
+                    self.note(run, attempt);
+                    return Ok(Next::Again);
                 }
-                Err(error) => {
-                    warn!(migration = run.key.name, "the copy could not follow: {error}");
-                    break CopyLevel::Behind;
-                }
+                warn!(migration = run.key.name, "the copy could not follow: {error}");
+                CopyLevel::Behind
             }
         };
+        self.attempt = None;
         let note = (level == CopyLevel::Behind)
             .then_some("the copy could not follow; the next rehearsal makes up for it");
         let session = self.own(&desired.database).await?;
@@ -337,6 +325,17 @@ impl Runner {
         )
         .await?;
         Ok(Next::Again)
+    }
+
+    /// The attempt at something on the copy that failed.
+    fn copy_failed(&self, error: &Error) -> Attempt {
+        let text = format!("the copy: {error}");
+        let before = self.failures_so_far();
+        let mut attempt = failure::attempt(error, (text, Some("")), Vec::new(), before, clock::now());
+        if attempt.cause.reason == Reason::DatabaseUnreachable {
+            attempt.cause.reason = Reason::ReplicaUnreachable;
+        }
+        attempt
     }
 
     /// Awaits something of the world outside, and keeps the session alive meanwhile, if there is one.

@@ -10,8 +10,7 @@ use crate::harness::postgres::{self, APPLICATION, Cluster, OPERATOR, OWNER, Opti
 use crate::harness::prometheus::Prometheus;
 use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::tls::Authority;
-use crate::harness::{SOON, kubernetes};
-use crate::harness::{await_until, run};
+use crate::harness::{SOON, await_until, kubernetes, run};
 
 #[test]
 fn observer_sees_schema_changes_that_were_committed() -> Result<()> {
