@@ -31,11 +31,13 @@ struct Peak {
 }
 
 impl Peak {
-    /// Looks until it is over.
+    /// Looks until it is over, with one session for all looks: a login costs the machine more than a look.
     async fn watch(&self, stage: &Stage) -> Result<()> {
-        let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{OPERATOR}'");
+        let mut session = stage.primary.admin().connect().await?;
+        let sql = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
         while !self.over.load(Ordering::Relaxed) {
-            let sessions = stage.primary.admin().value(&sql).await?.parse()?;
+            let found: i64 = sqlx::query_scalar(sql).bind(OPERATOR).fetch_one(&mut session).await?;
+            let sessions = found.unsigned_abs();
             self.sessions.fetch_max(sessions, Ordering::Relaxed);
             self.memory.fetch_max(stage.operator().resident_memory()?, Ordering::Relaxed);
             tokio::time::sleep(LOOK_EVERY).await;

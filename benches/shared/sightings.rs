@@ -1,5 +1,6 @@
 //! When a client of the API server saw what: one watch on all Migrations, as the operator has one.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,14 +16,15 @@ use tokio::task::JoinHandle;
 #[derive(Clone, Debug)]
 struct Sighting {
     at: Instant,
-    namespace: String,
-    name: String,
     object: Value,
 }
 
+/// By namespace and name, oldest first.
+type Seen = HashMap<(String, String), Vec<Sighting>>;
+
 /// Everything that was delivered so far.
 pub struct Sightings {
-    seen: Arc<Mutex<Vec<Sighting>>>,
+    seen: Arc<Mutex<Seen>>,
     news: watch::Receiver<()>,
     watching: JoinHandle<()>,
 }
@@ -36,7 +38,7 @@ impl Drop for Sightings {
 impl Sightings {
     /// Begins to watch.
     pub fn begin(api: Api<DynamicObject>) -> Self {
-        let seen: Arc<Mutex<Vec<Sighting>>> = Arc::default();
+        let seen: Arc<Mutex<Seen>> = Arc::default();
         let (sender, news) = watch::channel(());
         let watching = tokio::spawn(follow(api, Arc::clone(&seen), sender));
         Self { seen, news, watching }
@@ -77,18 +79,18 @@ impl Sightings {
 
     fn find(&self, namespace: &str, name: &str, is: &impl Fn(&Value) -> bool) -> Option<Instant> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut of = seen.iter().filter(|one| one.namespace == namespace && one.name == name);
-        of.find(|one| is(&one.object)).map(|one| one.at)
+        let of = seen.get(&(namespace.to_owned(), name.to_owned()))?;
+        of.iter().find(|one| is(&one.object)).map(|one| one.at)
     }
 
     fn last(&self, namespace: &str, name: &str) -> Value {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut of = seen.iter().filter(|one| one.namespace == namespace && one.name == name);
-        of.next_back().map(|one| one.object["status"].clone()).unwrap_or_default()
+        let of = seen.get(&(namespace.to_owned(), name.to_owned()));
+        of.and_then(|of| of.last()).map(|one| one.object["status"].clone()).unwrap_or_default()
     }
 }
 
-async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Sighting>>>, news: watch::Sender<()>) {
+async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Seen>>, news: watch::Sender<()>) {
     let mut version = None;
     loop {
         // Broken off watches go on where they were; nothing is watched before the first list.
@@ -115,14 +117,10 @@ async fn follow(api: Api<DynamicObject>, seen: Arc<Mutex<Vec<Sighting>>>, news: 
     }
 }
 
-fn note(seen: &Mutex<Vec<Sighting>>, at: Instant, object: DynamicObject) {
-    let sighting = Sighting {
-        at,
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-        object: serde_json::to_value(object).unwrap_or_default(),
-    };
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(sighting);
+fn note(seen: &Mutex<Seen>, at: Instant, object: DynamicObject) {
+    let key = (object.namespace().unwrap_or_default(), object.name_any());
+    let sighting = Sighting { at, object: serde_json::to_value(object).unwrap_or_default() };
+    seen.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push(sighting);
 }
 
 /// Whether a status is about the newest spec and says `Ready=True`.

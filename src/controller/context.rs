@@ -15,8 +15,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::client::{self, CALL_LIMIT};
+use super::databases::{Databases, Revision};
 use super::election::Leadership;
-use crate::api::Migration;
+use crate::api::{Migration, MigrationStatus};
 use crate::core::view::Tokens;
 use crate::engine::runner::{Runner, Start};
 use crate::engine::seats::Seats;
@@ -39,8 +40,18 @@ pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 /// One that tells nothing but how far a run is, or whose turn it is, so often: a short migration costs no status in between.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
 
-/// What a runner has to hear of: the object's and the Database's generations, the tokens, and whether the object is gone.
-pub type Mark = (Option<i64>, Option<i64>, Tokens, bool);
+/// What a runner has to hear of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The object's generation.
+    pub generation: Option<i64>,
+    /// Its Database.
+    pub database: Revision,
+    /// What was asked for by annotations.
+    pub tokens: Tokens,
+    /// Whether the object is gone, or about to go.
+    pub gone: bool,
+}
 
 /// What was handed over for an object.
 #[derive(Clone, Debug)]
@@ -56,6 +67,8 @@ pub struct Offered {
 pub struct Written {
     at: Instant,
     resource_version: Option<String>,
+    /// The cache has not all of it.
+    status: Option<Box<MigrationStatus>>,
 }
 
 /// What every reconcile shares.
@@ -74,6 +87,8 @@ pub struct Context {
     pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
     pub(super) written: Mutex<HashMap<String, Written>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
+    /// The Databases that were read, as long as no news of them came.
+    pub databases: Databases,
     /// Databases that this process has looked at.
     pub(super) looked_at: Mutex<HashMap<String, Instant>>,
     /// Runners that are under way.
@@ -206,8 +221,21 @@ impl Context {
 
     /// Notes that a status was written, which made an object what it is now.
     pub fn wrote(&self, uid: &str, now: &Migration) {
-        let written = Written { at: Instant::now(), resource_version: now.resource_version() };
+        let status = now.status.clone().map(Box::new);
+        let written = Written { at: Instant::now(), resource_version: now.resource_version(), status };
         self.written.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), written);
+    }
+
+    /// Forgets what was written of an object: it was changed since.
+    pub fn forget_written(&self, uid: &str) {
+        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Returns an object of the cache with its whole status, where it is as it was written last.
+    pub fn as_written(&self, uid: &str, object: &Migration) -> Option<Migration> {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = written.get(uid).filter(|one| one.resource_version == object.resource_version())?;
+        Some(Migration { status: ours.status.as_deref().cloned(), ..object.clone() })
     }
 
     /// Whether an object is as it was written last, and its runner has it and has not said anything yet.
@@ -220,7 +248,7 @@ impl Context {
 
     /// Forgets an object that is gone or settled.
     pub fn forget(&self, uid: &str) {
-        self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.forget_written(uid);
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.views.forget(uid);
     }

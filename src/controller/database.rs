@@ -23,8 +23,12 @@ use crate::postgres::ledger::RunKey;
 /// How often a Database is looked at again that is not well, or whose Migrations have not all ended.
 const LOOK_AGAIN: Duration = Duration::from_secs(10);
 
-/// How often a Database that is well is looked at while its Migrations are under way: each of them is news of it.
-const WHILE_BUSY: Duration = Duration::from_secs(5);
+/// How often a Database that is well is looked at while its Migrations are under way: each of them is news of it, and a look
+/// costs the server two sessions.
+const WHILE_BUSY: Duration = Duration::from_secs(15);
+
+/// The same where the ledger may have lost a run.
+const IN_DOUBT: Duration = Duration::from_secs(5);
 
 /// One pass.
 ///
@@ -34,13 +38,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     let namespace = seen.namespace().unwrap_or_default();
     let api: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
     let name = seen.name_any();
-    let Some(object) = client::within(CALL_LIMIT, "read a Database", api.get_opt(&name)).await? else {
-        return Ok(Action::await_change());
-    };
-    if object.meta().deletion_timestamp.is_some() || context.stop.is_cancelled() {
-        return Ok(Action::await_change());
-    }
-    if !context.cached().await {
+    if context.stop.is_cancelled() || !context.cached().await {
         return Ok(Action::await_change());
     }
     let migrations: Vec<Arc<Migration>> = context
@@ -63,15 +61,23 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
     let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
-    // A run whose object went while nobody acted has nobody else to see to it.
-    let uid = object.uid().unwrap_or_default();
-    if let Some(since) = context.since_look(&uid) {
-        if !due(&object, &migrations, active.as_deref(), busy) {
-            return Ok(again);
-        }
-        if busy && since < WHILE_BUSY && !is_pressing(&object) {
-            return Ok(Action::requeue(WHILE_BUSY.saturating_sub(since)));
-        }
+    let uid = seen.uid().unwrap_or_default();
+    let since = context.since_look(&uid);
+    let pause = if is_doubtful(&migrations) { IN_DOUBT } else { WHILE_BUSY };
+    if let Some(since) = since.filter(|since| busy && *since < pause)
+        && !is_pressing(&seen)
+    {
+        return Ok(Action::requeue(pause.saturating_sub(since)));
+    }
+    let found = client::within(CALL_LIMIT, "read a Database", api.get_opt(&name)).await?;
+    let same = |object: &Database| object.uid().as_ref() == Some(&uid);
+    let Some(object) = found.filter(|object| same(object) && object.meta().deletion_timestamp.is_none())
+    else {
+        return Ok(Action::await_change());
+    };
+    // A run whose object went while nobody acted has nobody else to see to it: the first look finds it.
+    if since.is_some() && !due(&object, &migrations, active.as_deref(), busy) {
+        return Ok(again);
     }
     context.note_look(&uid);
     let applied = migrations.iter().filter(|migration| report::settled(migration));
@@ -170,9 +176,6 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, b
     if is_pressing(object) || status.active_migration.as_deref() != active {
         return true;
     }
-    let rewound = Some(Reason::LedgerRewound.as_str());
-    let doubtful =
-        migrations.iter().any(|migration| migration.status.as_ref().and_then(report::reason) == rewound);
     let news = migrations.iter().filter_map(|migration| migration.status.as_ref()).any(|migration| {
         let (Some(stream), Some(version)) = (&migration.stream, &migration.to_version) else {
             return false;
@@ -185,7 +188,13 @@ fn due(object: &Database, migrations: &[Arc<Migration>], active: Option<&str>, b
         }
     });
     let copy_known = status.conditions.iter().any(|one| one.type_ == condition::REPLICA_USABLE);
-    news || doubtful || (!copy_known && !busy)
+    news || is_doubtful(migrations) || (!copy_known && !busy)
+}
+
+/// Whether a Migration says that the ledger lost something.
+fn is_doubtful(migrations: &[Arc<Migration>]) -> bool {
+    let rewound = Some(Reason::LedgerRewound.as_str());
+    migrations.iter().any(|migration| migration.status.as_ref().and_then(report::reason) == rewound)
 }
 
 fn is_below(known: &str, version: &str) -> bool {

@@ -1,7 +1,8 @@
 //! Reconciles a Migration: hands what it asks for to its database's runner, and projects what the ledger says.
 //!
-//! Invariants: the object is read at its source before anything is done for it; `spec` is never written; a reconcile
-//! never waits for SQL.
+//! Invariants: the object is read at its source before anything is done for it (the answer to a write is such a read);
+//! `spec` is never written; a status that rests on what the watch told is written only if that is still all; a reconcile never
+//! waits for SQL.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,9 +53,16 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     if context.awaits_its_runner(&uid, &seen) {
         return Ok(Action::await_change());
     }
-    let name = seen.name_any();
-    let found = client::within(CALL_LIMIT, "read a Migration", api.get_opt(&name));
-    let (found, database) = tokio::join!(found, wishes::database_ahead(&context, &seen));
+    if seen.meta().deletion_timestamp.is_none()
+        && wishes::has_the_newest(&context, &seen)
+        && let Some(object) = context.as_written(&uid, &seen)
+        && let Some(view) =
+            context.views.get(&uid).filter(|view| Some(view.generation) == seen.metadata.generation)
+    {
+        return project(&api, &context, (&object, Basis::Watch), &view).await;
+    }
+    let (found, database) =
+        tokio::join!(newest(&api, &context, &seen), wishes::database_ahead(&context, &seen));
     let found = found?;
     let Some(object) = found.filter(|object| object.uid().as_deref() == Some(uid.as_str())) else {
         // Its run, if there is one, hears of it from the runner's own look at the API server.
@@ -75,7 +83,7 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
         context.forget(&uid);
         return Ok(Action::await_change());
     }
-    let accepted = accept(&api, &context, &object);
+    let accepted = accept(&api, &context, (&object, Basis::Source));
     let handed = wishes::hand_over(&context, &object, database);
     let (accepted, handed) = tokio::join!(accepted, handed);
     let object = accepted?;
@@ -86,17 +94,45 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
             _ => return Ok(Action::await_change()),
         },
     };
-    project(&api, &context, &object, &view).await
+    project(&api, &context, (&object, Basis::Source), &view).await
+}
+
+/// What an object was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Basis {
+    /// The API server.
+    Source,
+    /// The cache, which may be behind.
+    Watch,
+}
+
+/// Reads an object at its source. One that has no status yet gets its first one, and the answer is read.
+async fn newest(
+    api: &Api<Migration>,
+    context: &Context,
+    seen: &Migration,
+) -> Result<Option<Migration>, Error> {
+    if seen.status.is_none() && seen.meta().deletion_timestamp.is_none() {
+        match accept(api, context, (seen, Basis::Watch)).await {
+            Err(error) if error.is_conflict() || error.is_not_found() => {}
+            accepted => return accepted.map(Some),
+        }
+    }
+    client::within(CALL_LIMIT, "read a Migration", api.get_opt(&seen.name_any())).await
 }
 
 /// Writes the first status of a new generation, before anything else is done for it.
-async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> Result<Migration, Error> {
+async fn accept(
+    api: &Api<Migration>,
+    context: &Context,
+    (object, basis): (&Migration, Basis),
+) -> Result<Migration, Error> {
     let observed = object.status.as_ref().and_then(|status| status.observed_generation);
     if observed == object.metadata.generation {
         return Ok(object.clone());
     }
     let status = report::accepted(object, clock::now());
-    let written = write(api, object, &status).await?;
+    let written = write(api, (object, basis), &status).await?;
     context.counters.status_write();
     context.wrote(&object.uid().unwrap_or_default(), &written);
     Ok(written)
@@ -105,15 +141,18 @@ async fn accept(api: &Api<Migration>, context: &Context, object: &Migration) -> 
 /// Writes a status by server-side apply; the UID keeps it off an object of the same name.
 async fn write(
     api: &Api<Migration>,
-    object: &Migration,
+    (object, basis): (&Migration, Basis),
     status: &MigrationStatus,
 ) -> Result<Migration, Error> {
-    let patch = json!({
+    let mut patch = json!({
         "apiVersion": Migration::api_version(&()),
         "kind": Migration::kind(&()),
         "metadata": {"name": object.name_any(), "uid": object.uid()},
         "status": status,
     });
+    if basis == Basis::Watch {
+        patch["metadata"]["resourceVersion"] = json!(object.resource_version());
+    }
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let name = object.name_any();
     client::within(
@@ -128,7 +167,7 @@ async fn write(
 async fn project(
     api: &Api<Migration>,
     context: &Context,
-    object: &Migration,
+    (object, basis): (&Migration, Basis),
     view: &View,
 ) -> Result<Action, Error> {
     let uid = object.uid().unwrap_or_default();
@@ -141,10 +180,19 @@ async fn project(
     if !final_word && let Some(wait) = context.too_early(&uid, status_every(view)) {
         return Ok(Action::requeue(wait));
     }
+    let mut basis = basis;
     if !final_word && holds_something(view) && !object.finalizers().iter().any(|name| name == FINALIZER) {
         set_finalizer(api, object, true).await?;
+        // That went well only because the object was as it is here.
+        basis = Basis::Source;
     }
-    let written = write(api, object, &status).await?;
+    let written = match write(api, (object, basis), &status).await {
+        Err(error) if basis == Basis::Watch && error.is_conflict() => {
+            context.forget_written(&uid);
+            return Ok(Action::requeue(Duration::ZERO));
+        }
+        written => written?,
+    };
     context.counters.status_write();
     context.wrote(&uid, &written);
     let progress = status.progress.as_ref().and_then(|progress| progress.backfill.as_ref());

@@ -5,6 +5,7 @@ pub mod client;
 pub mod context;
 pub mod counters;
 pub mod database;
+pub mod databases;
 pub mod election;
 pub mod lease;
 pub mod migration;
@@ -30,6 +31,7 @@ use tracing::{debug, info, warn};
 
 use self::context::Context;
 use self::counters::Counters;
+use self::databases::Databases;
 use self::election::Leadership;
 use crate::api::{Database, MetricsProvider, Migration};
 use crate::engine::seats::Seats;
@@ -101,6 +103,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             written: std::sync::Mutex::default(),
             looked_at: std::sync::Mutex::default(),
             offered: std::sync::Mutex::default(),
+            databases: Databases::default(),
             tracker: tracker.clone(),
             seats: seats.clone(),
             stop: options.shutdown.clone(),
@@ -152,6 +155,7 @@ fn migrations(
     let controller = Controller::for_stream(watched, store.clone()).with_config(config);
     let (by_database, by_provider) = (store.clone(), store.clone());
     let context = Arc::new(make(store));
+    let known = context.databases.clone();
     let news = received(news).map(|key| migration::object_ref(&key));
     let stop = context.stop.clone();
     let databases = databases(client, namespace, databases_with_news, Arc::clone(&context));
@@ -161,6 +165,7 @@ fn migrations(
             scoped::<Database>(client, namespace),
             watcher::Config::default(),
             move |database: Database| {
+                known.told(&database.namespace().unwrap_or_default(), &database.name_any());
                 concerned(&by_database, &database, |migration| {
                     migration.spec.database_ref.name == database.name_any()
                 })

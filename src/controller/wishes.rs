@@ -11,6 +11,7 @@ use kube::api::Api;
 
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::{Context, Mark, Offered};
+use super::databases::{self, Revision};
 use super::resolve::{Resolver, Unresolved};
 use crate::api::{
     ABORT_REQUESTED_AT, Database, Migration, RETRY_REQUESTED_AT, ROLLBACK_REQUESTED_AT, Reason, Version,
@@ -50,7 +51,7 @@ fn cannot_connect(run: &RunView) -> bool {
 
 /// Reads the Database of a Migration while that is still being read itself; nothing where it may not be needed.
 pub async fn database_ahead(context: &Context, seen: &Migration) -> Option<Database> {
-    if last_word_said(context, seen) {
+    if has_the_newest(context, seen) {
         return None;
     }
     // Whoever needs it and does not have it reads it again, and says why it cannot be read.
@@ -61,7 +62,12 @@ async fn read_database(context: &Context, object: &Migration) -> Result<Option<D
     let namespace = object.namespace().unwrap_or_default();
     let api: Api<Database> = Api::namespaced(context.client.clone(), &namespace);
     let name = &object.spec.database_ref.name;
-    client::within(CALL_LIMIT, &format!("read Database {name}"), api.get_opt(name)).await
+    let since = context.databases.news(&namespace, name);
+    let found = client::within(CALL_LIMIT, &format!("read Database {name}"), api.get_opt(name)).await?;
+    if let Some(database) = &found {
+        context.databases.note(database, since);
+    }
+    Ok(found)
 }
 
 /// Gives the newest objects of a database to its runner, if there is news. Returns a view instead where that is not
@@ -83,7 +89,7 @@ pub async fn hand_over(
         answered: Tokens::default(),
         past: Vec::new(),
     };
-    if last_word_said(context, object) {
+    if has_the_newest(context, object) {
         return Ok(None);
     }
     let found = match ahead.filter(|database| database.name_any() == *name) {
@@ -94,9 +100,7 @@ pub async fn hand_over(
         let message = format!("Database {name} does not exist in namespace {namespace}");
         return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
     };
-    let subject_tokens = tokens(object);
-    let gone = object.metadata.deletion_timestamp.is_some();
-    let mark = (object.metadata.generation, database.metadata.generation, subject_tokens, gone);
+    let mark = mark(object, databases::revision(&database));
     if !news(context, object, &mark) {
         return Ok(None);
     }
@@ -106,23 +110,45 @@ pub async fn hand_over(
         Err(Unresolved::Api(error)) => return Err(error),
     };
     let key = resolved.name.clone();
-    let (subjects, settled) = subjects(context, &resolver, object).await?;
+    let Wanted { subjects, open, settled } = wanted(context, &resolver, object).await?;
+    note(context, &object.uid().unwrap_or_default(), mark.clone());
+    for subject in open {
+        // Its own reconcile has nothing to hand over then, unless it knows of something newer.
+        let (generation, tokens) = (Some(subject.generation), subject.tokens.clone());
+        let mark = Mark { generation, tokens, gone: subject.gone, ..mark.clone() };
+        note(context, &subject.key.uid, mark);
+    }
     let desired = Desired { database: Arc::new(resolved), subjects, settled, presence: context.presence() };
-    context.note_offer(&object.uid().unwrap_or_default(), Offered { at: Instant::now(), mark });
     context.offer(&key, desired);
     Ok(None)
+}
+
+fn note(context: &Context, uid: &str, mark: Mark) {
+    context.note_offer(uid, Offered { at: Instant::now(), mark });
+}
+
+fn mark(object: &Migration, database: Revision) -> Mark {
+    let gone = object.metadata.deletion_timestamp.is_some();
+    Mark { generation: object.metadata.generation, database, tokens: tokens(object), gone }
 }
 
 /// Whether the runner was given exactly this object, and has ended its run: nothing about the Database changes that.
 fn last_word_said(context: &Context, object: &Migration) -> bool {
     let uid = object.uid().unwrap_or_default();
-    let (Some(offered), Some(view)) = (context.offered(&uid), context.views.get(&uid)) else { return false };
-    let (generation, _, given, gone) = &offered.mark;
-    let same = *generation == object.metadata.generation
-        && *given == tokens(object)
-        && *gone == object.metadata.deletion_timestamp.is_some();
-    same && Some(view.generation) == *generation
+    let (Some(Offered { mark: given, .. }), Some(view)) = (context.offered(&uid), context.views.get(&uid))
+    else {
+        return false;
+    };
+    given == mark(object, given.database.clone())
+        && Some(view.generation) == given.generation
         && matches!(&view.standing, Standing::Run(run) if run.state.is_done())
+}
+
+/// Whether the runner has all that is known of an object and its Database, so that nothing has to be read for it.
+pub fn has_the_newest(context: &Context, object: &Migration) -> bool {
+    let namespace = object.namespace().unwrap_or_default();
+    let database = context.databases.known(&namespace, &object.spec.database_ref.name);
+    last_word_said(context, object) || (database.is_some() && !news(context, object, &mark(object, database)))
 }
 
 /// Whether the runner has to hear of an object.
@@ -139,19 +165,25 @@ fn news(context: &Context, object: &Migration, mark: &Mark) -> bool {
     }
 }
 
-/// Gathers every Migration of the same database that is not settled well, the given one as it was read at its source; and
-/// the versions of the others.
-async fn subjects(
-    context: &Context,
-    resolver: &Resolver,
-    object: &Migration,
-) -> Result<(Vec<Arc<Subject>>, Vec<(String, Version)>), Error> {
+/// What the Migrations of a database ask for.
+#[derive(Default)]
+struct Wanted {
+    /// All that are not settled well.
+    subjects: Vec<Arc<Subject>>,
+    /// Those of them that are not settled at all.
+    open: Vec<Arc<Subject>>,
+    /// The versions of the others.
+    settled: Vec<(String, Version)>,
+}
+
+/// Gathers what the Migrations of the same database ask for, the given one as it was read at its source.
+async fn wanted(context: &Context, resolver: &Resolver, object: &Migration) -> Result<Wanted, Error> {
+    let mut wanted = Wanted::default();
     // An empty cache would look like deleted objects.
     if !context.cached().await {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(wanted);
     }
     let mut objects = vec![object.clone()];
-    let mut settled = Vec::new();
     for other in context.migrations.state() {
         let same = other.namespace() == object.namespace()
             && other.spec.database_ref.name == object.spec.database_ref.name
@@ -159,10 +191,9 @@ async fn subjects(
         if same && (!report::succeeded(&other) || context.lost(&other)) {
             objects.push((*other).clone());
         } else if same && let Some(version) = applied_version(&other) {
-            settled.push((other.spec.stream.clone(), version));
+            wanted.settled.push((other.spec.stream.clone(), version));
         }
     }
-    let mut subjects = Vec::new();
     for object in objects {
         let metrics =
             object.spec.analysis.as_ref().map(|analysis| analysis.metrics.as_slice()).unwrap_or_default();
@@ -172,9 +203,13 @@ async fn subjects(
             Err(Unresolved::Api(error)) => return Err(error),
             Err(Unresolved::Cause(_)) => continue,
         };
-        subjects.push(Arc::new(subject(&object, providers)));
+        let subject = Arc::new(subject(&object, providers));
+        wanted.subjects.push(Arc::clone(&subject));
+        if !report::settled(&object) {
+            wanted.open.push(subject);
+        }
     }
-    Ok((subjects, settled))
+    Ok(wanted)
 }
 
 /// Returns the version that a Migration's run applied, as its status says; none where it counts as applied without a run.

@@ -2,21 +2,27 @@
 //!
 //! Two things about the C library shape this file. It swaps the process's standard error for a pipe during a call, which
 //! two threads at once would get wrong, so calls take turns. And it, its Rust side and our own walk recurse with the depth
-//! of the statement, so all of that runs on a thread whose stack holds the deepest tree that the library lets pass.
+//! of the statement, so all of that runs on threads whose stack holds the deepest tree that the library lets pass.
 
+use std::num::NonZero;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use pg_query::protobuf::{ParseResult, RawStmt, ScanToken};
 use pg_query::{NodeEnum, ParserOptions};
+use rayon_core::{ThreadPool, ThreadPoolBuilder};
 
 use super::refusal::{Code, Objection};
 use super::token::{self, Token};
 
-/// Stack of the parsing thread in bytes; only what is touched takes memory. The library gives up at 2 MiB of its own
+/// Stack of a parsing thread in bytes; only what is touched takes memory. The library gives up at 2 MiB of its own
 /// frames or some hundred levels; decoding and walking the tree takes more for each level, in a debug build above all.
 const STACK: usize = 64 * 1024 * 1024;
+
+/// More would only wait for each other: parsing takes turns.
+const MOST_THREADS: usize = 4;
 
 /// What the library says of statements that are too deep for it.
 const TOO_DEEP: &[&str] = &["stack depth limit exceeded", "memory exhausted", "nested too deeply"];
@@ -80,16 +86,17 @@ fn bare(error: &pg_query::Error) -> String {
     }
 }
 
-/// Runs `work`, which may parse and walk trees, on a deep stack. `None` if no thread could be had, or if it died.
+static DEEP: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let pool = ThreadPoolBuilder::new().num_threads(threads).stack_size(STACK);
+    pool.thread_name(|_| "sql-parser".to_owned()).build().ok()
+});
+
+/// Runs `work`, which may parse and walk trees, on a deep stack. `None` if no thread could be had, or if it panicked.
 pub(super) fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Option<T> {
-    thread::scope(|scope| {
-        thread::Builder::new()
-            .name("sql-parser".into())
-            .stack_size(STACK)
-            .spawn_scoped(scope, work)
-            .ok()
-            .and_then(|thread| thread.join().ok())
-    })
+    // What panicked is dropped with all that it had in hand.
+    let caught = || catch_unwind(AssertUnwindSafe(work)).ok();
+    DEEP.as_ref()?.install(caught)
 }
 
 /// One statement in its text.

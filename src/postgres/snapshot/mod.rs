@@ -86,7 +86,8 @@ pub async fn read_bounded(
 pub const MOST_RELATIONS: i64 = 10_000;
 
 /// Reads what has to be known of a catalog to foresee these statements, and asks the planner about the queries whose rows
-/// they store; `None` where the catalog has more relations than [`MOST_RELATIONS`].
+/// they store; `None` where the catalog has more relations than [`MOST_RELATIONS`]. Nothing is read for statements that only
+/// make what is new.
 ///
 /// # Errors
 /// Those of [`read`].
@@ -95,10 +96,12 @@ pub async fn read_for(
     search_path: &[String],
     statements: &[Statement],
 ) -> Result<Option<Snapshot>, Error> {
+    if sql::stands_alone(statements) {
+        return Ok(Some(unread(conn, search_path)));
+    }
     // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
-    let enough = |one: &Foreseen| one.is_light() && one.assumptions.is_empty();
     let in_detail = |outline: &Snapshot| {
-        !sql::foresee(statements, outline).iter().all(enough)
+        !sql::foresee(statements, outline).iter().all(Foreseen::is_surely_light)
             || statements.iter().any(|one| sql::stored_query(one, outline).is_some())
     };
     let mut read = read_bounded(conn, search_path, MOST_RELATIONS, &in_detail).await?;
@@ -106,6 +109,15 @@ pub async fn read_for(
         plan_queries(conn, catalog, statements).await?;
     }
     Ok(read)
+}
+
+/// A catalog of which nothing was read.
+fn unread(conn: &PgConnection, search_path: &[String]) -> Snapshot {
+    let mut catalog = Snapshot::assumed(conn.server_version_num().map(|number| number / 10_000));
+    if !search_path.is_empty() {
+        catalog.search_path = search_path.to_vec();
+    }
+    catalog
 }
 
 async fn attempt(

@@ -33,6 +33,7 @@ use super::grammar::{self, Tree};
 use super::name::RelationName;
 use super::snapshot::Snapshot;
 use super::statement::Statement;
+use super::stored::stored_query;
 use case::Case;
 pub use lock::LockMode;
 pub(super) use reads::{Reads, of_statement};
@@ -71,6 +72,11 @@ pub struct Foreseen {
 }
 
 impl Foreseen {
+    /// Whether it is light, and nothing had to be assumed to say so.
+    pub fn is_surely_light(&self) -> bool {
+        self.is_light() && self.assumptions.is_empty()
+    }
+
     /// Whether it does nothing but lock shortly: nothing is read, written anew, changed, lost or broken.
     pub fn is_light(&self) -> bool {
         let Self { rewrites, scans, consequences, .. } = self;
@@ -120,6 +126,15 @@ pub fn foresee(statements: &[Statement], catalog: &Snapshot) -> Vec<Foreseen> {
         parsed.into_iter().map(foresee).collect()
     };
     grammar::on_deep_stack(all).unwrap_or_else(|| statements.iter().map(|_| unreadable()).collect())
+}
+
+/// Whether statements only make what is new, alone among all that is there, whatever that is: a catalog has nothing to say about
+/// them.
+pub fn stands_alone(statements: &[Statement]) -> bool {
+    let nothing = Snapshot::assumed(None);
+    let alone = |one: &Foreseen| one.is_surely_light() && one.locks.is_empty();
+    foresee(statements, &nothing).iter().all(alone)
+        && !statements.iter().any(|one| stored_query(one, &nothing).is_some())
 }
 
 /// What is said where nothing can be: the worst.

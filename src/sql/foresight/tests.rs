@@ -323,7 +323,7 @@ fn relations_alone_suffice_for_what_only_locks() {
     let check = |sql: &str, suffices: bool| {
         let statements = crate::sql::parse(sql).unwrap().statements;
         let found = foresee(&statements, &outline);
-        let suffice = found.iter().all(|one| one.is_light() && one.assumptions.is_empty());
+        let suffice = found.iter().all(Foreseen::is_surely_light);
         assert_eq!(suffice, suffices, "{sql}: {found:?}");
     };
     check("ALTER TABLE users ADD COLUMN extra text", true);
@@ -376,4 +376,35 @@ fn modes_are_spelled_as_in_the_documentation() {
 
 fn capital(word: &str) -> String {
     format!("{}{}", &word[..1], word[1..].to_lowercase())
+}
+
+#[test]
+fn what_makes_only_what_is_new_stands_alone() {
+    let check = |sql: &str, expected: bool| {
+        let statements = crate::sql::parse(sql).unwrap().statements;
+        assert_eq!(stands_alone(&statements), expected, "{sql}");
+    };
+    check("CREATE TABLE a (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())", true);
+    check("CREATE TABLE a (id bigint); CREATE INDEX ON a (id); ALTER TABLE a ADD COLUMN b text", true);
+    check("CREATE TABLE a (id bigserial); CREATE TABLE b (a bigint REFERENCES a)", true);
+    check("CREATE SCHEMA s; CREATE SEQUENCE s.q", true);
+    check("CREATE TABLE a (id bigint DEFAULT mine(), of mood)", true);
+    for concerned in [
+        "CREATE TABLE a (id bigint REFERENCES users)",
+        "CREATE TABLE a (LIKE users)",
+        "CREATE TABLE a () INHERITS (users)",
+        "CREATE TABLE a PARTITION OF users DEFAULT",
+        "CREATE TABLE a AS SELECT * FROM users",
+        "CREATE TABLE a (id bigint); INSERT INTO a SELECT id FROM users",
+        "CREATE VIEW v AS SELECT * FROM users",
+        "CREATE INDEX ON users (id)",
+        "ALTER TABLE users ADD COLUMN b text",
+        "DROP TABLE IF EXISTS users",
+        "COMMENT ON TABLE users IS 'all'",
+        "GRANT SELECT ON users TO public",
+        "CREATE FUNCTION f() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM users'",
+        "DO $$ BEGIN PERFORM 1; END $$",
+    ] {
+        check(concerned, false);
+    }
 }
