@@ -21,7 +21,7 @@ use crate::api::{Migration, MigrationStatus};
 use crate::core::view::Tokens;
 use crate::engine::runner::{Runner, Start};
 use crate::engine::seats::Seats;
-use crate::engine::subject::{Desired, Presence};
+use crate::engine::subject::{Database, Desired, Presence};
 use crate::engine::views::Views;
 use crate::postgres::ledger::RunKey;
 
@@ -30,6 +30,12 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How long a session waits for the next migration of its database, which may come once the Database tells of this one.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// For so long the watch is waited for to tell of what was written; then the object is read.
+const WATCH_LAGS: Duration = Duration::from_secs(4);
+
+/// A Database that was resolved is as good for so long: Secrets are not watched.
+const RESOLVED_FOR: Duration = Duration::from_secs(5);
 
 /// How often the cache is looked at by those who wait for it.
 const CACHE_EVERY: Duration = Duration::from_millis(200);
@@ -71,6 +77,13 @@ pub struct Written {
     status: Option<Box<MigrationStatus>>,
 }
 
+/// A runner that is under way.
+pub struct Handle {
+    desired: watch::Sender<Desired>,
+    /// What its database was resolved from, and when.
+    resolved: (Revision, Instant),
+}
+
 /// What every reconcile shares.
 pub struct Context {
     /// The API server.
@@ -84,7 +97,7 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counters.
     pub counters: super::counters::Counters,
-    pub(super) runners: Mutex<HashMap<String, watch::Sender<Desired>>>,
+    pub(super) runners: Mutex<HashMap<String, Handle>>,
     pub(super) written: Mutex<HashMap<String, Written>>,
     pub(super) offered: Mutex<HashMap<String, Offered>>,
     /// The Databases that were read, as long as no news of them came.
@@ -104,17 +117,19 @@ pub struct Context {
 }
 
 impl Context {
-    /// Hands the newest wishes to the runner of a database; starts one where none runs.
-    pub fn offer(self: &Arc<Self>, key: &str, desired: Desired) {
+    /// Hands the newest wishes to the runner of a database; starts one where none runs. `resolved` says of which revision the
+    /// database is, and since when that is known.
+    pub fn offer(self: &Arc<Self>, key: &str, desired: Desired, resolved: (Revision, Instant)) {
         let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = runners.get(key)
-            && !sender.is_closed()
-            && sender.send(desired.clone()).is_ok()
+        if let Some(runner) = runners.get_mut(key)
+            && !runner.desired.is_closed()
+            && runner.desired.send(desired.clone()).is_ok()
         {
+            runner.resolved = resolved;
             return;
         }
         let (sender, receiver) = watch::channel(desired);
-        runners.insert(key.to_owned(), sender);
+        runners.insert(key.to_owned(), Handle { desired: sender, resolved });
         drop(runners);
         let leadership = self.leadership.clone();
         let start = Start {
@@ -140,8 +155,18 @@ impl Context {
     pub fn adopt(self: &Arc<Self>, key: &str, desired: Desired) {
         let runs = self.runners.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key);
         if !runs {
-            self.offer(key, desired);
+            self.offer(key, desired, (None, Instant::now()));
         }
+    }
+
+    /// Returns the database that a runner was given last, and when it was resolved, if that was of this revision and not long
+    /// ago.
+    pub fn resolved(&self, key: &str, revision: &Revision) -> Option<(Arc<Database>, Instant)> {
+        let runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
+        let runner = runners.get(key).filter(|runner| !runner.desired.is_closed())?;
+        let (of, at) = &runner.resolved;
+        let is_good = revision.is_some() && of == revision && at.elapsed() < RESOLVED_FOR;
+        is_good.then(|| (Arc::clone(&runner.desired.borrow().database), *at))
     }
 
     /// How long ago this process looked at a Database; none before the first look.
@@ -161,13 +186,13 @@ impl Context {
             let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
             let news = start.desired.has_changed().unwrap_or(false);
             let latest = start.desired.borrow_and_update().clone();
-            runners.remove(key);
-            news.then_some(latest)
+            let resolved = runners.remove(key).map(|runner| runner.resolved);
+            news.then_some(latest).zip(resolved)
         };
-        if let Some(desired) = latest
+        if let Some((desired, resolved)) = latest
             && !self.stop.is_cancelled()
         {
-            self.offer(key, desired);
+            self.offer(key, desired, resolved);
         }
     }
 
@@ -229,6 +254,16 @@ impl Context {
     /// Forgets what was written of an object: it was changed since.
     pub fn forget_written(&self, uid: &str) {
         self.written.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+
+    /// Whether the watch has not told yet of what was written of an object last.
+    pub fn is_behind(&self, uid: &str, object: &Migration) -> bool {
+        let number = |version: Option<&String>| version.and_then(|version| version.parse::<u64>().ok());
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(one) = written.get(uid).filter(|one| one.at.elapsed() < WATCH_LAGS) else { return false };
+        let versions =
+            (number(object.metadata.resource_version.as_ref()), number(one.resource_version.as_ref()));
+        matches!(versions, (Some(seen), Some(written)) if seen < written)
     }
 
     /// Returns an object of the cache with its whole status, where it is as it was written last.

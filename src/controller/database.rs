@@ -12,7 +12,7 @@ use tracing::warn;
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
-use crate::api::{Database, DatabaseStatus, FIELD_MANAGER, Migration, Reason, condition};
+use crate::api::{Database, DatabaseStatus, FIELD_MANAGER, Migration, MigrationStatus, Reason, condition};
 use crate::core::report;
 use crate::core::state::Cause;
 use crate::core::view::{Standing, Tokens, View};
@@ -49,15 +49,7 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
             migration.namespace().as_deref() == Some(&namespace) && migration.spec.database_ref.name == name
         })
         .collect();
-    let active = migrations
-        .iter()
-        .find(|migration| {
-            migration
-                .status
-                .as_ref()
-                .is_some_and(|status| status.run_id.is_some() && !report::is_final(status))
-        })
-        .map(|migration| migration.name_any());
+    let active = active(&migrations);
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
     let again = if busy { Action::requeue(LOOK_AGAIN) } else { Action::await_change() };
@@ -97,6 +89,13 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
         context.counters.status_write();
     }
     Ok(if well { again } else { Action::requeue(LOOK_AGAIN) })
+}
+
+/// Returns the Migration whose run is under way, as its status says.
+fn active(migrations: &[Arc<Migration>]) -> Option<String> {
+    let runs = |status: &MigrationStatus| status.run_id.is_some() && !report::is_final(status);
+    let found = migrations.iter().find(|migration| migration.status.as_ref().is_some_and(runs));
+    found.map(|migration| migration.name_any())
 }
 
 /// Looks at a database; a run that is under way there, and whose object is gone, gets a runner.

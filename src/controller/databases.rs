@@ -73,7 +73,7 @@ mod tests {
         serde_json::from_value(serde_json::json!({
             "apiVersion": "whimbrel.dev/v1alpha1", "kind": "Database",
             "metadata": {"namespace": "a", "name": "shop", "uid": "u", "generation": generation},
-            "spec": {"engine": "Postgres", "primary": {}},
+            "spec": {"engine": "Postgres", "primary": {}, "replica": {"mode": "None"}},
         }))
         .unwrap()
     }

@@ -53,6 +53,10 @@ pub async fn reconcile(seen: Arc<Migration>, context: Arc<Context>) -> Result<Ac
     if context.awaits_its_runner(&uid, &seen) {
         return Ok(Action::await_change());
     }
+    if context.is_behind(&uid, &seen) {
+        // The news of what was written comes next.
+        return Ok(Action::requeue(LOOK_AGAIN));
+    }
     if seen.meta().deletion_timestamp.is_none()
         && wishes::has_the_newest(&context, &seen)
         && let Some(object) = context.as_written(&uid, &seen)
@@ -112,7 +116,10 @@ async fn newest(
     context: &Context,
     seen: &Migration,
 ) -> Result<Option<Migration>, Error> {
-    if seen.status.is_none() && seen.meta().deletion_timestamp.is_none() {
+    let observed = seen.status.as_ref().and_then(|status| status.observed_generation);
+    // The definition's own first status says -1.
+    let is_new = observed.is_none_or(|generation| generation < 0);
+    if is_new && seen.meta().deletion_timestamp.is_none() {
         match accept(api, context, (seen, Basis::Watch)).await {
             Err(error) if error.is_conflict() || error.is_not_found() => {}
             accepted => return accepted.map(Some),
@@ -144,15 +151,16 @@ async fn write(
     (object, basis): (&Migration, Basis),
     status: &MigrationStatus,
 ) -> Result<Migration, Error> {
-    let mut patch = json!({
+    let mut metadata = json!({"name": object.name_any(), "uid": object.uid()});
+    if let (Basis::Watch, Some(fields)) = (basis, metadata.as_object_mut()) {
+        fields.insert("resourceVersion".to_owned(), json!(object.resource_version()));
+    }
+    let patch = json!({
         "apiVersion": Migration::api_version(&()),
         "kind": Migration::kind(&()),
-        "metadata": {"name": object.name_any(), "uid": object.uid()},
+        "metadata": metadata,
         "status": status,
     });
-    if basis == Basis::Watch {
-        patch["metadata"]["resourceVersion"] = json!(object.resource_version());
-    }
     let params = PatchParams::apply(FIELD_MANAGER).force();
     let name = object.name_any();
     client::within(

@@ -1,5 +1,5 @@
 //! From objects and their references to what the engine takes: Secrets and ConfigMaps are read by name, when they are
-//! needed, and never cached.
+//! needed, and kept by nobody but the runners that need them.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret as SecretObject};
 use kube::api::Api;

@@ -19,7 +19,7 @@ use crate::api::{
 use crate::core::report;
 use crate::core::state::{Cause, State};
 use crate::core::view::{RunView, Standing, Tokens, View};
-use crate::engine::subject::{Desired, Providers, Subject};
+use crate::engine::subject::{Database as Served, Desired, Providers, Subject};
 use crate::postgres::ledger::RunKey;
 
 /// What is missing in the cluster, or failing, is looked at again so often: Secrets are not watched.
@@ -51,7 +51,7 @@ fn cannot_connect(run: &RunView) -> bool {
 
 /// Reads the Database of a Migration while that is still being read itself; nothing where it may not be needed.
 pub async fn database_ahead(context: &Context, seen: &Migration) -> Option<Database> {
-    if has_the_newest(context, seen) {
+    if has_the_newest(context, seen) || resolved(context, seen).is_some() {
         return None;
     }
     // Whoever needs it and does not have it reads it again, and says why it cannot be read.
@@ -92,25 +92,35 @@ pub async fn hand_over(
     if has_the_newest(context, object) {
         return Ok(None);
     }
-    let found = match ahead.filter(|database| database.name_any() == *name) {
-        Some(database) => Some(database),
-        None => read_database(context, object).await?,
+    let reused = if ahead.is_none() { resolved(context, object) } else { None };
+    let (revision, database, since) = if let Some(reused) = reused {
+        reused
+    } else {
+        let found = match ahead.filter(|database| database.name_any() == *name) {
+            Some(database) => Some(database),
+            None => read_database(context, object).await?,
+        };
+        let Some(database) = found else {
+            let message = format!("Database {name} does not exist in namespace {namespace}");
+            return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
+        };
+        let revision = databases::revision(&database);
+        if !news(context, object, &mark(object, revision.clone())) {
+            return Ok(None);
+        }
+        let since = Instant::now();
+        match resolver.database(&database).await {
+            Ok(resolved) => (revision, Arc::new(resolved), since),
+            Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(cause.reason, cause.message))),
+            Err(Unresolved::Api(error)) => return Err(error),
+        }
     };
-    let Some(database) = found else {
-        let message = format!("Database {name} does not exist in namespace {namespace}");
-        return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
-    };
-    let mark = mark(object, databases::revision(&database));
+    let mark = mark(object, revision.clone());
+    let Wanted { subjects, open, settled } = wanted(context, &resolver, object).await?;
     if !news(context, object, &mark) {
+        // Another Migration of the database has handed it over meanwhile.
         return Ok(None);
     }
-    let resolved = match resolver.database(&database).await {
-        Ok(resolved) => resolved,
-        Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(cause.reason, cause.message))),
-        Err(Unresolved::Api(error)) => return Err(error),
-    };
-    let key = resolved.name.clone();
-    let Wanted { subjects, open, settled } = wanted(context, &resolver, object).await?;
     note(context, &object.uid().unwrap_or_default(), mark.clone());
     for subject in open {
         // Its own reconcile has nothing to hand over then, unless it knows of something newer.
@@ -118,9 +128,18 @@ pub async fn hand_over(
         let mark = Mark { generation, tokens, gone: subject.gone, ..mark.clone() };
         note(context, &subject.key.uid, mark);
     }
-    let desired = Desired { database: Arc::new(resolved), subjects, settled, presence: context.presence() };
-    context.offer(&key, desired);
+    let key = database.name.clone();
+    let desired = Desired { database, subjects, settled, presence: context.presence() };
+    context.offer(&key, desired, (revision, since));
     Ok(None)
+}
+
+/// Returns the database of an object as its runner has it, where that is known to be the newest and was read not long ago.
+fn resolved(context: &Context, object: &Migration) -> Option<(Revision, Arc<Served>, Instant)> {
+    let (namespace, name) = (object.namespace()?, &object.spec.database_ref.name);
+    let revision = context.databases.known(&namespace, name);
+    let (database, since) = context.resolved(&format!("{namespace}/{name}"), &revision)?;
+    Some((revision, database, since))
 }
 
 fn note(context: &Context, uid: &str, mark: Mark) {

@@ -13,7 +13,7 @@ use crate::api::{Reason, Version};
 use crate::core::compile::{budgets, canonical_version, plan_hash};
 use crate::core::order::{Candidate, InForce, Latest, Place, order};
 use crate::core::state::Cause;
-use crate::core::view::Standing;
+use crate::core::view::{Standing, View};
 use crate::postgres::Error;
 use crate::postgres::ledger::{self, Run};
 
@@ -171,6 +171,11 @@ impl Runner {
         if self.shown.get(&subject.key.uid) == Some(&shown) {
             return Ok(());
         }
+        // An earlier runner of this process may have done it.
+        if self.start.views.get(&subject.key.uid).is_some_and(|view| tells(&view, &shown)) {
+            self.shown.insert(subject.key.uid.clone(), shown);
+            return Ok(());
+        }
         let Some(run) = self.whole(desired, shown.1.id).await? else { return Ok(()) };
         let session = self.open(&desired.database).await?;
         let view = project::with_samples(session.conn(), &run, None, None).await?;
@@ -179,6 +184,17 @@ impl Runner {
         self.shown.insert(subject.key.uid.clone(), shown);
         Ok(())
     }
+}
+
+/// Whether a view is all that there is to say of a run that has ended.
+fn tells(view: &View, (generation, latest): &(i64, ledger::Latest)) -> bool {
+    let Standing::Run(run) = &view.standing else { return false };
+    view.generation == *generation
+        && view.answered == latest.tokens
+        && run.id == latest.id.to_string()
+        && run.state == latest.state
+        && run.attempt.is_none()
+        && run.waiting.is_none()
 }
 
 /// What the order of migrations rests on.
@@ -203,5 +219,42 @@ fn candidate(
             budgets: run.budgets.clone(),
             state: run.state.clone(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::fixture::{at, plan, run};
+    use crate::core::state::{Outcome, State};
+    use crate::core::view::{RunView, Tokens};
+
+    #[test]
+    fn a_view_that_tells_all_of_an_ended_run_is_not_made_again() {
+        let id = Uuid::new_v4();
+        let ended = State::Done { at: at(9), outcome: Outcome::Succeeded };
+        let latest = ledger::Latest {
+            id,
+            uid: "1".to_owned(),
+            hash: String::new(),
+            budgets: Vec::new(),
+            state: ended.clone(),
+            tokens: Tokens::default(),
+        };
+        let of = RunView { id: id.to_string(), ..run(plan(), ended, 3) };
+        let check = |expected: bool, change: fn(&mut View, &mut RunView)| {
+            let standing = Standing::Waiting(Cause::new(Reason::WaitingForDatabase, ""));
+            let mut view = View { generation: 1, standing, answered: Tokens::default(), past: Vec::new() };
+            let mut shown = of.clone();
+            change(&mut view, &mut shown);
+            view.standing = Standing::Run(Box::new(shown));
+            assert_eq!(tells(&view, &(1, latest.clone())), expected, "{view:?}");
+        };
+        check(true, |_, _| ());
+        check(false, |view, _| view.generation = 2);
+        check(false, |view, _| view.answered.retry = Some("1".to_owned()));
+        check(false, |_, run| run.id = Uuid::new_v4().to_string());
+        check(false, |_, run| run.state = State::Applying { since: at(1) });
+        check(false, |_, run| run.waiting = Some(Cause::new(Reason::DatabaseUnreachable, "away")));
     }
 }
