@@ -14,24 +14,46 @@ use crate::api::{Database, Migration, MigrationStatus};
 /// What `kubectl apply` keeps of the object that it was given.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Who may have lost a Migration that went before: the others of its Database, or after a new list, anybody.
+#[derive(Clone, Debug)]
+pub enum Gone {
+    /// One of this Database.
+    Of(ObjectRef<Database>),
+    /// Any: what went while nobody watched is in no list.
+    Any,
+}
+
 /// Watches Migrations. The cache holds what is asked of it: who wants what, and how it ended; a reconcile reads its own object
-/// at the source. `tell` hears of a Database after the cache knows why.
+/// at the source. `tell` hears of a Database after the cache knows why, and `gone` of what is in it no more.
 pub fn watch(
     api: Api<Migration>,
     cache: Writer<Migration>,
     tell: mpsc::UnboundedSender<ObjectRef<Database>>,
+    gone: mpsc::UnboundedSender<Gone>,
 ) -> impl Stream<Item = watcher::Result<Migration>> + Send {
     watcher(api, watcher::Config::default())
         .modify(slim)
         .reflect(cache)
-        .inspect(move |event| {
-            if let Ok(Event::Apply(one) | Event::Delete(one) | Event::InitApply(one)) = event {
-                let namespace = one.namespace().unwrap_or_default();
-                // Nobody listens any more only when the process ends.
-                let _ = tell.send(ObjectRef::new(&one.spec.database_ref.name).within(&namespace));
+        // Nobody listens any more only when the process ends.
+        .inspect(move |event| match event {
+            Ok(Event::Apply(one) | Event::InitApply(one)) => {
+                let _ = tell.send(database(one));
             }
+            Ok(Event::Delete(one)) => {
+                let _ = tell.send(database(one));
+                let _ = gone.send(Gone::Of(database(one)));
+            }
+            Ok(Event::InitDone) => {
+                let _ = gone.send(Gone::Any);
+            }
+            Ok(Event::Init) | Err(_) => {}
         })
         .applied_objects()
+}
+
+/// The Database of a Migration.
+pub fn database(migration: &Migration) -> ObjectRef<Database> {
+    ObjectRef::new(&migration.spec.database_ref.name).within(&migration.namespace().unwrap_or_default())
 }
 
 /// Takes out of an object what nobody asks the cache for, which is most of it.

@@ -9,15 +9,17 @@ use kube::Client;
 use kube::ResourceExt as _;
 use kube::api::Api;
 use kube::runtime::events::Recorder;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::cache::{self, Gone};
 use super::client::{self, CALL_LIMIT};
 use super::databases::{Databases, Revision};
 use super::election::Leadership;
 use crate::api::{Migration, MigrationStatus};
+use crate::core::report;
 use crate::core::view::Tokens;
 use crate::engine::runner::{Runner, Start};
 use crate::engine::seats::Seats;
@@ -235,6 +237,21 @@ impl Context {
     /// Notes what is handed over for an object.
     pub fn note_offer(&self, uid: &str, offered: Offered) {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), offered);
+    }
+
+    /// Returns the Migrations that may have waited for one that is gone: the runner is to hear of them again.
+    pub fn left_behind(&self, gone: &Gone) -> Vec<ObjectRef<Migration>> {
+        let concerned = |migration: &Migration| match gone {
+            Gone::Of(database) => *database == cache::database(migration),
+            Gone::Any => true,
+        };
+        let mut found = self.migrations.state();
+        found.retain(|migration| concerned(migration) && !report::settled(migration));
+        let mut offered = self.offered.lock().unwrap_or_else(PoisonError::into_inner);
+        for migration in &found {
+            offered.remove(&migration.uid().unwrap_or_default());
+        }
+        found.iter().map(|migration| ObjectRef::from_obj(&**migration)).collect()
     }
 
     /// Returns how long the next status of an object has to wait, if it was written less than `every` ago.

@@ -195,7 +195,7 @@ async fn project(
         basis = Basis::Source;
     }
     let written = match write(api, (object, basis), &status).await {
-        Err(error) if basis == Basis::Watch && error.is_conflict() => {
+        Err(error) if basis == Basis::Watch && (error.is_conflict() || error.is_not_found()) => {
             context.forget_written(&uid);
             return Ok(Action::requeue(Duration::ZERO));
         }

@@ -151,12 +151,15 @@ fn migrations(
     let config = Config::default().concurrency(32);
     let (store, cache) = reflector::store();
     let (tell, databases_with_news) = mpsc::unbounded_channel();
-    let watched = cache::watch(scoped(client, namespace), cache, tell);
+    let (tell_gone, gone) = mpsc::unbounded_channel();
+    let watched = cache::watch(scoped(client, namespace), cache, tell, tell_gone);
     let controller = Controller::for_stream(watched, store.clone()).with_config(config);
     let (by_database, by_provider) = (store.clone(), store.clone());
     let context = Arc::new(make(store));
     let known = context.databases.clone();
     let news = received(news).map(|key| migration::object_ref(&key));
+    let left = Arc::clone(&context);
+    let gone = received(gone).flat_map(move |gone| futures::stream::iter(left.left_behind(&gone)));
     let stop = context.stop.clone();
     let databases = databases(client, namespace, databases_with_news, Arc::clone(&context));
     let providers = providers(client, namespace, Arc::clone(&context));
@@ -182,6 +185,7 @@ fn migrations(
             },
         )
         .reconcile_on(news)
+        .reconcile_on(gone)
         .graceful_shutdown_on(async move { stop.cancelled().await });
     let migrations = controller.run(migration::reconcile, failed, context).for_each(note);
     async move {

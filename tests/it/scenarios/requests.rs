@@ -259,6 +259,22 @@ fn run_whose_object_went_while_nobody_acted_is_seen_to() -> Result<()> {
 }
 
 #[test]
+fn what_waited_for_a_failed_migration_goes_on_when_that_is_deleted() -> Result<()> {
+    run(async {
+        let world = World::new("delete_failed").await?;
+        let _operator = world.operator().await?;
+        world.migrate("broken", "1", json!({"up": "ALTER TABLE users ADD COLUMN name text"})).await?;
+        world.stalled("broken", "ApplyFailed").await?;
+        world.migrate("next", "2", json!({"up": "ALTER TABLE users ADD COLUMN tier text"})).await?;
+        world.reason("next", "WaitingForEarlierVersion").await?;
+        world.delete("broken").await?;
+        world.ready("next").await?;
+        assert_eq!(world.phases().await?, "Failed Succeeded");
+        world.finish().await
+    })
+}
+
+#[test]
 fn deletion_in_the_middle_leaves_no_half_applied_plan() -> Result<()> {
     run(async {
         let world = World::new("delete_middle").await?;
