@@ -38,7 +38,7 @@ pub use backfill::{
 };
 pub use definition::index_on_temporary;
 pub use facts::{Before, FactKey, FactValue, Facts, RowColumn, RowsFact, facts_wanted, facts_wanted_where};
-pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee, stands_alone};
+pub use foresight::{Foreseen, Heavy, LockMode, RelationLock, foresee, stand_alone};
 pub use inverse::{Inverse, derive, derive_all};
 pub use kind::{
     AlterTable, Column, Constraint, ConstraintKind, CreateIndex, CreateTable, Edit, Generated, Grant, Kind,

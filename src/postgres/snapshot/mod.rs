@@ -86,8 +86,8 @@ pub async fn read_bounded(
 pub const MOST_RELATIONS: i64 = 10_000;
 
 /// Reads what has to be known of a catalog to foresee these statements, and asks the planner about the queries whose rows
-/// they store; `None` where the catalog has more relations than [`MOST_RELATIONS`]. Nothing is read for statements that only
-/// make what is new.
+/// they store; `None` where the catalog has more relations than [`MOST_RELATIONS`]. For statements that only make what is new, it
+/// is only looked whether something has one of their names.
 ///
 /// # Errors
 /// Those of [`read`].
@@ -96,7 +96,9 @@ pub async fn read_for(
     search_path: &[String],
     statements: &[Statement],
 ) -> Result<Option<Snapshot>, Error> {
-    if sql::stands_alone(statements) {
+    if let Some(names) = sql::stand_alone(statements)
+        && !is_there(conn, &names).await?
+    {
         return Ok(Some(unread(conn, search_path)));
     }
     // By what nothing is read, written or broken, nothing but locks and sizes is worth knowing.
@@ -109,6 +111,14 @@ pub async fn read_for(
         plan_queries(conn, catalog, statements).await?;
     }
     Ok(read)
+}
+
+/// Whether the user has a relation, a type or a schema of one of these names, wherever it is.
+async fn is_there(conn: &mut PgConnection, names: &[String]) -> Result<bool, Error> {
+    let text = "SELECT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relname = ANY ($1::name[]) AND oid >= 16384)
+             OR EXISTS (SELECT FROM pg_catalog.pg_type WHERE typname = ANY ($1::name[]) AND oid >= 16384)
+             OR EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = ANY ($1::name[]) AND oid >= 16384)";
+    Ok(sqlx::query(text).bind(names).fetch_one(conn).await?.try_get(0)?)
 }
 
 /// A catalog of which nothing was read.

@@ -128,13 +128,22 @@ pub fn foresee(statements: &[Statement], catalog: &Snapshot) -> Vec<Foreseen> {
     grammar::on_deep_stack(all).unwrap_or_else(|| statements.iter().map(|_| unreadable()).collect())
 }
 
-/// Whether statements only make what is new, alone among all that is there, whatever that is: a catalog has nothing to say about
-/// them.
-pub fn stands_alone(statements: &[Statement]) -> bool {
+/// Returns all words of statements that only make what is new, alone among all that is there: a catalog has something to say
+/// about them only where it has one of these names. `None` for all others.
+pub fn stand_alone(statements: &[Statement]) -> Option<Vec<String>> {
     let nothing = Snapshot::assumed(None);
     let alone = |one: &Foreseen| one.is_surely_light() && one.locks.is_empty();
-    foresee(statements, &nothing).iter().all(alone)
-        && !statements.iter().any(|one| stored_query(one, &nothing).is_some())
+    let all = foresee(statements, &nothing).iter().all(alone)
+        && !statements.iter().any(|one| stored_query(one, &nothing).is_some());
+    let mut words = Vec::new();
+    for statement in statements.iter().filter(|_| all) {
+        let part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+        words.extend(statement.sql.split(|letter| !part(letter)).map(str::to_ascii_lowercase));
+    }
+    // A quoted name may be more than a word, and one that is too long is cut off.
+    let plain =
+        !statements.iter().any(|one| one.sql.contains('"')) && words.iter().all(|word| word.len() < 64);
+    (all && plain).then_some(words)
 }
 
 /// What is said where nothing can be: the worst.

@@ -379,16 +379,21 @@ fn capital(word: &str) -> String {
 }
 
 #[test]
-fn what_makes_only_what_is_new_stands_alone() {
+fn what_makes_only_what_is_new_stands_alone_by_its_names() {
     let check = |sql: &str, expected: bool| {
         let statements = crate::sql::parse(sql).unwrap().statements;
-        assert_eq!(stands_alone(&statements), expected, "{sql}");
+        assert_eq!(stand_alone(&statements).is_some(), expected, "{sql}");
     };
     check("CREATE TABLE a (id bigint PRIMARY KEY, at timestamptz NOT NULL DEFAULT now())", true);
     check("CREATE TABLE a (id bigint); CREATE INDEX ON a (id); ALTER TABLE a ADD COLUMN b text", true);
     check("CREATE TABLE a (id bigserial); CREATE TABLE b (a bigint REFERENCES a)", true);
     check("CREATE SCHEMA s; CREATE SEQUENCE s.q", true);
     check("CREATE TABLE a (id bigint DEFAULT mine(), of mood)", true);
+    check("CREATE TABLE \"a b\" (id bigint)", false);
+    check(&format!("CREATE TABLE {} (id bigint)", "a".repeat(64)), false);
+    let named = crate::sql::parse("CREATE TABLE App.A1 (id bigint)").unwrap().statements;
+    let words = stand_alone(&named).unwrap();
+    assert!(["app", "a1", "id"].iter().all(|name| words.contains(&(*name).to_owned())), "{words:?}");
     for concerned in [
         "CREATE TABLE a (id bigint REFERENCES users)",
         "CREATE TABLE a (LIKE users)",
