@@ -80,6 +80,26 @@ fn a_catalog_is_read_as_far_as_it_is_asked_for() -> Result<()> {
 }
 
 #[test]
+fn a_catalog_is_left_unread_for_what_is_new_in_it() -> Result<()> {
+    run(async {
+        let database = postgres::shared().await?.database("snapshot_new").await?;
+        database.execute(SHOP).await?;
+        let mut conn = session(&database, OPERATOR).await?;
+        let path = ["public".to_owned()];
+        let texts = [("made", false), ("Users", true), ("public.made", false), ("whimbrel_new.users", true)];
+        for (name, read) in texts {
+            let sql = format!("CREATE TABLE {name} (key bigint PRIMARY KEY)");
+            let statements =
+                whimbrel::sql::parse(&sql).map_err(|found| anyhow::anyhow!("{found:?}"))?.statements;
+            let found = snapshot::read_for(&mut conn, &path, &statements).await?.context("small")?;
+            assert_eq!(!found.relations.is_empty(), read, "{sql}");
+            assert_eq!(found.search_path, path, "{sql}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_catalog_is_read_whole() -> Result<()> {
     run(async {
         let database = postgres::shared().await?.database("snapshot_whole").await?;
