@@ -366,9 +366,11 @@ async fn check_and_record(
     (marks, opened): (&Marks, &Opened),
     ran: &Ran,
 ) -> Result<(), Error> {
-    let back = still_ours(ledger::take_back(conn).await?, &opened.xid)?;
     if let Some(plan) = job.locks {
+        let back = still_ours(ledger::take_back_with_locks(conn).await?, &opened.xid)?;
         guard::within(plan, &opened.found, &back, job.witness).await?;
+    } else {
+        still_ours(ledger::take_back(conn).await?, &opened.xid)?;
     }
     let rows: Vec<StatementRecord<'_>> = job
         .block

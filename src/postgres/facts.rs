@@ -46,6 +46,9 @@ pub async fn columns(
     search_path: &[String],
     keys: &[ColumnKey],
 ) -> Result<BTreeMap<ColumnKey, ColumnFact>, Error> {
+    if keys.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let schemas: Vec<Option<&str>> = keys.iter().map(|key| key.schema.as_deref()).collect();
     let relations: Vec<&str> = keys.iter().map(|key| key.relation.as_str()).collect();
     let names: Vec<&str> = keys.iter().map(|key| key.column.as_str()).collect();

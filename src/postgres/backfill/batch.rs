@@ -16,7 +16,7 @@ use crate::postgres::block::{Job, role, still_ours};
 use crate::postgres::catalog::path;
 use crate::postgres::error::Error;
 use crate::postgres::guard::{self, Opened};
-use crate::postgres::ledger::take_back_rows;
+use crate::postgres::ledger::take_back;
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, ours, send_ours};
 use crate::sql::IN_BATCH;
@@ -84,7 +84,7 @@ pub(super) async fn run(
         crash::at(site, Moment::IntentDurable).await;
         let changing = change(conn, backfill, leaf, (&about, size));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(take_back_rows(conn).await?, &opened.xid)?;
+        still_ours(take_back(conn).await?, &opened.xid)?;
         changed.store(conn, job, leaf).await?;
         recompute::note(conn, (job, backfill), leaf, (&opened.xid, &about)).await?;
         move_on(&mut next, changed.rows, began.elapsed());

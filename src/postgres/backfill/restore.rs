@@ -13,7 +13,7 @@ use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment};
 use crate::postgres::block::{Job, still_ours};
 use crate::postgres::error::Error;
-use crate::postgres::ledger::{index, take_back_rows};
+use crate::postgres::ledger::{index, take_back};
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, send_ours};
 
@@ -95,7 +95,7 @@ pub(super) async fn batch(
             let rows = crash::during(site, Moment::Executing, update).await?;
             rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?
         };
-        still_ours(take_back_rows(conn).await?, &opened.xid)?;
+        still_ours(take_back(conn).await?, &opened.xid)?;
         let (back, changed): (Vec<&Kept>, Vec<&Kept>) =
             kept.iter().partition(|row| restored.contains(&row.key));
         let numbers = |rows: &[&Kept]| rows.iter().map(|row| row.seq).collect::<Vec<i64>>();

@@ -10,7 +10,7 @@ use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment};
 use crate::postgres::block::{Job, still_ours};
 use crate::postgres::error::Error;
-use crate::postgres::ledger::{index, take_back_rows};
+use crate::postgres::ledger::{index, take_back};
 use crate::postgres::session::Session;
 use crate::postgres::statement::send_ours;
 
@@ -103,7 +103,7 @@ pub(super) async fn batch(
         let about = leaf.one_of(&keys);
         let changing = change_rows(conn, backfill, leaf, (&about, true));
         let changed = crash::during(site, Moment::Executing, changing).await?;
-        still_ours(take_back_rows(conn).await?, &opened.xid)?;
+        still_ours(take_back(conn).await?, &opened.xid)?;
         changed.store(conn, job, leaf).await?;
         let held = changed.locked;
         // What is not there any more, or need not be changed any more, is done as well.

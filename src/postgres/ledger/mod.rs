@@ -256,8 +256,8 @@ macro_rules! take_back {
     };
 }
 
-/// Ends the user's part of a transaction that changed only rows, as [`take_back()`] does, but for the locks.
-pub async fn take_back_rows(conn: &mut PgConnection) -> Result<Back, Error> {
+/// Ends the user's part of a transaction as [`take_back_with_locks()`] does, where nobody asks for its locks.
+pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
     let row = sqlx::raw_sql(take_back!()).fetch_one(conn).await?;
     Ok(Back { xid: row.try_get(0)?, touched: row.try_get(1)?, held: Vec::new() })
 }
@@ -265,7 +265,7 @@ pub async fn take_back_rows(conn: &mut PgConnection) -> Result<Back, Error> {
 /// Ends the user's part of a transaction: back to our own role, path and limits, and a look at what it holds, in one round
 /// trip, because locks are held. Of what a transaction makes, the first column of the catalog's description is younger than
 /// the transaction: the row of a system column is never written again.
-pub async fn take_back(conn: &mut PgConnection) -> Result<Back, Error> {
+pub async fn take_back_with_locks(conn: &mut PgConnection) -> Result<Back, Error> {
     let row = sqlx::raw_sql(concat!(
         take_back!(),
         ", (SELECT coalesce(json_agg(json_build_array(l.relation::int8, l.mode, quote_ident(n.nspname) || '.' || quote_ident(c.relname),

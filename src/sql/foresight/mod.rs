@@ -133,17 +133,17 @@ pub fn foresee(statements: &[Statement], catalog: &Snapshot) -> Vec<Foreseen> {
 pub fn stand_alone(statements: &[Statement]) -> Option<Vec<String>> {
     let nothing = Snapshot::assumed(None);
     let alone = |one: &Foreseen| one.is_surely_light() && one.locks.is_empty();
-    let all = foresee(statements, &nothing).iter().all(alone)
-        && !statements.iter().any(|one| stored_query(one, &nothing).is_some());
-    let mut words = Vec::new();
-    for statement in statements.iter().filter(|_| all) {
-        let part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
-        words.extend(statement.sql.split(|letter| !part(letter)).map(str::to_ascii_lowercase));
+    let all = foresee(statements, &nothing).iter().all(alone);
+    // A quoted name may be more than a word.
+    let quoted = statements.iter().any(|one| one.sql.contains('"'));
+    if !all || quoted || statements.iter().any(|one| stored_query(one, &nothing).is_some()) {
+        return None;
     }
-    // A quoted name may be more than a word, and one that is too long is cut off.
-    let plain =
-        !statements.iter().any(|one| one.sql.contains('"')) && words.iter().all(|word| word.len() < 64);
-    (all && plain).then_some(words)
+    let is_part = |letter: char| letter.is_alphanumeric() || letter == '_' || letter == '$';
+    let words = statements.iter().flat_map(|one| one.sql.split(|letter| !is_part(letter)));
+    let words: Vec<String> = words.map(str::to_ascii_lowercase).collect();
+    // One that is too long is cut off by the server.
+    words.iter().all(|word| word.len() < 64).then_some(words)
 }
 
 /// What is said where nothing can be: the worst.
