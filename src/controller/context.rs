@@ -8,7 +8,6 @@ use futures::FutureExt;
 use kube::Client;
 use kube::ResourceExt as _;
 use kube::api::Api;
-use kube::runtime::events::Recorder;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +17,7 @@ use super::cache::{self, Gone};
 use super::client::{self, CALL_LIMIT};
 use super::databases::{Databases, Revision};
 use super::election::Leadership;
+use super::events::Events;
 use crate::api::{Migration, MigrationStatus};
 use crate::core::report;
 use crate::core::view::Tokens;
@@ -45,8 +45,11 @@ const CACHE_EVERY: Duration = Duration::from_millis(200);
 /// A status that is still on its way is written at most so often.
 pub const STATUS_EVERY: Duration = Duration::from_millis(500);
 
-/// One that tells nothing but how far a run is, or whose turn it is, so often: a short migration costs no status in between.
+/// One that tells nothing but how far a run is, so often: a short migration costs no status in between.
 pub const PROGRESS_EVERY: Duration = Duration::from_secs(2);
+
+/// One that tells nothing but whose turn it is, so often: of many that wait, most have their turn soon.
+pub const TURN_EVERY: Duration = Duration::from_secs(5);
 
 /// What a runner has to hear of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +99,7 @@ pub struct Context {
     /// What the engine knows.
     pub views: Views,
     /// Where events go.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Counters.
     pub counters: super::counters::Counters,
     pub(super) runners: Mutex<HashMap<String, Handle>>,
@@ -147,9 +150,8 @@ impl Context {
         let context = Arc::clone(self);
         let key = key.to_owned();
         self.tracker.spawn(async move {
-            let again = start.clone();
-            Box::pin(Runner::new(start).run()).await;
-            context.retire(&key, again);
+            let desired = Box::pin(Runner::new(start).run()).await;
+            context.retire(&key, &desired);
         });
     }
 
@@ -182,12 +184,12 @@ impl Context {
         self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), Instant::now());
     }
 
-    /// A runner ended. If wishes came in while it was about to, another one takes them.
-    fn retire(self: &Arc<Self>, key: &str, mut start: Start) {
+    /// A runner ended, and heard of these wishes. If others came in while it was about to, another one takes them.
+    fn retire(self: &Arc<Self>, key: &str, heard: &watch::Receiver<Desired>) {
         let latest = {
             let mut runners = self.runners.lock().unwrap_or_else(PoisonError::into_inner);
-            let news = start.desired.has_changed().unwrap_or(false);
-            let latest = start.desired.borrow_and_update().clone();
+            let news = heard.has_changed().unwrap_or(false);
+            let latest = heard.borrow().clone();
             let resolved = runners.remove(key).map(|runner| runner.resolved);
             news.then_some(latest).zip(resolved)
         };

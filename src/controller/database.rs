@@ -1,14 +1,16 @@
 //! Reconciles a Database: looks at it when it is new, changed, not well, or when a Migration of it has ended.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
 use tracing::warn;
 
+use super::cache;
 use super::client::{self, CALL_LIMIT, Error};
 use super::context::Context;
 use super::resolve::{Resolver, Unresolved};
@@ -41,14 +43,9 @@ pub async fn reconcile(seen: Arc<Database>, context: Arc<Context>) -> Result<Act
     if context.stop.is_cancelled() || !context.cached().await {
         return Ok(Action::await_change());
     }
-    let migrations: Vec<Arc<Migration>> = context
-        .migrations
-        .state()
-        .into_iter()
-        .filter(|migration| {
-            migration.namespace().as_deref() == Some(&namespace) && migration.spec.database_ref.name == name
-        })
-        .collect();
+    let mut migrations = context.migrations.state();
+    let own = ObjectRef::from_obj(&*seen);
+    migrations.retain(|migration| cache::database(migration) == own);
     let active = active(&migrations);
     // A run may be on the copy before its first status says so: then the copy is not looked at.
     let busy = migrations.iter().any(|migration| !migration.status.as_ref().is_some_and(report::is_final));
@@ -111,8 +108,8 @@ async fn look(
     let has_object = |uid: &String| migrations.iter().any(|one| one.uid().as_ref() == Some(uid));
     if seen.unfinished.as_ref().is_some_and(|uid| !has_object(uid)) {
         let (key, presence) = (database.name.clone(), context.presence());
-        let (database, subjects, settled) = (Arc::new(database), Vec::new(), Vec::new());
-        context.adopt(&key, Desired { database, subjects, settled, presence });
+        let (database, at) = (Arc::new(database), Instant::now());
+        context.adopt(&key, Desired { database, subjects: Vec::new(), settled: Vec::new(), presence, at });
     }
     Ok(seen)
 }

@@ -7,18 +7,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Api, Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::runtime::events::{Event as KubeEvent, EventType};
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use serde_json::json;
-use tracing::debug;
 
 use super::client::{self, CALL_LIMIT, Error};
-use super::context::{Context, PROGRESS_EVERY, STATUS_EVERY};
+use super::context::{Context, PROGRESS_EVERY, STATUS_EVERY, TURN_EVERY};
 use super::wishes;
 use crate::api::{FIELD_MANAGER, Migration, MigrationStatus};
 use crate::core::report::{self, Report};
@@ -207,22 +204,7 @@ async fn project(
     context.counters.backfill(&uid, progress);
     for event in events {
         context.counters.event(event.reason);
-        let kube_event = KubeEvent {
-            type_: match event.kind {
-                report::EventType::Warning => EventType::Warning,
-                report::EventType::Normal => EventType::Normal,
-            },
-            reason: event.reason.as_str().to_owned(),
-            note: Some(event.note),
-            action: event.action.to_owned(),
-            secondary: None,
-        };
-        let about = ObjectReference { field_path: event.place, ..object.object_ref(&()) };
-        let sent = context.recorder.publish(&kube_event, &about);
-        // An event is news, not state: losing one must not hold anything up.
-        if let Err(error) = client::within(CALL_LIMIT, "publish an event", sent).await {
-            debug!("{error}");
-        }
+        context.events.publish(object, event).await;
     }
     if final_word && written.finalizers().iter().any(|name| name == FINALIZER) {
         set_finalizer(api, &written, false).await?;
@@ -237,7 +219,7 @@ fn status_every(view: &View) -> Duration {
             State::Planned | State::Rehearsing { .. } | State::Applying { .. } => PROGRESS_EVERY,
             _ => STATUS_EVERY,
         },
-        Standing::Waiting(_) => PROGRESS_EVERY,
+        Standing::Waiting(_) => TURN_EVERY,
         _ => STATUS_EVERY,
     }
 }

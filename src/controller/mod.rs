@@ -7,6 +7,7 @@ pub mod counters;
 pub mod database;
 pub mod databases;
 pub mod election;
+pub mod events;
 pub mod lease;
 pub mod migration;
 pub mod provider;
@@ -20,7 +21,6 @@ use std::time::Duration;
 use futures::{Stream, StreamExt};
 use kube::api::Api;
 use kube::runtime::controller::{Action, Config};
-use kube::runtime::events::{Recorder, Reporter};
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{Controller, reflector, watcher};
 use kube::{Client, ResourceExt};
@@ -33,6 +33,7 @@ use self::context::Context;
 use self::counters::Counters;
 use self::databases::Databases;
 use self::election::Leadership;
+use self::events::Events;
 use crate::api::{Database, MetricsProvider, Migration};
 use crate::engine::seats::Seats;
 use crate::engine::views::Views;
@@ -83,8 +84,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
     let tracker = TaskTracker::new();
     let seats = Seats::new(options.max_concurrent_databases);
     let counters = Counters::new(&options.metrics);
-    let reporter = Reporter { controller: "whimbrel".into(), instance: Some(options.identity.clone()) };
-    let recorder = Recorder::new(options.client.clone(), reporter);
+    let events = Events::new(options.client.clone(), options.identity.clone());
     let scopes: Vec<Option<String>> = if options.watch_namespaces.is_empty() {
         vec![None]
     } else {
@@ -97,7 +97,7 @@ pub async fn run(options: ControllerOptions) -> Result<(), Error> {
             client: options.client.clone(),
             migrations,
             views,
-            recorder: recorder.clone(),
+            events: events.clone(),
             counters: counters.clone(),
             runners: std::sync::Mutex::default(),
             written: std::sync::Mutex::default(),

@@ -82,38 +82,19 @@ pub async fn hand_over(
 ) -> Result<Option<View>, Error> {
     let namespace = object.namespace().unwrap_or_default();
     let resolver = Resolver::new(context.client.clone(), &namespace);
-    let name = &object.spec.database_ref.name;
-    let stuck = |reason, message: String| View {
-        generation: object.metadata.generation.unwrap_or_default(),
-        standing: Standing::Retrying(Cause::new(reason, message)),
-        answered: Tokens::default(),
-        past: Vec::new(),
-    };
     if has_the_newest(context, object) {
         return Ok(None);
     }
     let reused = if ahead.is_none() { resolved(context, object) } else { None };
-    let (revision, database, since) = if let Some(reused) = reused {
-        reused
-    } else {
-        let found = match ahead.filter(|database| database.name_any() == *name) {
-            Some(database) => Some(database),
-            None => read_database(context, object).await?,
-        };
-        let Some(database) = found else {
-            let message = format!("Database {name} does not exist in namespace {namespace}");
-            return Ok(Some(stuck(Reason::DatabaseNotFound, message)));
-        };
-        let revision = databases::revision(&database);
-        if !news(context, object, &mark(object, revision.clone())) {
-            return Ok(None);
-        }
-        let since = Instant::now();
-        match resolver.database(&database).await {
-            Ok(resolved) => (revision, Arc::new(resolved), since),
-            Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(cause.reason, cause.message))),
-            Err(Unresolved::Api(error)) => return Err(error),
-        }
+    let found = match reused {
+        Some(reused) => Ok(Some(reused)),
+        None => resolve(context, &resolver, object, ahead).await,
+    };
+    let (revision, database, since) = match found {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(None),
+        Err(Unresolved::Cause(cause)) => return Ok(Some(stuck(object, cause))),
+        Err(Unresolved::Api(error)) => return Err(error),
     };
     let mark = mark(object, revision.clone());
     let Wanted { subjects, open, settled } = wanted(context, &resolver, object).await?;
@@ -129,13 +110,50 @@ pub async fn hand_over(
         note(context, &subject.key.uid, mark);
     }
     let key = database.name.clone();
-    let desired = Desired { database, subjects, settled, presence: context.presence() };
+    let desired = Desired { database, subjects, settled, presence: context.presence(), at: Instant::now() };
     context.offer(&key, desired, (revision, since));
     Ok(None)
 }
 
+/// A database as its runner takes it: of which revision, and since when that is known.
+type Known = (Revision, Arc<Served>, Instant);
+
+/// Reads and resolves the Database of an object; none where its runner has no need of it.
+async fn resolve(
+    context: &Context,
+    resolver: &Resolver,
+    object: &Migration,
+    ahead: Option<Database>,
+) -> Result<Option<Known>, Unresolved> {
+    let name = &object.spec.database_ref.name;
+    let found = match ahead.filter(|database| database.name_any() == *name) {
+        Some(database) => Some(database),
+        None => read_database(context, object).await?,
+    };
+    let Some(database) = found else {
+        let namespace = object.namespace().unwrap_or_default();
+        let message = format!("Database {name} does not exist in namespace {namespace}");
+        return Err(Unresolved::Cause(Cause::new(Reason::DatabaseNotFound, message)));
+    };
+    let revision = databases::revision(&database);
+    if !news(context, object, &mark(object, revision.clone())) {
+        return Ok(None);
+    }
+    let since = Instant::now();
+    Ok(Some((revision, Arc::new(resolver.database(&database).await?), since)))
+}
+
+fn stuck(object: &Migration, cause: Cause) -> View {
+    View {
+        generation: object.metadata.generation.unwrap_or_default(),
+        standing: Standing::Retrying(cause),
+        answered: Tokens::default(),
+        past: Vec::new(),
+    }
+}
+
 /// Returns the database of an object as its runner has it, where that is known to be the newest and was read not long ago.
-fn resolved(context: &Context, object: &Migration) -> Option<(Revision, Arc<Served>, Instant)> {
+fn resolved(context: &Context, object: &Migration) -> Option<Known> {
     let (namespace, name) = (object.namespace()?, &object.spec.database_ref.name);
     let revision = context.databases.known(&namespace, name);
     let (database, since) = context.resolved(&format!("{namespace}/{name}"), &revision)?;

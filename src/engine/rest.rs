@@ -6,12 +6,16 @@ use jiff::SignedDuration;
 
 use super::clock;
 use super::runner::{Next, Runner};
+use super::seats::Seat;
 
 /// A wait longer than this holds no connection.
 const KEEP_SESSION: SignedDuration = SignedDuration::from_secs(3);
 
 /// A wait longer than this holds no seat that somebody else wants.
 const KEEP_SEAT: Duration = Duration::from_millis(500);
+
+/// Nobody keeps a wanted seat for longer without work, however many wishes come.
+const SEATED_AT_MOST: Duration = Duration::from_secs(10);
 
 impl Runner {
     /// Waits for a seat. Returns false when it is told to stop first.
@@ -66,9 +70,14 @@ impl Runner {
     /// there is news.
     async fn linger(&mut self) -> bool {
         if self.session.is_some() {
+            let (at, seats) = (self.gives_way_at(), self.start.seats.clone());
+            let gives_way = async {
+                tokio::time::sleep_until(at.into()).await;
+                seats.wanted().await;
+            };
             tokio::select! {
                 () = tokio::time::sleep(self.start.linger) => {}
-                () = self.start.seats.wanted() => {}
+                () = gives_way => {}
                 changed = self.start.desired.changed() => {
                     self.reconsider();
                     return changed.is_ok();
@@ -77,5 +86,13 @@ impl Runner {
             }
         }
         self.start.desired.has_changed().unwrap_or(false)
+    }
+
+    /// From when on a session without work gives way to whoever wants its seat: where many wishes come, each comes soon after
+    /// another, and a session that gives way in between is opened over and over again.
+    fn gives_way_at(&self) -> Instant {
+        let wished = self.start.desired.borrow().at;
+        let seated = self.seat.as_ref().map_or(wished, Seat::since);
+        (wished + self.start.linger).min(seated + SEATED_AT_MOST)
     }
 }

@@ -59,7 +59,8 @@ pub struct Start {
     pub may_act: Arc<dyn Fn() -> bool + Send + Sync>,
     /// Bounds the databases that have sessions.
     pub seats: Seats,
-    /// How long a session waits for the next migration of its database, unless somebody wants its seat.
+    /// How long a session waits for the next migration of its database; where somebody wants its seat, counted from the newest
+    /// wish.
     pub linger: Duration,
     /// How long the database may be silent while something is waited for.
     pub patience: Duration,
@@ -112,8 +113,9 @@ impl Runner {
         }
     }
 
-    /// Runs until nothing is left to do, or it is stopped.
-    pub async fn run(mut self) {
+    /// Runs until nothing is left to do, or it is stopped. Returns the wishes, which have changed where it did not hear of the
+    /// newest any more.
+    pub async fn run(mut self) -> watch::Receiver<Desired> {
         while self.is_seated().await && !self.start.stop.is_cancelled() && (self.start.may_act)() {
             let next = Box::pin(self.pass()).await;
             if !self.rest(next).await {
@@ -121,6 +123,7 @@ impl Runner {
             }
         }
         self.leave().await;
+        self.start.desired
     }
 
     async fn pass(&mut self) -> Next {

@@ -4,6 +4,7 @@
 //! has none, so that long waits keep nobody else away.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -26,8 +27,16 @@ pub struct Seats {
 /// A seat, until it is dropped.
 #[derive(Debug)]
 pub struct Seat {
+    since: Instant,
     _all: OwnedSemaphorePermit,
     _part: OwnedSemaphorePermit,
+}
+
+impl Seat {
+    /// Returns when it was taken.
+    pub fn since(&self) -> Instant {
+        self.since
+    }
 }
 
 /// Somebody who waits, until it is dropped.
@@ -82,7 +91,7 @@ impl Seats {
 async fn take(part: &Arc<Semaphore>, all: &Arc<Semaphore>) -> Option<Seat> {
     let part = Arc::clone(part).acquire_owned().await.ok()?;
     let all = Arc::clone(all).acquire_owned().await.ok()?;
-    Some(Seat { _all: all, _part: part })
+    Some(Seat { since: Instant::now(), _all: all, _part: part })
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::BoxFuture;
 use jiff::Timestamp;
@@ -125,6 +125,8 @@ pub struct Desired {
     pub settled: Vec<(String, Version)>,
     /// Tells a deleted object from one that was not seen yet.
     pub presence: Presence,
+    /// When it was gathered.
+    pub at: Instant,
 }
 
 impl Desired {

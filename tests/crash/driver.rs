@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use futures::future::FutureExt as _;
@@ -113,7 +113,8 @@ impl Driver {
             let there = gone.iter().any(|(name, gone)| *name == key.uid && !gone);
             async move { Ok(there) }.boxed()
         });
-        Ok(Desired { database: self.databases[index].clone(), subjects, settled: Vec::new(), presence })
+        let (database, settled, at) = (self.databases[index].clone(), Vec::new(), Instant::now());
+        Ok(Desired { database, subjects, settled, presence, at })
     }
 
     fn offer(&self) -> Result<()> {
@@ -190,7 +191,9 @@ async fn drive(orders: Orders) -> Result<u8> {
     let mut runners = JoinSet::new();
     for desired in receivers {
         let start = engine::start(&orders.owner, desired, &views);
-        runners.spawn(Runner::new(start).run());
+        runners.spawn(async move {
+            Runner::new(start).run().await;
+        });
     }
     if !orders.control.is_empty() {
         tokio::spawn(listen(driver.clone(), orders.control.clone()));

@@ -52,6 +52,7 @@ impl Wish {
             subjects: vec![Arc::new(self.subject)],
             settled: self.settled,
             presence,
+            at: Instant::now(),
         }
     }
 }

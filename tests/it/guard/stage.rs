@@ -1,7 +1,7 @@
 //! The engine on real servers, without Kubernetes: one runner, its database, a copy, and one Migration at a time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt as _;
@@ -49,6 +49,7 @@ fn desired(served: &Arc<Served>, subjects: Vec<Arc<Subject>>) -> Desired {
         subjects,
         settled: Vec::new(),
         presence: Arc::new(|_| async { Ok(true) }.boxed()),
+        at: Instant::now(),
     }
 }
 
