@@ -2,6 +2,9 @@
 # Tries the product as it is shipped: the image, the chart and the samples on a whole Kubernetes node with a real
 # PostgreSQL primary and its writable copy. `make e2e` runs this.
 #
+#   e2e.sh            tries it; what is missing is made first
+#   e2e.sh prepare    only makes what is missing
+#
 # IMAGE names an archive of the image; without, it is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -24,4 +27,5 @@ if [ -z "${IMAGE:-}" ]; then
   deploy/image/build.sh "$IMAGE"
 fi
 export IMAGE
+[ "${1:-}" != prepare ] || exit 0
 exec tests/setup/node/run.sh tests/e2e/checks.sh

@@ -6,7 +6,8 @@ cd "$(dirname "$0")/.."
 
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-auto}
 logs=$(mktemp -d)
-trap 'rm -rf "$logs"' EXIT
+trap 'kill "${pids[@]}" 2>/dev/null; rm -rf "$logs"' EXIT
+declare -A since pids
 summary=()
 failed=0
 
@@ -22,21 +23,24 @@ stage() {
   [ "$result" != FAILED ]
 }
 
-# beside COMMAND...: begins a stage that runs while others do; `joined NAME` waits for it and shows its output.
+# beside NAME COMMAND...: begins a stage that runs while others do; `joined NAME` waits for it and shows its output.
 beside() {
-  beside_since=$SECONDS
-  "$@" >"$logs/beside" 2>&1 &
-  beside_pid=$!
+  local name=$1
+  shift
+  since[$name]=$SECONDS
+  "$@" >"$logs/$name" 2>&1 &
+  pids[$name]=$!
 }
 
 joined() {
   local code=0
-  wait "$beside_pid" || code=$?
-  began=$beside_since stage "$1" shown "$code"
+  wait "${pids[$1]}" || code=$?
+  unset "pids[$1]"
+  began=${since[$1]} stage "$1" shown "$code" "$logs/$1"
 }
 
 shown() {
-  cat "$logs/beside"
+  cat "$2"
   return "$1"
 }
 
@@ -49,7 +53,7 @@ detail() {
 }
 
 set_up() {
-  tests/setup/packages.sh build servers && tests/setup/kubernetes.sh && tests/setup/target.sh
+  tests/setup/packages.sh build servers && tests/setup/target.sh
 }
 
 finish() {
@@ -64,7 +68,11 @@ finish() {
 }
 
 stage "set-up" set_up || finish
+beside "Kubernetes" tests/setup/kubernetes.sh
 stage "build" cargo test --locked --no-run || finish
+joined "Kubernetes" || finish
+# Takes only what the tests leave: they wait for much of their time.
+beside "image and node" nice -n 19 tests/e2e.sh prepare
 stage "unit" cargo test --locked --quiet --lib --bins
 # Most of these tests wait for a server: more of them than cores run at once.
 stage "integration" env RUST_TEST_THREADS="${RUST_TEST_THREADS:-8}" cargo test --locked --test it
@@ -77,5 +85,5 @@ beside crash cluster --runs 24 --workers 4
 stage "crashes" crash matrix --runs 300 --workers 6
 joined "cluster faults"
 stage "documentation" cargo test --locked --quiet --doc
-[ ! -x tests/e2e.sh ] || stage "whole node" tests/e2e.sh
+joined "image and node" && stage "whole node" tests/e2e.sh
 finish
