@@ -81,7 +81,7 @@ crash() {
   TMPDIR="$(tests/setup/scratch.sh)" RUST_BACKTRACE=0 cargo test --locked --features crash-points --test crash -- "$@"
 }
 stage "build with points" cargo test --locked --no-run --features crash-points --test crash || finish
-beside crash cluster --runs 24 --workers 4
+beside "cluster faults" crash cluster --runs 24 --workers 4
 stage "crashes" crash matrix --runs 300 --workers 6
 joined "cluster faults"
 stage "documentation" cargo test --locked --quiet --doc

@@ -45,7 +45,8 @@ build_go() {
     require_go "$name"
     say "$name: building from source, once (minutes on a small machine)"
     started=$SECONDS
-    (cd "$module" && CGO_ENABLED=${CGO_ENABLED:-0} exec go build -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" -o "$target.part" "$package") \
+    # The compiler collects garbage less often: a quarter of the time for some 300 MB more.
+    (cd "$module" && GOGC=${GOGC:-400} CGO_ENABLED=${CGO_ENABLED:-0} exec go build -mod=readonly -buildvcs=false -trimpath -ldflags "$ldflags" -o "$target.part" "$package") \
       >"$log" 2>&1 9>&- &
     pid=$!
     progress "$pid" "$name" "$started" 9>&- &
