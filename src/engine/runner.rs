@@ -202,8 +202,12 @@ impl Runner {
             session
         };
         let session = self.session.insert(session);
-        // After a failover the epoch may have gone back, and its number may be somebody else's: it is taken anew.
-        self.epoch = self.epoch.filter(|(_, timeline)| *timeline == session.server().timeline_number());
+        let timeline = session.server().timeline_number();
+        if self.epoch.is_some_and(|(_, known)| known != timeline) {
+            // After a failover the epoch may have gone back, and its number may be somebody else's: it is taken anew. What
+            // failed may have been about what was lost.
+            (self.epoch, self.attempt) = (None, None);
+        }
         if let Some((epoch, _)) = self.epoch
             && !session.owned()
         {

@@ -20,6 +20,10 @@ pub const ALL: &[(&str, &str)] = &[
     ("a_unit_announced_on_the_copy_counts_as_there", "rehearsed:CopyAloneUp/IntentDurable#3:Kill:1"),
     ("a_rollback_gives_up_when_somebody_cancels_a_statement", "rollback:UnitDown/Executing#2:Cancel:1"),
     ("a_cancelled_statement_on_the_copy_counts_as_a_verdict", "rehearsed:CopyDown/Executing#3:Cancel:1"),
+    (
+        "what_failed_before_a_failover_counts_for_a_step_that_was_lost_with_it",
+        "fails:IntentStored/CommittedNotAcknowledged#1:Failover:323535614",
+    ),
 ];
 
 /// The cases.
