@@ -196,7 +196,8 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
         .iter()
         .position(|unit| matches!(unit, UnitStatus::Open | UnitStatus::Intent | UnitStatus::Undone))
     else {
-        return all_applied(plan, seen, now);
+        // Asked for while the last step ran.
+        return asked_back(plan, now, seen, now).unwrap_or_else(|| all_applied(plan, seen, now));
     };
     if let Some(decision) = watched(plan, seen, now) {
         return decision;

@@ -295,6 +295,22 @@ fn the_end_is_recorded_with_the_last_unit_and_only_there() {
 }
 
 #[test]
+fn a_rollback_that_is_asked_for_during_the_last_step_is_not_forgotten() {
+    let check = |plan: &Plan, change: fn(&mut Observation)| {
+        let mut seen = seen(plan, plan.units.len());
+        change(&mut seen);
+        ROLLBACK(&mut seen.wish);
+        let decision = decide(plan, &applying(), &seen, at(1));
+        assert_eq!(word(&decision), "RollingBack RollbackRequested false");
+    };
+    let plain = Plan { rehearse: false, ..plan() };
+    check(&plain, |_| ());
+    check(&plain, |seen| seen.copy = CopyLevel::Before);
+    check(&plain, |seen| seen.copy = CopyLevel::After);
+    check(&Plan { rehearse: false, ..watched(OnBreach::Rollback) }, |_| ());
+}
+
+#[test]
 fn copy_follows_after_the_watch_and_holds_no_sample_up() {
     let check = |assessment: Assessment, expected: &str| {
         let plan = watched(OnBreach::Rollback);

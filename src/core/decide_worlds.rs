@@ -177,6 +177,8 @@ fn check_move(plan: &Plan, world: &World, wish: &Wish, next: &State) {
     match next {
         State::Watching { .. } | State::Done { outcome: Outcome::Succeeded, .. } => {
             assert!(everything, "{world:?}");
+            // The move answers all tokens: nobody would hear of this one again.
+            assert!(!wish.rollback, "went on against a wish for the way back: {world:?}");
         }
         State::Done { outcome: Outcome::RollbackFailed(_), .. } => assert!(!nothing, "{world:?}"),
         // Nobody is there any more to decide what becomes of the rest.

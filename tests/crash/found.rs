@@ -24,6 +24,10 @@ pub const ALL: &[(&str, &str)] = &[
         "what_failed_before_a_failover_counts_for_a_step_that_was_lost_with_it",
         "fails:IntentStored/CommittedNotAcknowledged#1:Failover:323535614",
     ),
+    (
+        "a_rollback_that_is_asked_for_before_the_state_moves_on_is_forgotten",
+        "rollback:UnitUp/AcknowledgedNotRecorded#4:Failover:2516281205",
+    ),
 ];
 
 /// The cases.

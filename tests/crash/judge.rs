@@ -106,8 +106,12 @@ fn database(play: &Play<'_>, reference: &Reference, index: usize, seen: &Seen) -
         let found = differences(&expected.catalog, &seen.catalog);
         wrong.push(format!("the catalog is not what {:?} means: {found}", seen.phases));
     }
-    // What was cancelled may have come back before all of it was there.
-    let partial = play.case.is_some_and(|case| case.fault == Fault::Cancel);
+    // What was cancelled may have come back before all of it was there. What a failover lost is not done again where it is asked
+    // back by then.
+    let asked_back = play.workload.rolled_back_on_request;
+    let partial = play
+        .case
+        .is_some_and(|case| case.fault == Fault::Cancel || (case.fault == Fault::Failover && asked_back));
     if seen.phases == after.phases
         && !is_edited
         && !(partial && after.phases != reference.applied[index].phases)

@@ -252,8 +252,9 @@ impl<'a> Scene<'a> {
                 if let Some(waiting) = self.owners[0].waiting().await? {
                     self.disturb(case.fault, waiting).await?;
                 } else {
-                    // It ended without coming to the point: the run is invalid, which the points show.
-                    self.end(0).await?;
+                    // It ended without coming to the point, or came to a later one first and died there: the run is invalid,
+                    // which the points show.
+                    self.dies(0).await?;
                 }
             }
         }
