@@ -185,7 +185,10 @@ fn check_move(plan: &Plan, world: &World, wish: &Wish, next: &State) {
         State::Done { outcome: Outcome::Failed(_), .. } if wish.gone => {}
         State::Done { .. } => assert!(nothing, "{next:?} leaves something behind: {world:?}"),
         State::RollingBack { .. } => assert_eq!(plan.no_way_back(units), None, "{world:?}"),
-        State::Planned | State::Rehearsing { .. } | State::Applying { .. } | State::Held { .. } => {}
+        State::Rehearsing { .. } | State::Applying { .. } => {
+            assert!(!wish.rollback && !wish.abort, "went on against a wish: {world:?} {wish:?}");
+        }
+        State::Planned | State::Held { .. } => {}
     }
 }
 
