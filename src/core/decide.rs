@@ -199,12 +199,12 @@ fn applying(plan: &Plan, since: Timestamp, seen: &Observation, now: Timestamp) -
         // Asked for while the last step ran.
         return asked_back(plan, now, seen, now).unwrap_or_else(|| all_applied(plan, seen, now));
     };
-    if let Some(decision) = watched(plan, seen, now) {
-        return decision;
-    }
     if seen.wish.rollback {
         let cause = Cause::new(Reason::RollbackRequested, "rollback on request, before all was applied");
         return give_up(plan, cause, !any, seen, now);
+    }
+    if let Some(decision) = watched(plan, seen, now) {
+        return decision;
     }
     if seen.wish.suspend {
         return wait(

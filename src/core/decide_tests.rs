@@ -346,6 +346,15 @@ fn filling() -> (Plan, Observation) {
 }
 
 #[test]
+fn a_rollback_that_is_asked_for_comes_before_what_the_metrics_say_of_a_backfill() {
+    let (mut plan, mut seen) = filling();
+    plan.on_breach = OnBreach::Pause;
+    seen.watch = Some(watch(breach(), false));
+    ROLLBACK(&mut seen.wish);
+    assert_eq!(word(&decide(&plan, &applying(), &seen, at(10))), "RollingBack RollbackRequested false");
+}
+
+#[test]
 fn backfill_is_watched_while_it_runs() {
     let check = |on_breach: OnBreach, facts: WatchFacts, suspend: bool, expected: &str| {
         let (mut plan, mut seen) = filling();

@@ -188,7 +188,11 @@ fn check_move(plan: &Plan, world: &World, wish: &Wish, next: &State) {
         State::Rehearsing { .. } | State::Applying { .. } => {
             assert!(!wish.rollback && !wish.abort, "went on against a wish: {world:?} {wish:?}");
         }
-        State::Planned | State::Held { .. } => {}
+        State::Held { .. } => {
+            let asked = wish.rollback || wish.abort;
+            assert!(!asked || plan.no_way_back(units).is_some(), "rests against a wish: {world:?} {wish:?}");
+        }
+        State::Planned => {}
     }
 }
 

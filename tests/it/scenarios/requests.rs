@@ -22,6 +22,23 @@ async fn blocked_second_step(world: &World) -> Result<(Value, PgConnection)> {
     Ok((steps, reader))
 }
 
+/// How many indexes are being built.
+const BUILDING: &str = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database() AND command LIKE '%CONCURRENTLY'";
+
+/// The only step is under way, and ends only when the writer is gone.
+async fn waiting_build(world: &World) -> Result<PgConnection> {
+    let mut writer = world.primary.connect().await?;
+    postgres::execute(&mut writer, "BEGIN; UPDATE users SET name = name WHERE id = 1").await?;
+    let build = json!({"up": "CREATE INDEX CONCURRENTLY users_name ON users (name)"});
+    world.migrate("build", "1", build).await?;
+    await_until("the build", SOON, async || {
+        ensure!(world.value(BUILDING).await? == "1", "it does not run");
+        Ok(())
+    })
+    .await?;
+    Ok(writer)
+}
+
 async fn commit(mut session: PgConnection) -> Result<()> {
     postgres::execute(&mut session, "COMMIT").await
 }
@@ -109,27 +126,34 @@ fn abort_cancels_an_index_build_that_waits() -> Result<()> {
     run(async {
         let world = World::new("abort_build").await?;
         let _operator = world.operator().await?;
-        let mut writer = world.primary.connect().await?;
-        postgres::execute(&mut writer, "BEGIN; UPDATE users SET name = name WHERE id = 1").await?;
-        let build = json!({"up": "CREATE INDEX CONCURRENTLY users_name ON users (name)"});
-        world.migrate("build", "1", build).await?;
-        let building = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database() AND command LIKE '%CONCURRENTLY'";
-        await_until("the build", SOON, async || {
-            ensure!(world.value(building).await? == "1", "it does not run");
-            Ok(())
-        })
-        .await?;
+        let writer = waiting_build(&world).await?;
         let object = world.get("build").await?;
         ensure!(condition(&object, "Ready") != "True", "{object}");
         world.request("build", "abort", "one").await?;
         world.reason("build", "RollingBack").await?;
         await_until("the build being cancelled", SOON, async || {
-            ensure!(world.value(building).await? == "0", "it still runs");
+            ensure!(world.value(BUILDING).await? == "0", "it still runs");
             Ok(())
         })
         .await?;
         commit(writer).await?;
         world.stalled("build", "Aborted").await?;
+        let left = "SELECT count(*) FROM pg_class WHERE relname = 'users_name'";
+        assert_eq!(world.value(left).await?, "0");
+        world.finish().await
+    })
+}
+
+#[test]
+fn rollback_that_is_asked_for_during_the_last_step_is_carried_out() -> Result<()> {
+    run(async {
+        let world = World::with_copy("rollback_last").await?;
+        let _operator = world.operator().await?;
+        let writer = waiting_build(&world).await?;
+        world.request("build", "rollback", "one").await?;
+        commit(writer).await?;
+        let object = world.stalled("build", "RolledBack").await?;
+        assert_eq!(object["status"]["lastHandledRollbackAt"], "one", "{object}");
         let left = "SELECT count(*) FROM pg_class WHERE relname = 'users_name'";
         assert_eq!(world.value(left).await?, "0");
         world.finish().await
