@@ -54,11 +54,19 @@ pub fn out_of_time(violations: &[String]) -> bool {
 }
 
 /// Says which runs were in time only when they were played again. So many of them say that the machine is too slow, or that
-/// something hangs now and then.
+/// something hangs now and then: returns whether they are few.
 pub fn tell_slow(slow: &[String], planned: usize) -> bool {
     println!(
         "slow        {} (not in time, and all was well when played again: no violation) {slow:?}",
         slow.len()
     );
     slow.len() * 100 <= planned.max(100)
+}
+
+/// Says what is not as it has to be, and returns whether all is well.
+pub fn tell_verdict(needs: &[(bool, &str)]) -> bool {
+    for (_, need) in needs.iter().filter(|(holds, _)| !holds) {
+        println!("FAILED      {need}");
+    }
+    needs.iter().all(|(holds, _)| *holds)
 }

@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 
 use whimbrel::crash::Site;
 
-use super::choice::tell_slow;
+use super::choice::{tell_slow, tell_verdict};
 use super::found;
 use super::matrix::{Known, Played};
 
 /// Progress is told so often.
 const TOLD_EVERY: Duration = Duration::from_secs(15);
+
+/// At most one of so many runs may be without its fault.
+const MOST_INVALID: usize = 20;
 
 /// From so many runs on, a point that no run passed is a failure.
 const ALL: usize = 5000;
@@ -132,11 +135,13 @@ impl Report {
         println!("invalid     {} (the fault did not fire) {:?}", self.invalid.len(), first(&self.invalid));
         let in_time = tell_slow(&self.slow, self.planned);
         println!("violations  {}", self.violations);
-        in_time
-            && all_passed
-            && self.violations == 0
-            && self.valid > 0
-            && self.invalid.len() * 20 <= self.planned
+        tell_verdict(&[
+            (self.violations == 0, "there are violations"),
+            (in_time, "too many runs were slow"),
+            (all_passed, "no run passed some of the points"),
+            (self.valid > 0, "no run was valid"),
+            (self.invalid.len() * MOST_INVALID <= self.planned, "too many runs were invalid"),
+        ])
     }
 }
 
