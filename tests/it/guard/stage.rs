@@ -1,6 +1,7 @@
 //! The engine on real servers, without Kubernetes: one runner, its database, a copy, and one Migration at a time.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use whimbrel::core::plan::Guard;
 use whimbrel::core::state::{Cause, Outcome, State};
-use whimbrel::core::view::{RunView, Standing, Tokens};
+use whimbrel::core::view::{RunView, Standing, Tokens, View};
 use whimbrel::engine::runner::{Runner, Start};
 use whimbrel::engine::subject::{Database as Served, Desired, Standby, Subject};
 use whimbrel::engine::views::Views;
@@ -34,6 +35,8 @@ pub struct Stage {
     stop: CancellationToken,
     served: Arc<Served>,
     desired: watch::Sender<Desired>,
+    /// By version: how often it was asked for.
+    generations: Mutex<BTreeMap<String, i64>>,
     _runner: tokio::task::JoinHandle<()>,
 }
 
@@ -99,7 +102,16 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        Ok(Self { primary, copy, views, stop, served, desired: sender, _runner: handle })
+        Ok(Self {
+            primary,
+            copy,
+            views,
+            stop,
+            served,
+            desired: sender,
+            generations: Mutex::default(),
+            _runner: handle,
+        })
     }
 
     /// Wants a Migration; `spec` is merged into what every one has.
@@ -122,16 +134,29 @@ impl Stage {
         let mut spec = spec.clone();
         spec["version"] = json!(version);
         let subject = engine::subject("shop", (&format!("m{version}"), version), spec)?;
-        let subject = Subject { tokens, ..subject };
-        self.views.forget(version);
+        let generation = {
+            let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+            let generation = generations.entry(version.to_owned()).or_insert(0);
+            *generation += 1;
+            *generation
+        };
+        let subject = Subject { tokens, generation, ..subject };
         self.desired.send_replace(desired(&self.served, vec![Arc::new(subject)]));
         Ok(())
+    }
+
+    /// What is known of what was asked for last.
+    fn view(&self, version: &str) -> Result<Arc<View>> {
+        let view = self.views.get(version).context("no view")?;
+        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(Some(&view.generation) == generations.get(version), "of before: {:?}", view.standing);
+        Ok(view)
     }
 
     /// Waits until its run is as it should be.
     pub async fn until(&self, version: &str, what: &str, is: impl Fn(&RunView) -> bool) -> Result<RunView> {
         await_until(&format!("version {version} {what}"), SOON, async || {
-            let view = self.views.get(version).context("no view")?;
+            let view = self.view(version)?;
             let Standing::Run(run) = &view.standing else { anyhow::bail!("{:?}", view.standing) };
             ensure!(is(run), "{:?} {:?} {:?}", run.state, run.waiting, run.attempt);
             Ok((**run).clone())
@@ -152,7 +177,7 @@ impl Stage {
     pub async fn refused(&self, version: &str, spec: &Value) -> Result<Cause> {
         self.migrate(version, spec)?;
         await_until(&format!("version {version} being refused"), SOON, async || {
-            match &self.views.get(version).context("no view")?.standing {
+            match &self.view(version)?.standing {
                 Standing::Refused(cause) => Ok(cause.clone()),
                 other => anyhow::bail!("{other:?}"),
             }
