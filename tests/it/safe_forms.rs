@@ -45,6 +45,18 @@ const CASES: &[Case] = &[
     ),
     case("CREATE TABLE r1 (x int); CREATE INDEX r1_x ON r1 (x)", "REINDEX (VERBOSE) TABLE r1", "WB103"),
     case(
+        "CREATE TABLE r2 (at date PRIMARY KEY) PARTITION BY RANGE (at);
+         CREATE TABLE r2_a PARTITION OF r2 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01') PARTITION BY RANGE (at);
+         CREATE TABLE r2_aa PARTITION OF r2_a DEFAULT; CREATE TABLE r2_b PARTITION OF r2 DEFAULT",
+        "REINDEX TABLE r2",
+        "WB103",
+    ),
+    case(
+        "CREATE TABLE r3 (at date) PARTITION BY RANGE (at); CREATE TABLE r3_a PARTITION OF r3 DEFAULT; CREATE INDEX r3_i ON r3 (at)",
+        "REINDEX INDEX CONCURRENTLY r3_i",
+        "WB103",
+    ),
+    case(
         "CREATE TABLE e1 (at date) PARTITION BY RANGE (at);
          CREATE TABLE e1_a PARTITION OF e1 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
         "ALTER TABLE e1 DETACH PARTITION e1_a",

@@ -67,7 +67,8 @@ pub const RULES: &[Rule] = &[
         "WB103",
         "reindex-blocks-writes",
         Availability,
-        "REINDEX without CONCURRENTLY makes writers wait, and readers who need the index too.",
+        "REINDEX without CONCURRENTLY makes writers wait, and readers who need the index too; of what is partitioned it does so \
+         for a moment with CONCURRENTLY.",
     ),
     rule(
         "WB104",

@@ -151,6 +151,36 @@ fn who_reads_behind_an_index_build_for_too_long_has_it_cancelled() -> Result<()>
     })
 }
 
+#[test]
+fn who_writes_behind_a_rebuild_of_partitions_for_too_long_has_it_cancelled() -> Result<()> {
+    run(async {
+        let stage = Stage::new("guard_parts", false, budget(200)).await?;
+        stage.primary.execute("ALTER TABLE parts ADD PRIMARY KEY (id)").await?;
+        let mut writer = stage.primary.connect().await?;
+        execute(&mut writer, "BEGIN; INSERT INTO parts VALUES (1)").await?;
+        stage.migrate("1", &json!({"up": "REINDEX TABLE CONCURRENTLY parts"}))?;
+        let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'parts_1'::regclass AND mode = 'ShareLock' AND NOT granted";
+        await_until("the rebuild", Duration::from_secs(20), async || {
+            ensure!(stage.primary.value(waits).await? == "1", "not there yet");
+            Ok(())
+        })
+        .await?;
+        let mut application = stage.primary.connect().await?;
+        let began = Instant::now();
+        execute(&mut application, "INSERT INTO parts VALUES (2)").await?;
+        let waited = began.elapsed();
+        ensure!(waited < Duration::from_secs(2), "the application waited for {waited:?}");
+        let told = |run: &RunView| {
+            let attempt = run.attempt.as_ref();
+            attempt.is_some_and(|attempt| attempt.cause.message.contains("waited behind it"))
+        };
+        stage.until("1", "having been cancelled", told).await?;
+        execute(&mut writer, "COMMIT").await?;
+        stage.until("1", "having ended", |run| run.state.is_done() && run.applied_at.is_some()).await?;
+        Ok(())
+    })
+}
+
 /// A dump whose output nobody reads, so that it does not end.
 fn dump(stage: &Stage) -> Result<tokio::process::Child> {
     let mut command = tokio::process::Command::new(postgres::program("pg_dump")?);

@@ -32,6 +32,8 @@ transaction. `make test` compares what Whimbrel foresees with this for the insta
 - *writers wait*, *everybody waits*: for as long as that takes, which grows with the table. A lock without it is short, but
   waits in the queue like any other, and everything else behind it.
 - Indexes are shown from SHARE UPDATE EXCLUSIVE on; `users + indexes` stands for the table and each of its indexes.
+- `REINDEX CONCURRENTLY` of what is partitioned takes SHARE on each partition (of an index: on each index below it) before it
+  begins, and lets go of it before it builds: it waits for whoever writes there, and the next writers wait behind it.
 - A line that begins with a number holds from that major version on.
 ";
 

@@ -16,7 +16,14 @@ pub fn check(subject: &Subject<'_>, found: &mut Vec<Found>) {
         Kind::CreateIndex(index) if index.concurrently => accepts_invalid(subject, index, found),
         Kind::CreateIndex(index) => created(subject, index, found),
         Kind::DropIndex { indexes, concurrently: false, .. } => dropped(subject, indexes, found),
-        Kind::Reindex { relation, concurrently: false, .. } => rebuilt(subject, relation, found),
+        Kind::Reindex { relation, concurrently, .. } => {
+            let parts = safe::index::rebuilt_parts(subject, relation);
+            if !concurrently {
+                rebuilt(subject, relation, &parts, found);
+            } else if !parts.is_empty() {
+                rebuilt_by_parts(subject, relation, &parts, found);
+            }
+        }
         Kind::AlterTable(alter) => {
             for (number, action) in alter.actions.iter().enumerate() {
                 if let TableAction::DetachPartition { partition, concurrently: false } = action {
@@ -85,19 +92,41 @@ fn dropped(subject: &Subject<'_>, indexes: &[RelationName], found: &mut Vec<Foun
     found.push(subject.finding("WB102", severity, 0, message).instead(safe::index::drop(subject, indexes)));
 }
 
-fn rebuilt(subject: &Subject<'_>, relation: &RelationName, found: &mut Vec<Found>) {
+fn rebuilt(subject: &Subject<'_>, relation: &RelationName, parts: &[&RelationName], found: &mut Vec<Found>) {
     if subject.foreseen.locks.is_empty() {
         return;
     }
     let table = subject.foreseen.scans.first().unwrap_or(relation);
     let message = format!(
-        "REINDEX {relation} takes SHARE on the table, {} on the index, until it is built: {} for {}",
+        "REINDEX {relation} takes SHARE on the table, {} on the index, until it is built: {} for {}{}",
         LockMode::AccessExclusive,
         "writers wait, and readers who would use the index",
         subject.named(table),
+        if parts.is_empty() {
+            ""
+        } else {
+            "; and it is run in a transaction, where the server refuses it for what is partitioned"
+        },
     );
     let severity = subject.weight(table);
-    found.push(subject.finding("WB103", severity, 0, message).instead(safe::index::reindex(subject)));
+    found.push(subject.finding("WB103", severity, 0, message).instead(safe::index::reindex(subject, parts)));
+}
+
+/// The server takes SHARE on all partitions once, before it builds them one by one (`ReindexPartitions`).
+fn rebuilt_by_parts(
+    subject: &Subject<'_>,
+    relation: &RelationName,
+    parts: &[&RelationName],
+    found: &mut Vec<Found>,
+) {
+    let message = format!(
+        "REINDEX CONCURRENTLY of the partitioned {relation} takes {} on each partition for a moment: it waits for whoever \
+         writes there, and the next writers wait behind it; partition by partition it does not",
+        LockMode::Share,
+    );
+    let severity = subject.foreseen.scans.iter().map(|table| brief(subject, table)).max();
+    let finding = subject.finding("WB103", severity.unwrap_or(Severity::Low), 0, message);
+    found.push(finding.instead(safe::index::reindex(subject, parts)));
 }
 
 fn detached(

@@ -4,7 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::IndexStmt;
 
 use super::{choose, written};
-use crate::sql::kind::CreateIndex;
+use crate::sql::kind::{CreateIndex, Kind};
 use crate::sql::lint::subject::{Subject, same};
 use crate::sql::name::{RelationName, quote_ident};
 use crate::sql::overlay::joined;
@@ -52,7 +52,7 @@ fn on_partitions(
         return None;
     }
     let columns = match &subject.statement.kind {
-        crate::sql::kind::Kind::CreateIndex(index) => joined(&index.columns),
+        Kind::CreateIndex(index) => joined(&index.columns),
         _ => return None,
     };
     for child in children {
@@ -92,13 +92,25 @@ pub fn drop(subject: &Subject<'_>, indexes: &[RelationName]) -> Option<Vec<Strin
     Some(indexes.iter().map(|index| format!("DROP INDEX CONCURRENTLY {exists}{}", index.sql())).collect())
 }
 
-/// `REINDEX ... CONCURRENTLY`.
-pub fn reindex(subject: &Subject<'_>) -> Option<Vec<String>> {
+/// What `REINDEX` builds in the place of a partitioned table or index: the tables below it, or their indexes.
+pub fn rebuilt_parts<'a>(subject: &Subject<'a>, relation: &RelationName) -> Vec<&'a RelationName> {
+    let Kind::Reindex { index, .. } = subject.statement.kind else { return Vec::new() };
+    let built = if index { &subject.foreseen.rewrites } else { &subject.foreseen.scans };
+    if built.iter().any(|one| same(one, relation)) { Vec::new() } else { built.iter().collect() }
+}
+
+/// `REINDEX ... CONCURRENTLY`, for each part of what is partitioned.
+pub fn reindex(subject: &Subject<'_>, parts: &[&RelationName]) -> Option<Vec<String>> {
     let sql = &subject.statement.sql;
-    let tokens = token::scan(sql)?;
-    let kind = tokens.iter().find(|token| token.is_word(sql, "index") || token.is_word(sql, "table"))?;
-    let (head, tail) = sql.split_at_checked(kind.end)?;
-    Some(vec![format!("{head} CONCURRENTLY{tail}")])
+    if parts.is_empty() {
+        let tokens = token::scan(sql)?;
+        let kind = tokens.iter().find(|token| token.is_word(sql, "index") || token.is_word(sql, "table"))?;
+        let (head, tail) = sql.split_at_checked(kind.end)?;
+        return Some(vec![format!("{head} CONCURRENTLY{tail}")]);
+    }
+    let Kind::Reindex { index, .. } = subject.statement.kind else { return None };
+    let what = if index { "INDEX" } else { "TABLE" };
+    Some(parts.iter().map(|part| format!("REINDEX {what} CONCURRENTLY {}", part.sql())).collect())
 }
 
 /// `DETACH PARTITION ... CONCURRENTLY`; the server refuses it where there is a default partition. It leaves a `CHECK` of the
@@ -126,7 +138,7 @@ pub fn before_foreign_key(subject: &Subject<'_>, table: &RelationName, columns: 
     let list: Vec<String> = columns.iter().map(|column| quote_ident(column)).collect();
     let index =
         format!("CREATE INDEX CONCURRENTLY {} ON {} ({})", quote_ident(&name), table.sql(), list.join(", "));
-    let own = matches!(subject.statement.kind, crate::sql::kind::Kind::CreateTable(_));
+    let own = matches!(subject.statement.kind, Kind::CreateTable(_));
     let adds = matches!(subject.node(), Some(NodeEnum::AlterTableStmt(alter)) if super::super::subject::commands(alter)
         .any(|command| command.subtype() == pg_query::protobuf::AlterTableType::AtAddColumn));
     if own || adds {

@@ -14,6 +14,10 @@ const CASES: &[(&str, &[&str])] = &[
     ("DROP INDEX CONCURRENTLY users_name", &[]),
     ("REINDEX TABLE users", &["WB103 High"]),
     ("REINDEX TABLE CONCURRENTLY users", &[]),
+    ("REINDEX INDEX CONCURRENTLY users_name", &[]),
+    ("REINDEX TABLE events", &["WB103 High"]),
+    ("REINDEX TABLE CONCURRENTLY events", &["WB103 Medium"]),
+    ("REINDEX TABLE CONCURRENTLY events_1", &[]),
     ("ALTER TABLE events DETACH PARTITION events_1", &["WB104 Medium"]),
     ("BEGIN; CREATE INDEX CONCURRENTLY i ON users (email); COMMIT", &["WB105 High"]),
     // Constraints.
@@ -196,6 +200,19 @@ fn messages_name_the_size() {
         found[0].message,
         "SET NOT NULL on email reads all of users (5.0 M rows, 477 MiB) under ACCESS EXCLUSIVE: readers and writers wait"
     );
+}
+
+#[test]
+fn what_is_partitioned_is_rebuilt_partition_by_partition() {
+    let check = |sql: &str, message: &str| {
+        let found = findings(sql, &catalog(15));
+        assert!(found[0].message.contains(message), "{sql}: {}", found[0].message);
+        let parts =
+            "REINDEX TABLE CONCURRENTLY public.events_1;\nREINDEX TABLE CONCURRENTLY public.events_rest;";
+        assert_eq!(found[0].safe_form.trim(), parts, "{sql}");
+    };
+    check("REINDEX TABLE events", "the server refuses it for what is partitioned");
+    check("REINDEX TABLE CONCURRENTLY events", "the next writers wait behind it");
 }
 
 #[test]
