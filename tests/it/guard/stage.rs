@@ -1,7 +1,6 @@
 //! The engine on real servers, without Kubernetes: one runner, its database, a copy, and one Migration at a time.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -35,8 +34,6 @@ pub struct Stage {
     stop: CancellationToken,
     served: Arc<Served>,
     desired: watch::Sender<Desired>,
-    /// By version: how often it was asked for.
-    generations: Mutex<BTreeMap<String, i64>>,
     _runner: tokio::task::JoinHandle<()>,
 }
 
@@ -102,16 +99,7 @@ impl Stage {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         });
-        Ok(Self {
-            primary,
-            copy,
-            views,
-            stop,
-            served,
-            desired: sender,
-            generations: Mutex::default(),
-            _runner: handle,
-        })
+        Ok(Self { primary, copy, views, stop, served, desired: sender, _runner: handle })
     }
 
     /// Wants a Migration; `spec` is merged into what every one has.
@@ -134,22 +122,17 @@ impl Stage {
         let mut spec = spec.clone();
         spec["version"] = json!(version);
         let subject = engine::subject("shop", (&format!("m{version}"), version), spec)?;
-        let generation = {
-            let mut generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-            let generation = generations.entry(version.to_owned()).or_insert(0);
-            *generation += 1;
-            *generation
-        };
+        let generation = 1 + self.desired.borrow().subjects.first().map_or(0, |last| last.generation);
         let subject = Subject { tokens, generation, ..subject };
         self.desired.send_replace(desired(&self.served, vec![Arc::new(subject)]));
         Ok(())
     }
 
-    /// What is known of what was asked for last.
+    /// What is known of a version as it was asked for last.
     fn view(&self, version: &str) -> Result<Arc<View>> {
         let view = self.views.get(version).context("no view")?;
-        let generations = self.generations.lock().unwrap_or_else(PoisonError::into_inner);
-        ensure!(Some(&view.generation) == generations.get(version), "of before: {:?}", view.standing);
+        let asked = self.desired.borrow().subject(version).context("not asked for")?.generation;
+        ensure!(view.generation == asked, "as it was asked for before: {:?}", view.standing);
         Ok(view)
     }
 

@@ -79,6 +79,15 @@ fn statements_that_fit_one_by_one_commit_one_by_one() -> Result<()> {
     })
 }
 
+/// Waits until a query counts one.
+async fn comes(stage: &Stage, what: &str, count: &str) -> Result<()> {
+    await_until(what, Duration::from_secs(20), async || {
+        ensure!(stage.primary.value(count).await? == "1", "not there yet");
+        Ok(())
+    })
+    .await
+}
+
 #[test]
 fn who_waits_for_a_row_for_too_long_has_us_cancelled() -> Result<()> {
     run(async {
@@ -87,11 +96,7 @@ fn who_waits_for_a_row_for_too_long_has_us_cancelled() -> Result<()> {
         stage.migrate("1", &json!({"steps": [{"sql": {"up": up, "irreversible": {"reason": "a test"}}}]}))?;
         let mut application = stage.primary.connect_as(APPLICATION).await?;
         let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()";
-        await_until("the update", Duration::from_secs(20), async || {
-            ensure!(stage.primary.value(held).await? == "1", "not there yet");
-            Ok(())
-        })
-        .await?;
+        comes(&stage, "the update", held).await?;
         let began = Instant::now();
         execute(&mut application, "UPDATE users SET name = 'mine' WHERE id = 1").await?;
         let waited = began.elapsed();
@@ -116,11 +121,7 @@ fn who_reads_behind_an_index_build_for_too_long_has_it_cancelled() -> Result<()>
         execute(&mut writer, "BEGIN; UPDATE users SET name = 'x' WHERE id = 1").await?;
         stage.migrate("1", &json!({"up": "CREATE INDEX CONCURRENTLY by_name ON users (name)"}))?;
         let builds = "SELECT count(*) FROM pg_stat_progress_create_index WHERE datname = current_database() AND command LIKE '%CONCURRENTLY'";
-        await_until("the build", Duration::from_secs(20), async || {
-            ensure!(stage.primary.value(builds).await? == "1", "not there yet");
-            Ok(())
-        })
-        .await?;
+        comes(&stage, "the build", builds).await?;
         let mut other = stage.primary.connect().await?;
         let alter = tokio::spawn(async move {
             execute(&mut other, "SET lock_timeout TO '20s'; CREATE TRIGGER t BEFORE INSERT ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()").await
@@ -160,11 +161,7 @@ fn who_writes_behind_a_rebuild_of_partitions_for_too_long_has_it_cancelled() -> 
         execute(&mut writer, "BEGIN; INSERT INTO parts VALUES (1)").await?;
         stage.migrate("1", &json!({"up": "REINDEX TABLE CONCURRENTLY parts"}))?;
         let waits = "SELECT count(*) FROM pg_locks WHERE relation = 'parts_1'::regclass AND mode = 'ShareLock' AND NOT granted";
-        await_until("the rebuild", Duration::from_secs(20), async || {
-            ensure!(stage.primary.value(waits).await? == "1", "not there yet");
-            Ok(())
-        })
-        .await?;
+        comes(&stage, "the rebuild", waits).await?;
         let mut application = stage.primary.connect().await?;
         let began = Instant::now();
         execute(&mut application, "INSERT INTO parts VALUES (2)").await?;

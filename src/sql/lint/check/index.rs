@@ -97,18 +97,17 @@ fn rebuilt(subject: &Subject<'_>, relation: &RelationName, parts: &[&RelationNam
         return;
     }
     let table = subject.foreseen.scans.first().unwrap_or(relation);
-    let message = format!(
-        "REINDEX {relation} takes SHARE on the table, {} on the index, until it is built: {} for {}{}",
+    let mut message = format!(
+        "REINDEX {relation} takes SHARE on the table, {} on the index, until it is built: {} for {}",
         LockMode::AccessExclusive,
         "writers wait, and readers who would use the index",
         subject.named(table),
-        if parts.is_empty() {
-            ""
-        } else {
-            "; and it is run in a transaction, where the server refuses it for what is partitioned"
-        },
     );
-    let severity = subject.weight(table);
+    let mut severity = subject.weight(table);
+    if !parts.is_empty() {
+        message += "; and it is run in a transaction, where the server refuses it for what is partitioned";
+        severity = Severity::High;
+    }
     found.push(subject.finding("WB103", severity, 0, message).instead(safe::index::reindex(subject, parts)));
 }
 
