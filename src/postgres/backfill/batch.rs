@@ -371,31 +371,3 @@ pub(super) async fn read(conn: &mut PgConnection, text: &str) -> Result<Rows, Er
     // The key is the first column, the values are the last.
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(row.len() - 1)?))).collect()
 }
-
-/// Finds the row at which a statement fails: tries halves, in transactions that are rolled back.
-pub(super) async fn culprit(
-    session: &mut Session,
-    (job, backfill): (&Job<'_>, &Backfill),
-    leaf: &Leaf,
-    (range, size): (&Range, Size),
-) -> Result<Option<KeyValue>, Error> {
-    open(session, job, size).await?;
-    let keys = read(session.conn(), &leaf.rows(backfill, &leaf.range(range), "")).await;
-    send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
-    let keys: Vec<KeyValue> = keys?.into_iter().map(|(key, _)| key).collect();
-    let (mut from, mut to) = (0, keys.len());
-    // Invariant: one of keys[from..to] fails.
-    while to - from > 1 {
-        let middle = usize::midpoint(from, to);
-        let half = keys.get(from..middle).unwrap_or_default();
-        open(session, job, size).await?;
-        let tried = update(session.conn(), backfill, leaf, &leaf.one_of(half)).await;
-        send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
-        match tried {
-            Ok(_) => from = middle,
-            Err(Error::Server(_) | Error::Backfill(_)) => to = middle,
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(keys.get(from).cloned())
-}

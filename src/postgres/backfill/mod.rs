@@ -6,6 +6,7 @@
 
 mod batch;
 mod begin;
+mod culprit;
 mod finish;
 mod holders;
 mod leaf;
@@ -176,7 +177,7 @@ async fn step(
                 let is_least = if fixed { was_late } else { size.rows == 1 };
                 if is_least {
                     let what = if fixed { "the rows of one pass" } else { "a single row" };
-                    let place = place(leaf, None);
+                    let place = place(leaf);
                     return Err(Error::Backfill(format!(
                         "{place}: changing {what} takes longer than {:?}",
                         size.limit
@@ -186,15 +187,14 @@ async fn step(
                 pacer.ended(&backfill.pace, Ended::Late);
             }
             error if is_about_a_row(error) => {
-                return Err(located(session, (job, backfill), leaf, (broken, size)).await);
+                let Some(range) = &broken.range else { return Err(broken.error) };
+                let rows = leaf.range(range);
+                return Err(culprit::named(session, (job, backfill), leaf, (&rows, broken.error, size)).await);
             }
             _ => return Err(broken.error),
         }
     }
-    Err(Error::RowsHeld(format!(
-        "{}: somebody holds rows or the table, and does not let go",
-        place(leaf, None)
-    )))
+    Err(Error::RowsHeld(format!("{}: somebody holds rows or the table, and does not let go", place(leaf))))
 }
 
 async fn put_back(
@@ -217,16 +217,14 @@ async fn put_back(
             Err(error) => return Err(error),
         }
     }
-    Err(Error::RowsHeld(format!("{}: somebody holds rows, and does not let go", place(leaf, None))))
+    Err(Error::RowsHeld(format!("{}: somebody holds rows, and does not let go", place(leaf))))
 }
 
-fn place(leaf: &Leaf, key: Option<&text::KeyValue>) -> String {
-    match key {
-        Some(key) => format!("{} at {} {}", leaf.relation, leaf.key.named(), key.join(", ")),
-        None => match &leaf.cursor {
-            Some(cursor) => format!("{} after {} {}", leaf.relation, leaf.key.named(), cursor.join(", ")),
-            None => leaf.relation.clone(),
-        },
+/// Says how far a leaf is.
+fn place(leaf: &Leaf) -> String {
+    match &leaf.cursor {
+        Some(cursor) => format!("{} after {} {}", leaf.relation, leaf.key.named(), cursor.join(", ")),
+        None => leaf.relation.clone(),
     }
 }
 
@@ -243,27 +241,5 @@ fn is_about_a_row(error: &Error) -> bool {
             !spared && matches!(error.class(), Class::User | Class::Terminal)
         }
         _ => false,
-    }
-}
-
-/// Names the row at which a batch failed.
-async fn located(
-    session: &mut Session,
-    (job, backfill): (&Job<'_>, &Backfill),
-    leaf: &Leaf,
-    (broken, size): (batch::Broken, batch::Size),
-) -> Error {
-    let Some(range) = &broken.range else { return broken.error };
-    let found = batch::culprit(session, (job, backfill), leaf, (range, size)).await;
-    let done = leaf.rows_done;
-    match found {
-        Ok(key) => Error::Backfill(format!(
-            "{}: {}; {done} rows are done and stay; correct the row or the expression, and request a retry: it goes on from there",
-            place(leaf, key.as_ref()),
-            broken.error
-        )),
-        // The search is for the message only.
-        Err(error) if error.class() == Class::Ambiguous => error,
-        Err(_) => broken.error,
     }
 }

@@ -6,6 +6,7 @@ use sqlx::{PgConnection, Row};
 use super::batch::{Size, change_rows, commit, open};
 use super::leaf::{Leaf, advance};
 use super::text::{KeyValue, texts};
+use super::{culprit, is_about_a_row};
 use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment};
 use crate::postgres::block::{Job, still_ours};
@@ -96,11 +97,11 @@ pub(super) async fn batch(
     let epoch = session.epoch();
     crash::at(site, Moment::BeforeIntent).await;
     let mut next = leaf.clone();
+    let about = leaf.one_of(&keys);
     let ended = async {
         let opened = open(session, job, size).await?;
         let conn = session.conn();
         crash::at(site, Moment::IntentDurable).await;
-        let about = leaf.one_of(&keys);
         let changing = change_rows(conn, backfill, leaf, (&about, true));
         let changed = crash::during(site, Moment::Executing, changing).await?;
         still_ours(take_back(conn).await?, &opened.xid)?;
@@ -123,7 +124,10 @@ pub(super) async fn batch(
         }
         Err(error) => {
             let _ = send_ours(session.conn(), "ROLLBACK".to_owned()).await;
-            Err(error)
+            if !is_about_a_row(&error) {
+                return Err(error);
+            }
+            Err(culprit::named(session, (job, backfill), leaf, (&about, error, size)).await)
         }
     }
 }

@@ -87,11 +87,7 @@ fn a_trigger_keeps_rows_right_that_are_written_meanwhile() -> Result<()> {
         let writes = "INSERT INTO people VALUES (900000, 'late', true, 1); UPDATE people SET tier = NULL WHERE id = 3; \
                       UPDATE people SET name = 'renamed' WHERE id = 2999";
         stage.primary.execute(writes).await?;
-        stage
-            .until("1", "having ended", |run| {
-                matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. })
-            })
-            .await?;
+        stage.succeeded("1").await?;
         gives(&stage.primary, "SELECT count(*) || ' ' || count(*) FILTER (WHERE tier = CASE WHEN paid THEN 'pro' ELSE 'free' END) FROM people", "3001 3001").await?;
         let left = "SELECT (SELECT count(*) FROM pg_trigger WHERE tgname LIKE 'whimbrel%') + (SELECT count(*) FROM pg_proc WHERE proname LIKE 'whimbrel%')";
         for database in stage.copy.iter().chain([&stage.primary]) {
@@ -119,11 +115,7 @@ fn a_query_of_the_plan_holds_it_back() -> Result<()> {
             })
             .await?;
         stage.primary.execute("UPDATE load SET n = 1").await?;
-        stage
-            .until("1", "having ended", |run| {
-                matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. })
-            })
-            .await?;
+        stage.succeeded("1").await?;
         gives(&stage.primary, "SELECT count(*) FROM people WHERE n = 7", "2000").await
     })
 }

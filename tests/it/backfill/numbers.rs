@@ -6,16 +6,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use whimbrel::api::Reason;
 use whimbrel::core::estimate::Basis;
-use whimbrel::core::state::{Outcome, State};
 
 use super::{gives, people, quick, stage};
 use crate::guard::stage::{Stage, budget};
 use crate::harness::postgres::{Cluster, Options, execute};
 use crate::harness::{await_until, run, run_within};
-
-fn succeeded(run: &whimbrel::core::view::RunView) -> bool {
-    matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. })
-}
 
 #[test]
 fn a_rehearsal_tells_how_long_the_primary_takes_with_its_pauses() -> Result<()> {
@@ -60,7 +55,7 @@ fn a_large_copy_is_gone_over_once_and_then_in_parts() -> Result<()> {
             gives(&stage.primary, "SELECT min(n) || ' ' || max(n) FROM many", "6 6").await
         })
         .await?;
-        let view = stage.until("1", "having ended", succeeded).await?;
+        let view = stage.succeeded("1").await?;
         let facts = view.rehearsal.and_then(|one| one.units.first()?.batches).context("no batches")?;
         ensure!(facts.rows == 210_000, "{facts:?}");
         await_until("the statistics", Duration::from_secs(10), async || {
@@ -112,7 +107,7 @@ fn what_the_application_changes_meanwhile_is_its_business() -> Result<()> {
         })
         .await?;
         stage.primary.execute("UPDATE people SET n = 99 WHERE id = 8").await?;
-        stage.until("1", "having ended", succeeded).await?;
+        stage.succeeded("1").await?;
         gives(&stage.primary, "SELECT n FROM people WHERE id = 8", "99").await?;
         gives(&stage.primary, "SELECT count(*) > 2 FROM whimbrel.backfill_marks", "t").await
     })
@@ -135,7 +130,7 @@ fn the_log_grows_no_faster_than_its_rate() -> Result<()> {
                 by.is_some_and(|by| by.contains("throttle.walRate") && by.contains("512 KiB"))
             })
             .await?;
-        stage.until("1", "having ended", succeeded).await?;
+        stage.succeeded("1").await?;
         // More than two megabytes are written.
         ensure!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
         let told = "SELECT bool_and(throttled > 0) FROM whimbrel.backfills";
@@ -168,6 +163,6 @@ fn who_waits_for_the_table_is_let_through() -> Result<()> {
             .await?;
         execute(&mut reader, "COMMIT").await?;
         waiting.await??;
-        stage.until("1", "having ended", succeeded).await.map(drop)
+        stage.succeeded("1").await.map(drop)
     })
 }

@@ -150,10 +150,24 @@ impl Stage {
     /// Applies a Migration and waits until that is done.
     pub async fn applied(&self, version: &str, spec: &Value) -> Result<RunView> {
         self.migrate(version, spec)?;
+        self.succeeded(version).await.with_context(|| spec.to_string())
+    }
+
+    /// Waits until its run has succeeded.
+    pub async fn succeeded(&self, version: &str) -> Result<RunView> {
         let run = self.until(version, "having ended", |run| run.state.is_done()).await?;
         let succeeded = matches!(&run.state, State::Done { outcome: Outcome::Succeeded, .. });
-        ensure!(succeeded, "{spec}: {:?}", run.state);
+        ensure!(succeeded, "{:?}", run.state);
         Ok(run)
+    }
+
+    /// Waits until its run is held, and returns why.
+    pub async fn held(&self, version: &str) -> Result<Cause> {
+        let rests = |run: &RunView| run.state.is_done() || matches!(run.state, State::Held { .. });
+        match self.until(version, "being held", rests).await?.state {
+            State::Held { cause, .. } => Ok(cause),
+            state => anyhow::bail!("{state:?}"),
+        }
     }
 
     /// Tries a Migration whose plan is refused, and returns why.

@@ -1,0 +1,152 @@
+//! The row at which a batch failed, for the person who is to correct it.
+
+use super::batch::{Size, open, read, update};
+use super::leaf::Leaf;
+use super::text::KeyValue;
+use super::{is_about_a_row, is_in_the_way};
+use crate::core::backfill::Backfill;
+use crate::postgres::block::Job;
+use crate::postgres::error::{Class, Error};
+use crate::postgres::session::Session;
+use crate::postgres::statement::send_ours;
+
+/// How often a look that somebody or the clock cuts short is taken again.
+const LOOKS: u32 = 3;
+
+/// How far a search got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Found {
+    Row(KeyValue),
+    /// One of several, the first and the last of them.
+    Among(KeyValue, KeyValue),
+    /// No row fails by itself, or nobody knows.
+    Nowhere,
+}
+
+/// What a look at some rows came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Fails,
+    Passes,
+    CutShort,
+}
+
+/// Returns what stopped the rows of a condition, with the one at which it fails. The backfill waits for a person then, whether the
+/// search ended or not: what it found is for the message only.
+pub(super) async fn named(
+    session: &mut Session,
+    (job, backfill): (&Job<'_>, &Backfill),
+    leaf: &Leaf,
+    (condition, error, size): (&str, Error, Size),
+) -> Error {
+    let place = match search(session, (job, backfill), leaf, (condition, size)).await {
+        Ok(found) => told(leaf, &found),
+        // The connection is gone: whoever has a new one meets the row again.
+        Err(error) if error.class() == Class::Ambiguous => return error,
+        Err(_) => told(leaf, &Found::Nowhere),
+    };
+    let done = leaf.rows_done;
+    Error::Backfill(format!(
+        "{place}: {error}; {done} rows are done and stay; correct the row or the expression, and request a retry: it goes on from there"
+    ))
+}
+
+fn told(leaf: &Leaf, found: &Found) -> String {
+    match found {
+        Found::Row(key) => format!("{} at {} {}", leaf.relation, leaf.key.named(), key.join(", ")),
+        Found::Among(first, last) => {
+            format!("{} from {} {} to {}", leaf.relation, leaf.key.named(), first.join(", "), last.join(", "))
+        }
+        Found::Nowhere => super::place(leaf),
+    }
+}
+
+/// Tries halves, in transactions that are rolled back.
+async fn search(
+    session: &mut Session,
+    (job, backfill): (&Job<'_>, &Backfill),
+    leaf: &Leaf,
+    (condition, size): (&str, Size),
+) -> Result<Found, Error> {
+    let Some(mut keys) = keys(session, (job, backfill), leaf, (condition, size)).await? else {
+        return Ok(Found::Nowhere);
+    };
+    // Invariant: one of the keys fails, if any fails by itself.
+    while keys.len() > 1 {
+        let mut rest = keys.split_off(keys.len() / 2);
+        match look(session, (job, backfill), leaf, (&keys, size)).await? {
+            Look::Fails => {}
+            Look::Passes => keys = rest,
+            Look::CutShort => {
+                keys.append(&mut rest);
+                return Ok(match (keys.first(), keys.last()) {
+                    (Some(first), Some(last)) => Found::Among(first.clone(), last.clone()),
+                    _ => Found::Nowhere,
+                });
+            }
+        }
+    }
+    // The last one is left over where no other fails: nobody is accused without having failed.
+    match (look(session, (job, backfill), leaf, (&keys, size)).await?, keys.pop()) {
+        (Look::Fails, Some(key)) => Ok(Found::Row(key)),
+        _ => Ok(Found::Nowhere),
+    }
+}
+
+/// Reads the keys of the rows; nothing where that is cut short.
+async fn keys(
+    session: &mut Session,
+    (job, backfill): (&Job<'_>, &Backfill),
+    leaf: &Leaf,
+    (condition, size): (&str, Size),
+) -> Result<Option<Vec<KeyValue>>, Error> {
+    for _ in 0..LOOKS {
+        open(session, job, size).await?;
+        let rows = read(session.conn(), &leaf.rows(backfill, condition, "")).await;
+        send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
+        match rows {
+            Ok(rows) => return Ok(Some(rows.into_iter().map(|(key, _)| key).collect())),
+            Err(error) if is_cut_short(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+async fn look(
+    session: &mut Session,
+    (job, backfill): (&Job<'_>, &Backfill),
+    leaf: &Leaf,
+    (keys, size): (&[KeyValue], Size),
+) -> Result<Look, Error> {
+    for _ in 0..LOOKS {
+        open(session, job, size).await?;
+        let tried = tried(session, backfill, leaf, keys).await;
+        send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
+        match tried {
+            Ok(()) => return Ok(Look::Passes),
+            Err(error) if is_cut_short(&error) => {}
+            Err(error) if matches!(error, Error::Backfill(_)) || is_about_a_row(&error) => {
+                return Ok(Look::Fails);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Look::CutShort)
+}
+
+/// Changes rows up to where only the commit is missing: what is deferred fails there.
+async fn tried(
+    session: &mut Session,
+    backfill: &Backfill,
+    leaf: &Leaf,
+    keys: &[KeyValue],
+) -> Result<(), Error> {
+    update(session.conn(), backfill, leaf, &leaf.one_of(keys)).await?;
+    send_ours(session.conn(), "SET CONSTRAINTS ALL IMMEDIATE".to_owned()).await
+}
+
+/// Whether that says nothing about the rows: they took too long, or somebody held them.
+fn is_cut_short(error: &Error) -> bool {
+    matches!(error, Error::Server(server) if server.is_cancelled() || is_in_the_way(server))
+}
