@@ -15,7 +15,7 @@ use crate::harness::proxy::{Mode, Proxy};
 use crate::harness::{await_until, http_client, kubernetes, run};
 
 /// As the operators are told below.
-const LEASE_DURATION: Duration = Duration::from_secs(4);
+const LEASE_DURATION: Duration = Duration::from_secs(8);
 
 struct Election {
     server: &'static kubernetes::ApiServer,
@@ -36,7 +36,7 @@ impl Election {
         let mut options =
             Options::new(env!("CARGO_BIN_EXE_whimbrel"), kubeconfig).in_namespace(&self.namespace);
         name.clone_into(&mut options.pod);
-        let times = [("DURATION", "4s"), ("RENEW_DEADLINE", "2s"), ("RENEW_INTERVAL", "200ms")];
+        let times = [("DURATION", "8s"), ("RENEW_DEADLINE", "6s"), ("RENEW_INTERVAL", "200ms")];
         options.environment =
             times.map(|(name, value)| (format!("WHIMBREL_LEASE_{name}"), value.to_owned())).to_vec();
         Operator::spawn(&options)

@@ -211,7 +211,7 @@ fn fifty_tables_are_read_fast() -> Result<()> {
         times.sort();
         println!("fingerprint of 50 tables: first {first:?}, median {:?}, best {:?}", times[4], times[0]);
         // Many times the figure on an idle machine, so that only another order of magnitude fails.
-        assert!(times[4] < Duration::from_millis(500), "{times:?}");
+        assert!(times[4] < Duration::from_secs(2), "{times:?}");
         Ok(())
     })
 }

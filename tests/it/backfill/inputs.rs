@@ -153,7 +153,7 @@ fn a_partition_that_is_detached_meanwhile_stops_it() -> Result<()> {
             INSERT INTO visits SELECT g FROM generate_series(1, 3999) g; RESET ROLE").await?;
         let fill = json!({"backfill": {"table": "visits", "set": {"n": "1"}, "capture": true, "batch": {"rows": 100, "pause": "100ms"}}});
         stage.migrate("1", &json!({"steps": [fill]}))?;
-        crate::harness::await_until("the first rows", std::time::Duration::from_secs(20), async || {
+        crate::harness::await_until("the first rows", crate::harness::SOON, async || {
             gives(&stage.primary, "SELECT (count(*) > 0)::text FROM visits WHERE n = 1", "true").await
         })
         .await?;

@@ -10,7 +10,7 @@ use whimbrel::core::estimate::Basis;
 use super::{gives, people, quick, stage};
 use crate::guard::stage::{Stage, budget};
 use crate::harness::postgres::{Cluster, Options, execute};
-use crate::harness::{await_until, run, run_within};
+use crate::harness::{SOON, await_until, run, run_within};
 
 #[test]
 fn a_rehearsal_tells_how_long_the_primary_takes_with_its_pauses() -> Result<()> {
@@ -58,7 +58,7 @@ fn a_large_copy_is_gone_over_once_and_then_in_parts() -> Result<()> {
         let view = stage.succeeded("1").await?;
         let facts = view.rehearsal.and_then(|one| one.units.first()?.batches).context("no batches")?;
         ensure!(facts.rows == 210_000, "{facts:?}");
-        await_until("the statistics", Duration::from_secs(10), async || {
+        await_until("the statistics", SOON, async || {
             let updates =
                 copy.value("SELECT n_tup_upd FROM pg_stat_user_tables WHERE relname = 'many'").await?;
             let updates: u64 = updates.parse()?;
@@ -102,7 +102,7 @@ fn what_the_application_changes_meanwhile_is_its_business() -> Result<()> {
     run(async {
         let stage = stage("fill_changed", 2000, false).await?;
         stage.migrate("1", &spoiled())?;
-        await_until("the first batch", Duration::from_secs(20), async || {
+        await_until("the first batch", SOON, async || {
             gives(&stage.primary, "SELECT n FROM people WHERE id = 8", "16").await
         })
         .await?;
@@ -147,8 +147,7 @@ fn who_waits_for_the_table_is_let_through() -> Result<()> {
         fill["backfill"]["batch"]["pause"] = json!("300ms");
         stage.migrate("1", &json!({"steps": [fill]}))?;
         let begun = "SELECT count(*) > 0 FROM people WHERE n = 7";
-        await_until("a batch", Duration::from_secs(20), async || gives(&stage.primary, begun, "t").await)
-            .await?;
+        await_until("a batch", SOON, async || gives(&stage.primary, begun, "t").await).await?;
         let mut reader = stage.primary.connect().await?;
         execute(&mut reader, "BEGIN; LOCK TABLE people IN ACCESS SHARE MODE").await?;
         let mut changer = stage.primary.connect().await?;

@@ -153,11 +153,9 @@ fn rows_that_somebody_holds_are_visited_again() -> Result<()> {
         let fill = quick(json!({"table": "people", "set": {"n": "coalesce(n, 0) + 1"}, "capture": true}));
         stage.migrate("1", &json!({"steps": [fill]}))?;
         let others = "SELECT count(*) FROM people WHERE n = 1";
-        crate::harness::await_until(
-            "the rows that nobody holds",
-            std::time::Duration::from_secs(20),
-            async || gives(&stage.primary, others, "2998").await,
-        )
+        crate::harness::await_until("the rows that nobody holds", crate::harness::SOON, async || {
+            gives(&stage.primary, others, "2998").await
+        })
         .await?;
         gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfill_locked", "2").await?;
         let seen = stage

@@ -53,7 +53,7 @@ fn a_partitioned_owner_in_the_middle_of_a_statement_is_replaced() -> Result<()> 
         let second = Engine::start("b", Wish::new(&database, slow())?);
         let owner = "SELECT owner FROM whimbrel.epoch";
         let taken = await_value(&database, owner, "b").await?;
-        ensure!(taken < Duration::from_secs(5), "taken over after {taken:?}");
+        ensure!(taken < PATIENCE, "taken over after {taken:?}");
         second.succeeds().await?;
         // The first one wakes up, and finds that it is not its turn any more.
         proxy.set(Mode::Forward);

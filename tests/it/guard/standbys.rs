@@ -1,7 +1,5 @@
 //! A standby whose readers would hold up the replay.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use whimbrel::api::Reason;
@@ -9,7 +7,7 @@ use whimbrel::core::view::RunView;
 
 use super::stage::{Stage, budget};
 use crate::harness::postgres::{Cluster, Options, execute, text};
-use crate::harness::{await_until, run};
+use crate::harness::{SOON, await_until, run};
 
 #[test]
 fn a_long_reader_on_a_standby_holds_the_step_back() -> Result<()> {
@@ -20,7 +18,7 @@ fn a_long_reader_on_a_standby_holds_the_step_back() -> Result<()> {
         let there = standby.named("shop");
         let stage = Stage::on(shop, None, budget(250), &[("s1", there.clone())]).await?;
         let follows = async || {
-            await_until("the standby having followed", Duration::from_secs(20), async || {
+            await_until("the standby having followed", SOON, async || {
                 ensure!(there.value("SELECT count(*) FROM users").await? == "100", "not yet");
                 Ok(())
             })

@@ -82,8 +82,17 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
             format!("UPDATE users SET name = 'user' WHERE id = {}", number % 10_000 + 1)
         })
         .await?;
-        // The same load on nothing: what the machine itself takes.
-        let control = Load::start(&world.primary, |_| "SELECT 1".to_owned()).await?;
+        // The same load on a table that nobody alters: what the machine itself takes.
+        let beside = format!(
+            "CREATE TABLE beside AS SELECT g AS id, '' AS name FROM generate_series(1, 10000) g; \
+             CREATE INDEX ON beside (id); GRANT SELECT, UPDATE ON beside TO {APPLICATION}"
+        );
+        world.primary.execute(&beside).await?;
+        let before = world.ddl().await?.len();
+        let control = Load::start(&world.primary, |number| {
+            format!("UPDATE beside SET name = 'user' WHERE id = {}", number % 10_000 + 1)
+        })
+        .await?;
         let began = Instant::now();
         world
             .migrate("add-tier", "1", json!({"up": "ALTER TABLE users ADD COLUMN tier text DEFAULT 'free'"}))
@@ -108,15 +117,15 @@ fn blocker_is_named_and_the_application_is_not_held_up() -> Result<()> {
         let after = read.elapsed();
         let ((done, worst), (_, noise)) = (load.end().await?, control.end().await?);
         figure(&format!(
-            "reader of {READING:?}: {done} statements, worst {worst:?} (worst of SELECT 1 beside them: {noise:?}); \
+            "reader of {READING:?}: {done} statements, worst {worst:?} (worst of the same beside them: {noise:?}); \
              Ready {after:?} after the reader ended"
         ));
-        ensure!(done > 300, "the load was {done} statements only");
+        ensure!(done > 50, "the load was {done} statements only");
         ensure!(
             worst <= STALL + noise * 4,
             "the application was held up for {worst:?}; the machine's own noise is {noise:?}"
         );
-        assert_eq!(world.ddl().await?, ["ALTER TABLE public.users"]);
+        assert_eq!(world.ddl().await?.get(before..), Some(&["ALTER TABLE public.users".to_owned()][..]));
         world.finish().await
     })
 }
