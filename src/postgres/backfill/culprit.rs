@@ -101,8 +101,11 @@ async fn keys(
     (condition, size): (&str, Size),
 ) -> Result<Option<Vec<KeyValue>>, Error> {
     for _ in 0..LOOKS {
-        open(session, job, size).await?;
-        let rows = read(session.conn(), &leaf.rows(backfill, condition, "")).await;
+        let rows = async {
+            open(session, job, size).await?;
+            read(session.conn(), &leaf.rows(backfill, condition, "")).await
+        }
+        .await;
         send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
         match rows {
             Ok(rows) => return Ok(Some(rows.into_iter().map(|(key, _)| key).collect())),
@@ -120,8 +123,13 @@ async fn look(
     (keys, size): (&[KeyValue], Size),
 ) -> Result<Look, Error> {
     for _ in 0..LOOKS {
-        open(session, job, size).await?;
-        let tried = tried(session, backfill, leaf, keys).await;
+        let tried = async {
+            open(session, job, size).await?;
+            update(session.conn(), backfill, leaf, &leaf.one_of(keys)).await?;
+            // Only the commit is missing: what is deferred fails there.
+            send_ours(session.conn(), "SET CONSTRAINTS ALL IMMEDIATE".to_owned()).await
+        }
+        .await;
         send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
         match tried {
             Ok(()) => return Ok(Look::Passes),
@@ -133,17 +141,6 @@ async fn look(
         }
     }
     Ok(Look::CutShort)
-}
-
-/// Changes rows up to where only the commit is missing: what is deferred fails there.
-async fn tried(
-    session: &mut Session,
-    backfill: &Backfill,
-    leaf: &Leaf,
-    keys: &[KeyValue],
-) -> Result<(), Error> {
-    update(session.conn(), backfill, leaf, &leaf.one_of(keys)).await?;
-    send_ours(session.conn(), "SET CONSTRAINTS ALL IMMEDIATE".to_owned()).await
 }
 
 /// Whether that says nothing about the rows: they took too long, or somebody held them.
