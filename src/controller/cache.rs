@@ -14,6 +14,9 @@ use crate::api::{Database, Migration, MigrationStatus};
 /// What `kubectl apply` keeps of the object that it was given.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
+/// Objects of one answer when all are listed: they are slim only once they are read, and what an answer takes is not given back.
+const PAGE: u32 = 100;
+
 /// Who may have lost a Migration that went before: the others of its Database, or after a new list, anybody.
 #[derive(Clone, Debug)]
 pub enum Gone {
@@ -31,7 +34,7 @@ pub fn watch(
     tell: mpsc::UnboundedSender<ObjectRef<Database>>,
     gone: mpsc::UnboundedSender<Gone>,
 ) -> impl Stream<Item = watcher::Result<Migration>> + Send {
-    watcher(api, watcher::Config::default())
+    watcher(api, watcher::Config::default().page_size(PAGE))
         .modify(slim)
         .reflect(cache)
         // Nobody listens any more only when the process ends.
