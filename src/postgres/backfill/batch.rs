@@ -306,7 +306,7 @@ pub(super) async fn change_rows(
 }
 
 /// Changes rows, and makes sure that what is in them now is what was meant.
-pub(super) async fn update(
+async fn update(
     conn: &mut PgConnection,
     backfill: &Backfill,
     leaf: &Leaf,
@@ -366,7 +366,7 @@ fn as_meant(leaf: &Leaf, [rows, again, differ]: [i64; 3], such: Option<&str>) ->
 /// Rows as keys, each with the values of the columns that are set.
 pub(super) type Rows = Vec<(KeyValue, Vec<Option<String>>)>;
 
-pub(super) async fn read(conn: &mut PgConnection, text: &str) -> Result<Rows, Error> {
+async fn read(conn: &mut PgConnection, text: &str) -> Result<Rows, Error> {
     let rows = sqlx::raw_sql(around(text.to_owned())).fetch_all(conn).await?;
     // The key is the first column, the values are the last.
     rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(row.len() - 1)?))).collect()

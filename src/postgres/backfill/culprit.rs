@@ -1,6 +1,9 @@
 //! The row at which a batch failed, for the person who is to correct it.
 
-use super::batch::{Size, open, read, update};
+use sqlx::Row as _;
+use sqlx::postgres::PgRow;
+
+use super::batch::{Size, open};
 use super::leaf::Leaf;
 use super::text::KeyValue;
 use super::{is_about_a_row, is_in_the_way};
@@ -8,7 +11,7 @@ use crate::core::backfill::Backfill;
 use crate::postgres::block::Job;
 use crate::postgres::error::{Class, Error};
 use crate::postgres::session::Session;
-use crate::postgres::statement::send_ours;
+use crate::postgres::statement::{around, send_ours};
 
 /// How often a look that somebody or the clock cuts short is taken again.
 const LOOKS: u32 = 3;
@@ -21,14 +24,6 @@ enum Found {
     Among(KeyValue, KeyValue),
     /// No row fails by itself, or nobody knows.
     Nowhere,
-}
-
-/// What a look at some rows came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Look {
-    Fails,
-    Passes,
-    CutShort,
 }
 
 /// Returns what stopped the rows of a condition, with the one at which it fails. The backfill waits for a person then, whether the
@@ -68,16 +63,16 @@ async fn search(
     leaf: &Leaf,
     (condition, size): (&str, Size),
 ) -> Result<Found, Error> {
-    let Some(mut keys) = keys(session, (job, backfill), leaf, (condition, size)).await? else {
-        return Ok(Found::Nowhere);
-    };
+    let rows = look(session, (job, size), leaf.rows(backfill, condition, "")).await?;
+    let keys = rows.iter().flatten().map(|row| row.try_get(0)).collect::<Result<Vec<KeyValue>, _>>();
+    let mut keys = keys?;
     // Invariant: one of the keys fails, if any fails by itself.
     while keys.len() > 1 {
         let mut rest = keys.split_off(keys.len() / 2);
-        match look(session, (job, backfill), leaf, (&keys, size)).await? {
-            Look::Fails => {}
-            Look::Passes => keys = rest,
-            Look::CutShort => {
+        match fails(session, (job, backfill), leaf, (&keys, size)).await? {
+            Some(true) => {}
+            Some(false) => keys = rest,
+            None => {
                 keys.append(&mut rest);
                 return Ok(match (keys.first(), keys.last()) {
                     (Some(first), Some(last)) => Found::Among(first.clone(), last.clone()),
@@ -87,60 +82,47 @@ async fn search(
         }
     }
     // The last one is left over where no other fails: nobody is accused without having failed.
-    match (look(session, (job, backfill), leaf, (&keys, size)).await?, keys.pop()) {
-        (Look::Fails, Some(key)) => Ok(Found::Row(key)),
+    match (fails(session, (job, backfill), leaf, (&keys, size)).await?, keys.pop()) {
+        (Some(true), Some(key)) => Ok(Found::Row(key)),
         _ => Ok(Found::Nowhere),
     }
 }
 
-/// Reads the keys of the rows; nothing where that is cut short.
-async fn keys(
-    session: &mut Session,
-    (job, backfill): (&Job<'_>, &Backfill),
-    leaf: &Leaf,
-    (condition, size): (&str, Size),
-) -> Result<Option<Vec<KeyValue>>, Error> {
-    for _ in 0..LOOKS {
-        let rows = async {
-            open(session, job, size).await?;
-            read(session.conn(), &leaf.rows(backfill, condition, "")).await
-        }
-        .await;
-        send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
-        match rows {
-            Ok(rows) => return Ok(Some(rows.into_iter().map(|(key, _)| key).collect())),
-            Err(error) if is_cut_short(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
-}
-
-async fn look(
+/// Whether rows cannot be changed; nothing where that is cut short.
+async fn fails(
     session: &mut Session,
     (job, backfill): (&Job<'_>, &Backfill),
     leaf: &Leaf,
     (keys, size): (&[KeyValue], Size),
-) -> Result<Look, Error> {
+) -> Result<Option<bool>, Error> {
+    // Only the commit is missing: what is deferred fails there.
+    let change = leaf.update(backfill, &leaf.one_of(keys), false) + "; SET CONSTRAINTS ALL IMMEDIATE";
+    match look(session, (job, size), change).await {
+        Ok(looked) => Ok(looked.map(|_| false)),
+        Err(error) if is_about_a_row(&error) => Ok(Some(true)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Looks at rows as a batch does, and rolls that back; nothing where it is cut short each time.
+async fn look(
+    session: &mut Session,
+    (job, size): (&Job<'_>, Size),
+    text: String,
+) -> Result<Option<Vec<PgRow>>, Error> {
     for _ in 0..LOOKS {
-        let tried = async {
+        let looked = async {
             open(session, job, size).await?;
-            update(session.conn(), backfill, leaf, &leaf.one_of(keys)).await?;
-            // Only the commit is missing: what is deferred fails there.
-            send_ours(session.conn(), "SET CONSTRAINTS ALL IMMEDIATE".to_owned()).await
+            Ok::<_, Error>(sqlx::raw_sql(around(text.clone())).fetch_all(session.conn()).await?)
         }
         .await;
         send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
-        match tried {
-            Ok(()) => return Ok(Look::Passes),
+        match looked {
             Err(error) if is_cut_short(&error) => {}
-            Err(error) if matches!(error, Error::Backfill(_)) || is_about_a_row(&error) => {
-                return Ok(Look::Fails);
-            }
-            Err(error) => return Err(error),
+            looked => return looked.map(Some),
         }
     }
-    Ok(Look::CutShort)
+    Ok(None)
 }
 
 /// Whether that says nothing about the rows: they took too long, or somebody held them.
