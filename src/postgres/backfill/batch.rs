@@ -9,7 +9,7 @@ use super::leaf::{Leaf, advance};
 use super::recompute;
 use super::restore;
 use super::sample;
-use super::text::{KeyValue, Range};
+use super::text::{KeyValue, Range, Which};
 use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment, Mutant, Site, planted};
 use crate::postgres::block::{Job, role, still_ours};
@@ -82,7 +82,7 @@ pub(super) async fn run(
         let about = window(conn, &mut next, size).await?;
         range = Some(about.clone());
         crash::at(site, Moment::IntentDurable).await;
-        let changing = change(conn, backfill, leaf, (&about, size));
+        let changing = change(conn, backfill, leaf, (Which::Range(&about), size.around_locks));
         let changed = crash::during(site, Moment::Executing, changing).await?;
         still_ours(take_back(conn).await?, &opened.xid)?;
         changed.store(conn, job, leaf).await?;
@@ -263,44 +263,33 @@ impl Changed {
     }
 }
 
-/// Changes the rows of a range.
-async fn change(
+/// Changes rows; around those that somebody holds, if that is asked for.
+pub(super) async fn change(
     conn: &mut PgConnection,
     backfill: &Backfill,
     leaf: &Leaf,
-    (range, size): (&Range, Size),
-) -> Result<Changed, Error> {
-    let condition = leaf.range(range);
-    change_rows(conn, backfill, leaf, (&condition, size.around_locks)).await
-}
-
-/// Changes the rows of a condition; around those that somebody holds, if that is asked for.
-pub(super) async fn change_rows(
-    conn: &mut PgConnection,
-    backfill: &Backfill,
-    leaf: &Leaf,
-    (condition, around_locks): (&str, bool),
+    (which, around_locks): (Which<'_>, bool),
 ) -> Result<Changed, Error> {
     if !around_locks && !backfill.capture {
-        let rows = update(conn, backfill, leaf, condition).await?;
+        let rows = update(conn, backfill, leaf, which).await?;
         return Ok(Changed { rows, ..Changed::default() });
     }
     let lock = if around_locks { " FOR NO KEY UPDATE SKIP LOCKED" } else { " FOR NO KEY UPDATE" };
-    let held = read(conn, &leaf.rows(backfill, condition, lock)).await?;
+    let held = read(conn, &leaf.rows(backfill, which, lock)).await?;
     let mut changed = Changed::default();
     if around_locks && !leaf.key.by_place {
         let ours: BTreeSet<&KeyValue> = held.iter().map(|(key, _)| key).collect();
-        let all = read(conn, &leaf.rows(backfill, condition, "")).await?;
+        let all = read(conn, &leaf.rows(backfill, which, "")).await?;
         changed.locked = all.iter().map(|(key, _)| key).filter(|key| !ours.contains(key)).cloned().collect();
     }
     let keys: Vec<KeyValue> = held.iter().map(|(key, _)| key.clone()).collect();
-    let mine = leaf.one_of(&keys);
+    let mine = Which::Keys(&keys);
     if backfill.capture {
-        let after = update_each(conn, backfill, leaf, &mine).await?;
+        let after = update_each(conn, backfill, leaf, mine).await?;
         changed.rows = after.len() as u64;
         changed.kept = restore::paired(held, after);
     } else {
-        changed.rows = update(conn, backfill, leaf, &mine).await?;
+        changed.rows = update(conn, backfill, leaf, mine).await?;
     }
     Ok(changed)
 }
@@ -310,9 +299,9 @@ async fn update(
     conn: &mut PgConnection,
     backfill: &Backfill,
     leaf: &Leaf,
-    condition: &str,
+    which: Which<'_>,
 ) -> Result<u64, Error> {
-    let text = leaf.update(backfill, condition, false);
+    let text = leaf.update(backfill, which, false);
     let row = sqlx::raw_sql(around(text)).fetch_one(conn).await?;
     let counts = [row.try_get(0)?, row.try_get(1)?, row.try_get(2)?];
     let such: Option<String> = row.try_get(3)?;
@@ -325,9 +314,9 @@ async fn update_each(
     conn: &mut PgConnection,
     backfill: &Backfill,
     leaf: &Leaf,
-    condition: &str,
+    which: Which<'_>,
 ) -> Result<Rows, Error> {
-    let text = leaf.update(backfill, condition, true);
+    let text = leaf.update(backfill, which, true);
     let rows = sqlx::raw_sql(around(text)).fetch_all(conn).await?;
     let mut counts = [0, 0, 0];
     let (mut such, mut changed) = (None, Rows::new());

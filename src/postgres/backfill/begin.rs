@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::{PgConnection, Row};
 
 use super::leaf::{Columns, Key, Leaf, insert, load};
-use super::text::{KeyValue, Range};
+use super::text::{KeyValue, Range, Which};
 use super::{sample, table};
 use crate::core::backfill::Backfill;
 use crate::core::plan::Plan;
@@ -206,9 +206,8 @@ async fn of_leaf(
     };
     let whole = Range { after: None, to: bound, pass: (0, 1) };
     leaf.keys_total = estimate(conn, &format!("SELECT FROM ONLY {}", leaf.relation)).await?;
-    let condition = leaf.range(&whole);
-    leaf.rows_expected = estimate(conn, &leaf.matching(backfill, &condition)).await?;
-    refuse_queries(conn, &leaf.update(backfill, &condition, true)).await?;
+    leaf.rows_expected = estimate(conn, &leaf.matching(backfill, Which::Range(&whole))).await?;
+    refuse_queries(conn, &leaf.update(backfill, Which::Range(&whole), true)).await?;
     Ok(leaf)
 }
 

@@ -1,11 +1,14 @@
 //! The row at which a batch failed, for the person who is to correct it.
 
+use std::time::Duration;
+
 use sqlx::Row as _;
 use sqlx::postgres::PgRow;
+use tokio::time::sleep;
 
 use super::batch::{Size, open};
 use super::leaf::Leaf;
-use super::text::KeyValue;
+use super::text::{KeyValue, Which};
 use super::{is_about_a_row, is_in_the_way};
 use crate::core::backfill::Backfill;
 use crate::postgres::block::Job;
@@ -13,8 +16,8 @@ use crate::postgres::error::{Class, Error};
 use crate::postgres::session::Session;
 use crate::postgres::statement::{around, send_ours};
 
-/// How often a look that somebody or the clock cuts short is taken again.
-const LOOKS: u32 = 3;
+/// Pauses between looks at the same rows, where somebody or the clock cuts them short: in milliseconds.
+const PAUSES: [u64; 4] = [20, 40, 80, 160];
 
 /// How far a search got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +29,15 @@ enum Found {
     Nowhere,
 }
 
-/// Returns what stopped the rows of a condition, with the one at which it fails. The backfill waits for a person then, whether the
+/// Returns what stopped some rows, with the one at which it fails. The backfill waits for a person then, whether the
 /// search ended or not: what it found is for the message only.
 pub(super) async fn named(
     session: &mut Session,
     (job, backfill): (&Job<'_>, &Backfill),
     leaf: &Leaf,
-    (condition, error, size): (&str, Error, Size),
+    (which, error, size): (Which<'_>, Error, Size),
 ) -> Error {
-    let place = match search(session, (job, backfill), leaf, (condition, size)).await {
+    let place = match search(session, (job, backfill), leaf, (which, size)).await {
         Ok(found) => told(leaf, &found),
         // The connection is gone: whoever has a new one meets the row again.
         Err(error) if error.class() == Class::Ambiguous => return error,
@@ -61,9 +64,9 @@ async fn search(
     session: &mut Session,
     (job, backfill): (&Job<'_>, &Backfill),
     leaf: &Leaf,
-    (condition, size): (&str, Size),
+    (which, size): (Which<'_>, Size),
 ) -> Result<Found, Error> {
-    let rows = look(session, (job, size), leaf.rows(backfill, condition, "")).await?;
+    let rows = look(session, (job, size), leaf.rows(backfill, which, "")).await?;
     let keys = rows.iter().flatten().map(|row| row.try_get(0)).collect::<Result<Vec<KeyValue>, _>>();
     let mut keys = keys?;
     // Invariant: one of the keys fails, if any fails by itself.
@@ -96,7 +99,7 @@ async fn fails(
     (keys, size): (&[KeyValue], Size),
 ) -> Result<Option<bool>, Error> {
     // Only the commit is missing: what is deferred fails there.
-    let change = leaf.update(backfill, &leaf.one_of(keys), false) + "; SET CONSTRAINTS ALL IMMEDIATE";
+    let change = leaf.update(backfill, Which::Keys(keys), false) + "; SET CONSTRAINTS ALL IMMEDIATE";
     match look(session, (job, size), change).await {
         Ok(looked) => Ok(looked.map(|_| false)),
         Err(error) if is_about_a_row(&error) => Ok(Some(true)),
@@ -110,19 +113,20 @@ async fn look(
     (job, size): (&Job<'_>, Size),
     text: String,
 ) -> Result<Option<Vec<PgRow>>, Error> {
-    for _ in 0..LOOKS {
+    let mut pauses = PAUSES.iter();
+    loop {
         let looked = async {
             open(session, job, size).await?;
             Ok::<_, Error>(sqlx::raw_sql(around(text.clone())).fetch_all(session.conn()).await?)
         }
         .await;
         send_ours(session.conn(), "ROLLBACK".to_owned()).await?;
-        match looked {
-            Err(error) if is_cut_short(&error) => {}
-            looked => return looked.map(Some),
+        match (looked, pauses.next()) {
+            (Err(error), Some(pause)) if is_cut_short(&error) => sleep(Duration::from_millis(*pause)).await,
+            (Err(error), None) if is_cut_short(&error) => return Ok(None),
+            (looked, _) => return looked.map(Some),
         }
     }
-    Ok(None)
 }
 
 /// Whether that says nothing about the rows: they took too long, or somebody held them.

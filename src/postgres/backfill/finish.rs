@@ -1,6 +1,6 @@
 //! The end of a backfill: rows that were held, rows that match again, and whether what it was to bring about is so.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::{PgConnection, Row};
 
@@ -8,7 +8,7 @@ use super::begin::{as_owner, end_of};
 use super::leaf::{Leaf, advance};
 use super::pacer::Pacer;
 use super::text::KeyValue;
-use super::{is_in_the_way, recompute, restore, revisit};
+use super::{is_about_a_row, is_in_the_way, recompute, restore, revisit, too_slow};
 use crate::core::backfill::{Backfill, Ended};
 use crate::crash::Site;
 use crate::postgres::block::{Job, record};
@@ -86,12 +86,15 @@ async fn visit_held(
     let mut fruitless = 0;
     let mut before = revisit::count_of(session.conn(), job, leaf.number).await?;
     while before > 0 {
-        let size = pacer.size(job.limits, &backfill.pace);
+        let (size, began) = (pacer.size(job.limits, &backfill.pace), Instant::now());
         let held = match revisit::batch(session, (job, backfill), leaf, size).await {
             Ok(held) => held,
             Err(Error::Server(error)) if is_in_the_way(&error) || error.is_cancelled() && size.rows > 1 => {
                 pacer.ended(&backfill.pace, Ended::Late);
                 Vec::new()
+            }
+            Err(error) if error.is_cancelled() && began.elapsed() >= size.limit => {
+                return Err(too_slow(leaf, "a single row", size));
             }
             Err(error) => return Err(error),
         };
@@ -127,7 +130,16 @@ async fn sweep(
     let mut clean = true;
     for leaf in leaves.iter_mut() {
         let Some(bound) = leaf.bound.clone() else { continue };
-        let left = looked(session, job, &leaf.left(backfill, &bound, FEW)).await?;
+        let left = match looked(session, job, &leaf.left(backfill, &bound, FEW)).await {
+            Err(error) if is_about_a_row(&error) => {
+                return Err(Error::Backfill(format!(
+                    "{}: all rows are done, and where cannot be told of one that was changed since: {error}; correct the row or \
+                     the expression, and request a retry",
+                    leaf.relation
+                )));
+            }
+            left => left?,
+        };
         let Some(first) = left.first() else { continue };
         if leaf.sweeps >= SWEEPS {
             return Err(Error::Validation(format!(

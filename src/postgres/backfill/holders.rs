@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::begin::as_owner;
 use super::leaf::{Leaf, load};
-use super::text::KeyValue;
+use super::text::{KeyValue, Range, Which};
 use crate::core::backfill::Backfill;
 use crate::core::observation::Blocker;
 use crate::postgres::block::Job;
@@ -34,7 +34,8 @@ pub async fn holders(
 ) -> Result<Vec<Blocker>, Error> {
     let leaves = load(session.conn(), job, job.direction, backfill).await?;
     let (table, rows) = match wanted(session.conn(), job, &leaves).await? {
-        Some((leaf, condition)) => (leaf.relation.clone(), leaf.asked(&condition)),
+        Some((leaf, Wanted::Noted(keys))) => (leaf.relation.clone(), leaf.asked(Which::Keys(&keys))),
+        Some((leaf, Wanted::Next(range))) => (leaf.relation.clone(), leaf.asked(Which::Range(&range))),
         None => (spelled(&backfill.table), String::new()),
     };
     let text = format!("LOCK TABLE ONLY {table} IN ROW EXCLUSIVE MODE; {rows}");
@@ -72,12 +73,19 @@ async fn look(observer: &mut PgConnection, pid: i32) -> Result<Vec<Blocker>, Err
     Ok(Vec::new())
 }
 
-/// The rows that are asked for: one that is noted as held, or those that come next.
+/// Rows that are asked for.
+enum Wanted {
+    /// Some that are noted as held.
+    Noted(Vec<KeyValue>),
+    /// Those that come next.
+    Next(Range),
+}
+
 async fn wanted<'a>(
     conn: &mut PgConnection,
     job: &Job<'_>,
     leaves: &'a [Leaf],
-) -> Result<Option<(&'a Leaf, String)>, Error> {
+) -> Result<Option<(&'a Leaf, Wanted)>, Error> {
     let noted = sqlx::query(
         "SELECT leaf, key FROM whimbrel.backfill_locked WHERE run = $1 AND unit = $2 AND direction = $3 ORDER BY leaf, key LIMIT 20",
     )
@@ -94,8 +102,9 @@ async fn wanted<'a>(
                 keys.push(row.try_get(1)?);
             }
         }
-        return Ok(leaves.iter().find(|leaf| leaf.number == number).map(|leaf| (leaf, leaf.one_of(&keys))));
+        let leaf = leaves.iter().find(|leaf| leaf.number == number);
+        return Ok(leaf.map(|leaf| (leaf, Wanted::Noted(keys))));
     }
     let next = leaves.iter().find(|leaf| !leaf.finished);
-    Ok(next.and_then(|leaf| Some((leaf, leaf.rest(leaf.bound.as_ref()?)))))
+    Ok(next.and_then(|leaf| Some((leaf, Wanted::Next(leaf.rest(leaf.bound.as_ref()?))))))
 }

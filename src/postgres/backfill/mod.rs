@@ -21,9 +21,11 @@ pub mod throttle;
 
 use std::time::{Duration, Instant};
 
+use self::batch::Size;
 pub use self::holders::holders;
 pub use self::leaf::Leaf;
 pub use self::pacer::Pacer;
+use self::text::Which;
 use super::block::{Direction, Failed, Job, Ran};
 use super::error::{Class, Error, ServerError};
 use super::ledger::{Side, units};
@@ -177,19 +179,15 @@ async fn step(
                 let is_least = if fixed { was_late } else { size.rows == 1 };
                 if is_least {
                     let what = if fixed { "the rows of one pass" } else { "a single row" };
-                    let place = place(leaf);
-                    return Err(Error::Backfill(format!(
-                        "{place}: changing {what} takes longer than {:?}",
-                        size.limit
-                    )));
+                    return Err(too_slow(leaf, what, size));
                 }
                 was_late = true;
                 pacer.ended(&backfill.pace, Ended::Late);
             }
             error if is_about_a_row(error) => {
                 let Some(range) = &broken.range else { return Err(broken.error) };
-                let rows = leaf.range(range);
-                return Err(culprit::named(session, (job, backfill), leaf, (&rows, broken.error, size)).await);
+                let rows = Which::Range(range);
+                return Err(culprit::named(session, (job, backfill), leaf, (rows, broken.error, size)).await);
             }
             _ => return Err(broken.error),
         }
@@ -226,6 +224,10 @@ fn place(leaf: &Leaf) -> String {
         Some(cursor) => format!("{} after {} {}", leaf.relation, leaf.key.named(), cursor.join(", ")),
         None => leaf.relation.clone(),
     }
+}
+
+fn too_slow(leaf: &Leaf, what: &str, size: Size) -> Error {
+    Error::Backfill(format!("{}: changing {what} takes longer than {:?}", place(leaf), size.limit))
 }
 
 /// Whether somebody else was in the way: a lock was not to be had, or another transaction won a race for rows.

@@ -3,9 +3,9 @@
 use sqlx::types::Json;
 use sqlx::{PgConnection, Row};
 
-use super::batch::{Size, change_rows, commit, open};
+use super::batch::{Size, change, commit, open};
 use super::leaf::{Leaf, advance};
-use super::text::{KeyValue, texts};
+use super::text::{KeyValue, Which, texts};
 use super::{culprit, is_about_a_row};
 use crate::core::backfill::Backfill;
 use crate::crash::{self, Moment};
@@ -97,12 +97,12 @@ pub(super) async fn batch(
     let epoch = session.epoch();
     crash::at(site, Moment::BeforeIntent).await;
     let mut next = leaf.clone();
-    let about = leaf.one_of(&keys);
+    let about = Which::Keys(&keys);
     let ended = async {
         let opened = open(session, job, size).await?;
         let conn = session.conn();
         crash::at(site, Moment::IntentDurable).await;
-        let changing = change_rows(conn, backfill, leaf, (&about, true));
+        let changing = change(conn, backfill, leaf, (about, true));
         let changed = crash::during(site, Moment::Executing, changing).await?;
         still_ours(take_back(conn).await?, &opened.xid)?;
         changed.store(conn, job, leaf).await?;
@@ -127,7 +127,7 @@ pub(super) async fn batch(
             if !is_about_a_row(&error) {
                 return Err(error);
             }
-            Err(culprit::named(session, (job, backfill), leaf, (&about, error, size)).await)
+            Err(culprit::named(session, (job, backfill), leaf, (about, error, size)).await)
         }
     }
 }

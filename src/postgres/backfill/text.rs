@@ -32,8 +32,28 @@ pub struct Range {
     pub pass: (i32, i32),
 }
 
+/// Which rows of a leaf a statement is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Which<'a> {
+    /// Those of a range.
+    Range(&'a Range),
+    /// Those that have one of these keys.
+    Keys(&'a [KeyValue]),
+}
+
+/// What the keys of a look-up are called: no table of a plan is.
+const LOOKED_UP: &str = "whimbrel_keys";
+
+/// The filter, for the planner, which may take the rows by it.
 fn filter(backfill: &Backfill) -> String {
     backfill.filter.as_ref().map_or_else(String::new, |filter| format!(" AND {}", closed(filter)))
+}
+
+/// The filter as the planner cannot see through it: a batch is found by its keys, however few rows match by statistics that the
+/// backfill itself makes stale. Else an index on what it changes is gone over for each batch, or the table for each key.
+fn opaque(backfill: &Backfill) -> String {
+    let filter = backfill.filter.as_ref();
+    filter.map_or_else(String::new, |filter| format!(" AND coalesce({}, false)", closed(filter)))
 }
 
 fn closed(expression: &str) -> String {
@@ -99,14 +119,18 @@ impl Leaf {
     }
 
     /// Says that a row is one of these.
-    pub fn one_of(&self, keys: &[KeyValue]) -> String {
+    fn one_of(&self, keys: &[KeyValue]) -> String {
         if keys.is_empty() {
             return "false".to_owned();
         }
+        format!("{} IN (SELECT * FROM {})", row(&self.key_columns()), self.unnested(keys))
+    }
+
+    fn unnested(&self, keys: &[KeyValue]) -> String {
         let arrays: Vec<String> = (0..self.key.columns.len())
             .map(|index| self.key_array(index, keys.iter().map(|key| key.get(index).map(String::as_str))))
             .collect();
-        format!("{} IN (SELECT * FROM unnest({}))", row(&self.key_columns()), arrays.join(", "))
+        format!("unnest({})", arrays.join(", "))
     }
 
     /// The values of one column of keys. Arrays, so that the server's statistics see one statement, whatever their number.
@@ -161,22 +185,41 @@ impl Leaf {
         )
     }
 
-    /// The rows of a range that have to be changed, in the order of their keys: their keys, and the values of the columns that
-    /// are set, locked or not.
-    pub fn rows(&self, backfill: &Backfill, range: &str, lock: &str) -> String {
-        format!(
-            "SELECT {}, {} FROM {} WHERE {range}{} ORDER BY {}{lock}",
-            self.key_text(),
-            self.kept(backfill),
-            self.from(),
-            filter(backfill),
-            self.key_order(),
-        )
+    /// The rows that have to be changed: their keys, and the values of the columns that are set, locked or not. Those of a range
+    /// come in the order of their keys.
+    pub fn rows(&self, backfill: &Backfill, which: Which<'_>, lock: &str) -> String {
+        let (key, kept, from) = (self.key_text(), self.kept(backfill), self.from());
+        let filter = opaque(backfill);
+        match which {
+            Which::Range(_) => {
+                let (condition, order) = (self.condition(which), self.key_order());
+                format!("SELECT {key}, {kept} FROM {from} WHERE {condition}{filter} ORDER BY {order}{lock}")
+            }
+            // One after the other: batches do not sort, and an order would be had by going over the whole table.
+            Which::Keys(keys) => {
+                let columns = self.key_columns();
+                let same =
+                    columns.iter().enumerate().map(|(at, column)| format!("{column} = {LOOKED_UP}.k{at}"));
+                let names: Vec<String> = (0..columns.len()).map(|at| format!("k{at}")).collect();
+                format!(
+                    "SELECT r.key, r.kept FROM {} AS {LOOKED_UP} ({}) CROSS JOIN LATERAL (\
+                     SELECT {key} AS key, {kept} AS kept FROM {from} WHERE {}{filter}{lock}) AS r",
+                    self.unnested(keys),
+                    names.join(", "),
+                    same.collect::<Vec<_>>().join(" AND "),
+                )
+            }
+        }
     }
 
-    /// The condition of a range.
-    pub fn range(&self, range: &Range) -> String {
-        format!("{}{}", self.between(range.after.as_ref(), &range.to), self.in_pass(range.pass))
+    /// Says that a row is one of those.
+    pub fn condition(&self, which: Which<'_>) -> String {
+        match which {
+            Which::Range(range) => {
+                format!("{}{}", self.between(range.after.as_ref(), &range.to), self.in_pass(range.pass))
+            }
+            Which::Keys(keys) => self.one_of(keys),
+        }
     }
 
     fn kept(&self, backfill: &Backfill) -> String {
@@ -185,14 +228,14 @@ impl Leaf {
         format!("ARRAY[{}]", columns.join(", "))
     }
 
-    /// The rows of a range that have to be changed, for the planner.
-    pub fn matching(&self, backfill: &Backfill, range: &str) -> String {
-        format!("SELECT FROM {} WHERE {range}{}", self.from(), filter(backfill))
+    /// The rows that have to be changed, for the planner.
+    pub fn matching(&self, backfill: &Backfill, which: Which<'_>) -> String {
+        format!("SELECT FROM {} WHERE {}{}", self.from(), self.condition(which), filter(backfill))
     }
 
     /// Changes rows, and says of each its key, whether it would be changed again, whether it is not what was computed, and
     /// what is in it now.
-    pub fn update(&self, backfill: &Backfill, range: &str, details: bool) -> String {
+    pub fn update(&self, backfill: &Backfill, which: Which<'_>, details: bool) -> String {
         let set: Vec<String> = backfill
             .set
             .iter()
@@ -204,8 +247,8 @@ impl Leaf {
             _ => "false".to_owned(),
         };
         let differs = self.differs(backfill);
-        let changed =
-            format!("UPDATE {} SET {} WHERE {range}{}", self.from(), set.join(", "), filter(backfill));
+        let (condition, filter) = (self.condition(which), opaque(backfill));
+        let changed = format!("UPDATE {} SET {} WHERE {condition}{filter}", self.from(), set.join(", "));
         let odd = format!("{again} AS again, ({differs}) IS TRUE AS differs");
         if details {
             let (key, after) = (self.key_text(), self.kept(backfill));
@@ -251,7 +294,7 @@ impl Leaf {
             self.key_text(),
             self.differs(backfill),
             self.from(),
-            self.range(range),
+            self.condition(Which::Range(range)),
             self.alias
         )
     }
@@ -289,16 +332,17 @@ impl Leaf {
         format!("SELECT {} > {}", self.value(one), self.value(other))
     }
 
-    /// Says that a row is not done yet, in the order of the keys.
-    pub fn rest(&self, bound: &KeyValue) -> String {
-        self.between(self.cursor.as_ref(), bound)
+    /// The rows that are not done yet.
+    pub fn rest(&self, bound: &KeyValue) -> Range {
+        Range { after: self.cursor.clone(), to: bound.clone(), pass: (0, 1) }
     }
 
     /// Asks for a few rows as a batch does, and waits for whoever holds them.
-    pub fn asked(&self, condition: &str) -> String {
+    pub fn asked(&self, which: Which<'_>) -> String {
         format!(
-            "SELECT FROM {} WHERE {condition} ORDER BY {} LIMIT 20 FOR NO KEY UPDATE",
+            "SELECT FROM {} WHERE {} ORDER BY {} LIMIT 20 FOR NO KEY UPDATE",
             self.from(),
+            self.condition(which),
             self.key_order()
         )
     }

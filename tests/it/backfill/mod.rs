@@ -5,6 +5,7 @@ mod everyday;
 mod inputs;
 mod late;
 mod numbers;
+mod plans;
 mod rows;
 
 use anyhow::{Result, ensure};

@@ -241,6 +241,38 @@ fn a_row_that_fails_when_it_is_visited_again_is_named_as_well() -> Result<()> {
 }
 
 #[test]
+fn a_row_that_fails_the_last_look_over_all_rows_holds_the_backfill() -> Result<()> {
+    run(async {
+        let stage = stage("fill_last_look", 2000, false).await?;
+        stage.primary.execute("UPDATE people SET n = 2").await?;
+        let mut holder = stage.primary.connect().await?;
+        crate::harness::postgres::execute(&mut holder, "BEGIN; UPDATE people SET name = name WHERE id = 731")
+            .await?;
+        let fill = quick(
+            json!({"table": "people", "set": {"n": "100"}, "where": "1000 / n > 100", "capture": true}),
+        );
+        let steps = json!({"steps": [fill]});
+        stage.migrate("1", &steps)?;
+        stage
+            .until("1", "naming who holds the row", |run| {
+                run.attempt.as_ref().is_some_and(|attempt| attempt.cause.message.contains("holds 1 rows"))
+            })
+            .await?;
+        stage.primary.execute("UPDATE people SET n = 0 WHERE id = 5").await?;
+        crate::harness::postgres::execute(&mut holder, "COMMIT").await?;
+        let cause = stage.held("1").await?;
+        ensure!(cause.reason == Reason::BackfillFailed, "{cause:?}");
+        for part in ["division by zero", "all rows are done", "request a retry"] {
+            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
+        }
+        stage.primary.execute("UPDATE people SET n = 2 WHERE id = 5").await?;
+        stage.retry("1", &steps, "now")?;
+        stage.succeeded("1").await?;
+        gives(&stage.primary, "SELECT count(*) FROM people WHERE n = 100", "2000").await
+    })
+}
+
+#[test]
 fn a_row_that_fails_at_the_commit_is_named_as_well() -> Result<()> {
     run(async {
         let stage = stage("fill_deferred", 2000, false).await?;
