@@ -1,5 +1,6 @@
 //! What is given on the command line: files of SQL, Migrations in YAML, directories of both, standard input.
 
+mod fields;
 mod manifest;
 mod problem;
 mod sections;

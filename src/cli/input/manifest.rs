@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::fields::{self, Wrong};
 use super::{Content, InputProblem};
 use crate::api::{MigrationSpec, TransactionMode};
 
@@ -112,12 +113,15 @@ fn migration(
             None => problem,
         }
     };
-    // By way of a JSON value, because serde_yaml reads enums with data as tags.
-    let value = serde_yaml::Deserializer::from_str(document)
-        .map(Value::deserialize)
+    let mut yaml = serde_yaml::Deserializer::from_str(document)
+        .map(serde_yaml::Value::deserialize)
         .next()
-        .unwrap_or(Ok(Value::Null))
+        .unwrap_or(Ok(serde_yaml::Value::Null))
         .map_err(|error| invalid(&error))?;
+    yaml.apply_merge().map_err(|error| invalid(&error))?;
+    // By way of a JSON value, because serde_yaml reads enums with data as tags.
+    let value = serde_json::to_value(yaml)
+        .map_err(|error| InputProblem::new(name, format!("is not an object of Kubernetes: {error}")))?;
     let ours = value.get("kind").and_then(Value::as_str) == Some("Migration")
         && value
             .get("apiVersion")
@@ -127,12 +131,52 @@ fn migration(
         return Ok(None);
     }
     let object = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or("migration").to_owned();
-    let spec = value.get("spec").cloned().unwrap_or(Value::Null);
-    let spec: MigrationSpec = serde_json::from_value(spec).map_err(|error| {
-        InputProblem::new(name, format!("Migration {object}: spec is not valid: {error}"))
-            .hint("compare it with docs/migration.md")
-    })?;
-    Ok(Some((object, spec)))
+    match fields::spec(&value) {
+        Ok(spec) => Ok(Some((object, spec))),
+        Err(wrong) => Err(not_valid(name, &object, &wrong, (document, lines_before))),
+    }
+}
+
+/// Says what is wrong with an object, at its line where there is only one that it can be.
+fn not_valid(
+    name: &str,
+    object: &str,
+    wrong: &Wrong,
+    (document, lines_before): (&str, usize),
+) -> InputProblem {
+    let (field, problem) = match wrong {
+        Wrong::Value(path, what) => {
+            let problem = InputProblem::new(name, format!("Migration {object} is not valid: {path}: {what}"));
+            (path, problem.hint("compare it with docs/migration.md"))
+        }
+        Wrong::Unknown(paths) => {
+            let fields = if paths.len() == 1 { "unknown field" } else { "unknown fields" };
+            let message = format!("Migration {object} is not valid: {fields} {}", paths.join(", "));
+            let Some(first) = paths.first() else { return InputProblem::new(name, message) };
+            let (within, _) = fields::split(first);
+            let known = fields::known(within).join(", ");
+            let within = if within.is_empty() { "an object" } else { within };
+            (first, InputProblem::new(name, message).hint(format!("{within} has: {known}")))
+        }
+    };
+    let (_, key) = fields::split(field);
+    let key = key.split('[').next().unwrap_or_default();
+    match lines_of(document, key).as_slice() {
+        [(line, column)] => problem.at((line + u32::try_from(lines_before).unwrap_or(0), *column)),
+        _ => problem,
+    }
+}
+
+/// Lines and columns, from 1, at which a key stands first in its line.
+fn lines_of(document: &str, key: &str) -> Vec<(u32, u32)> {
+    let mut found = Vec::new();
+    for (line, text) in (1..).zip(document.lines()) {
+        let rest = text.trim_start_matches([' ', '-']);
+        if rest.strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with(':')) {
+            found.push((line, u32::try_from(text.len() - rest.len() + 1).unwrap_or(u32::MAX)));
+        }
+    }
+    found
 }
 
 /// The parser's message without the place, which is told apart.

@@ -25,7 +25,26 @@ fn bad_files_are_refused_with_their_place_and_what_to_do() {
     check("long.sql", &vec![b' '; MAX_FILE_BYTES + 1], None, "longer than 8 MiB", "split");
     check("other.yaml", b"kind: Pod\n", None, "no Migration", "kind: Migration");
     check("broken.yaml", b"---\nkind: Pod\n---\nkind: Migration\n  a: b: c\n", Some((5, 4)), "YAML", "");
-    check("spec.yaml", b"kind: Migration\nspec: {up: 1}\n", None, "spec is not valid", "docs/migration.md");
+    check(
+        "spec.yaml",
+        b"kind: Migration\nspec: {up: 1}\n",
+        None,
+        "spec.up: invalid type",
+        "docs/migration.md",
+    );
+    let text = b"---\nkind: Migration\nspec:\n  upp: a\n  databaseRef: {name: a}\n  version: '1'\n";
+    check("unknown.yaml", text, Some((4, 3)), "unknown field spec.upp", "spec has: analysis, databaseRef, ");
+    let text = b"kind: Migration\nspec:\n  up: SELECT 1\n  up: SELECT 2\n";
+    check("twice.yaml", text, Some((3, 3)), "duplicate entry with key \"up\"", "");
+}
+
+#[test]
+fn what_is_merged_in_yaml_is_read_as_kubectl_reads_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let text = "kind: Migration\nspec:\n  databaseRef: {name: a}\n  version: '1'\n  steps:\n  - sql: &first {up: SELECT 1, transaction: Single}\n  - sql: {<<: *first, up: SELECT 2}\n";
+    let inputs = gather(&[write(directory.path(), "merged.yaml", text)]).unwrap();
+    let pieces = inputs[0].pieces();
+    assert_eq!(pieces.iter().map(|piece| piece.sql).collect::<Vec<_>>(), ["SELECT 1", "SELECT 2"]);
 }
 
 #[test]
