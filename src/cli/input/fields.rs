@@ -17,7 +17,7 @@ const OBJECT: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 pub(super) enum Wrong {
     /// A field has another type, or is missing: its path, and what was expected.
     Value(String, String),
-    /// Paths of fields that are unknown.
+    /// Paths of fields that are unknown, one at least.
     Unknown(Vec<String>),
 }
 

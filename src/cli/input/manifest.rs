@@ -144,22 +144,21 @@ fn not_valid(
     wrong: &Wrong,
     (document, lines_before): (&str, usize),
 ) -> InputProblem {
-    let (field, problem) = match wrong {
+    let (path, what, hint) = match wrong {
         Wrong::Value(path, what) => {
-            let problem = InputProblem::new(name, format!("Migration {object} is not valid: {path}: {what}"));
-            (path, problem.hint("compare it with docs/migration.md"))
+            (path.as_str(), format!("{path}: {what}"), "compare it with docs/migration.md".to_owned())
         }
         Wrong::Unknown(paths) => {
-            let fields = if paths.len() == 1 { "unknown field" } else { "unknown fields" };
-            let message = format!("Migration {object} is not valid: {fields} {}", paths.join(", "));
-            let Some(first) = paths.first() else { return InputProblem::new(name, message) };
+            let first = paths.first().map_or("", String::as_str);
             let (within, _) = fields::split(first);
             let known = fields::known(within).join(", ");
             let within = if within.is_empty() { "an object" } else { within };
-            (first, InputProblem::new(name, message).hint(format!("{within} has: {known}")))
+            let fields = if paths.len() == 1 { "unknown field" } else { "unknown fields" };
+            (first, format!("{fields} {}", paths.join(", ")), format!("{within} has: {known}"))
         }
     };
-    let (_, key) = fields::split(field);
+    let problem = InputProblem::new(name, format!("Migration {object} is not valid: {what}")).hint(hint);
+    let (_, key) = fields::split(path);
     let key = key.split('[').next().unwrap_or_default();
     match lines_of(document, key).as_slice() {
         [(line, column)] => problem.at((line + u32::try_from(lines_before).unwrap_or(0), *column)),

@@ -77,8 +77,9 @@ async fn search(
             Some(false) => keys = rest,
             None => {
                 keys.append(&mut rest);
-                return Ok(match (keys.first(), keys.last()) {
-                    (Some(first), Some(last)) => Found::Among(first.clone(), last.clone()),
+                // Only those of a range come in their order.
+                return Ok(match (which, keys.first(), keys.last()) {
+                    (Which::Range(_), Some(first), Some(last)) => Found::Among(first.clone(), last.clone()),
                     _ => Found::Nowhere,
                 });
             }

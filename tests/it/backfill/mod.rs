@@ -10,6 +10,7 @@ mod rows;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use whimbrel::core::view::RunView;
 
 use crate::guard::stage::{Stage, budget};
 use crate::harness::postgres::Database;
@@ -46,4 +47,19 @@ async fn gives(database: &Database, query: &str, expected: &str) -> Result<()> {
     let found = database.value(query).await?;
     ensure!(found == expected, "{query}: {found}, not {expected}");
     Ok(())
+}
+
+/// Makes sure that a message tells all of this.
+fn tells(message: &str, parts: &[&str]) -> Result<()> {
+    for part in parts {
+        ensure!(message.contains(part), "{part}: {message}");
+    }
+    Ok(())
+}
+
+/// Waits until a backfill tells that somebody holds so many rows.
+async fn tells_of_held(stage: &Stage, rows: u32) -> Result<RunView> {
+    let told = format!("holds {rows} rows");
+    let tells = |run: &RunView| run.attempt.as_ref().is_some_and(|one| one.cause.message.contains(&told));
+    stage.until("1", "telling who holds rows", tells).await
 }

@@ -4,8 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use whimbrel::api::Reason;
 
-use super::{gives, quick, stage};
-use crate::harness::run;
+use super::{gives, quick, stage, tells, tells_of_held};
+use crate::guard::stage::Stage;
+use crate::harness::postgres::execute;
+use crate::harness::{SOON, await_until, run};
 
 #[test]
 fn expand_backfill_contract_is_rehearsed_and_applied() -> Result<()> {
@@ -145,18 +147,12 @@ fn rows_that_somebody_holds_are_visited_again() -> Result<()> {
     run(async {
         let stage = stage("fill_held", 3000, false).await?;
         let mut holder = stage.primary.connect().await?;
-        crate::harness::postgres::execute(
-            &mut holder,
-            "BEGIN; UPDATE people SET name = 'held' WHERE id IN (700, 2100)",
-        )
-        .await?;
+        execute(&mut holder, "BEGIN; UPDATE people SET name = 'held' WHERE id IN (700, 2100)").await?;
         let fill = quick(json!({"table": "people", "set": {"n": "coalesce(n, 0) + 1"}, "capture": true}));
         stage.migrate("1", &json!({"steps": [fill]}))?;
         let others = "SELECT count(*) FROM people WHERE n = 1";
-        crate::harness::await_until("the rows that nobody holds", crate::harness::SOON, async || {
-            gives(&stage.primary, others, "2998").await
-        })
-        .await?;
+        await_until("the rows that nobody holds", SOON, async || gives(&stage.primary, others, "2998").await)
+            .await?;
         gives(&stage.primary, "SELECT count(*) FROM whimbrel.backfill_locked", "2").await?;
         let seen = stage
             .until("1", "naming the rows, and who holds them", |run| {
@@ -166,10 +162,8 @@ fn rows_that_somebody_holds_are_visited_again() -> Result<()> {
             })
             .await?;
         let message = seen.attempt.map(|attempt| attempt.cause.message).unwrap_or_default();
-        for part in ["such as id = ", "blocked by pid"] {
-            ensure!(message.contains(part), "{part}: {message}");
-        }
-        crate::harness::postgres::execute(&mut holder, "COMMIT").await?;
+        tells(&message, &["such as id = ", "blocked by pid"])?;
+        execute(&mut holder, "COMMIT").await?;
         stage.succeeded("1").await?;
         gives(
             &stage.primary,
@@ -195,9 +189,7 @@ fn data_that_cannot_be_computed_is_named_by_its_row_and_a_retry_goes_on_from_the
         // How many depends on the passes over the keys, and on whether a batch was late and made smaller.
         let done = stage.primary.value("SELECT count(*) FROM people WHERE n = 1050").await?;
         ensure!((1..4000).contains(&done.parse::<u32>()?), "{done}");
-        for part in ["division by zero", "id = 2731", &format!("{done} rows are done and stay")] {
-            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
-        }
+        tells(&cause.message, &["division by zero", "id = 2731", &format!("{done} rows are done and stay")])?;
         stage.primary.execute("UPDATE people SET n = 4 WHERE id = 2731").await?;
         stage.retry("1", &steps, "now")?;
         stage.succeeded("1").await?;
@@ -217,22 +209,16 @@ fn a_row_that_fails_when_it_is_visited_again_is_named_as_well() -> Result<()> {
         stage.primary.execute("UPDATE people SET n = 2; UPDATE people SET n = 0 WHERE id = 731").await?;
         let mut holder = stage.primary.connect().await?;
         let hold = "BEGIN; UPDATE people SET name = name WHERE id IN (730, 731, 732)";
-        crate::harness::postgres::execute(&mut holder, hold).await?;
+        execute(&mut holder, hold).await?;
         let fill = quick(
             json!({"table": "people", "set": {"n": "100 / n + 1000"}, "where": "n < 1000", "capture": true}),
         );
         let steps = json!({"steps": [fill]});
         stage.migrate("1", &steps)?;
-        stage
-            .until("1", "naming who holds the rows", |run| {
-                run.attempt.as_ref().is_some_and(|attempt| attempt.cause.message.contains("holds 3 rows"))
-            })
-            .await?;
-        crate::harness::postgres::execute(&mut holder, "COMMIT").await?;
+        tells_of_held(&stage, 3).await?;
+        execute(&mut holder, "COMMIT").await?;
         let cause = stage.held("1").await?;
-        for part in ["division by zero", "id = 731", "1997 rows are done and stay"] {
-            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
-        }
+        tells(&cause.message, &["division by zero", "id = 731", "1997 rows are done and stay"])?;
         stage.primary.execute("UPDATE people SET n = 4 WHERE id = 731").await?;
         stage.retry("1", &steps, "now")?;
         stage.succeeded("1").await?;
@@ -246,25 +232,18 @@ fn a_row_that_fails_the_last_look_over_all_rows_holds_the_backfill() -> Result<(
         let stage = stage("fill_last_look", 2000, false).await?;
         stage.primary.execute("UPDATE people SET n = 2").await?;
         let mut holder = stage.primary.connect().await?;
-        crate::harness::postgres::execute(&mut holder, "BEGIN; UPDATE people SET name = name WHERE id = 731")
-            .await?;
+        execute(&mut holder, "BEGIN; UPDATE people SET name = name WHERE id = 731").await?;
         let fill = quick(
             json!({"table": "people", "set": {"n": "100"}, "where": "1000 / n > 100", "capture": true}),
         );
         let steps = json!({"steps": [fill]});
         stage.migrate("1", &steps)?;
-        stage
-            .until("1", "naming who holds the row", |run| {
-                run.attempt.as_ref().is_some_and(|attempt| attempt.cause.message.contains("holds 1 rows"))
-            })
-            .await?;
+        tells_of_held(&stage, 1).await?;
         stage.primary.execute("UPDATE people SET n = 0 WHERE id = 5").await?;
-        crate::harness::postgres::execute(&mut holder, "COMMIT").await?;
+        execute(&mut holder, "COMMIT").await?;
         let cause = stage.held("1").await?;
         ensure!(cause.reason == Reason::BackfillFailed, "{cause:?}");
-        for part in ["division by zero", "all rows are done", "request a retry"] {
-            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
-        }
+        tells(&cause.message, &["division by zero", "all rows are done", "request a retry"])?;
         stage.primary.execute("UPDATE people SET n = 2 WHERE id = 5").await?;
         stage.retry("1", &steps, "now")?;
         stage.succeeded("1").await?;
@@ -288,15 +267,13 @@ fn a_row_that_fails_at_the_commit_is_named_as_well() -> Result<()> {
         }));
         stage.migrate("1", &json!({"steps": [fill]}))?;
         let cause = stage.held("1").await?;
-        for part in ["violates foreign key constraint", "people at id = 731: "] {
-            ensure!(cause.message.contains(part), "{part}: {}", cause.message);
-        }
+        tells(&cause.message, &["violates foreign key constraint", "people at id = 731: "])?;
         Ok(())
     })
 }
 
 /// Lets one row fail by its turn, not by what is in it, and does something at those that come after it.
-async fn stumbles(stage: &crate::guard::stage::Stage, afterwards: &str) -> Result<()> {
+async fn stumbles(stage: &Stage, afterwards: &str) -> Result<()> {
     let trigger = format!(
         "SET ROLE app_owner; CREATE SEQUENCE turns; \
          CREATE FUNCTION stumble() RETURNS trigger LANGUAGE plpgsql AS $$ DECLARE turn bigint = nextval('public.turns'); BEGIN \
@@ -333,9 +310,7 @@ fn where_the_search_for_the_row_is_cut_short_it_says_how_far_it_came() -> Result
             quick(json!({"table": "people", "set": {"n": "1"}, "where": "n IS NULL", "capture": true}));
         stage.migrate("1", &json!({"steps": [fill]}))?;
         let message = stage.held("1").await?.message;
-        for part in ["people from id = ", " to ", "stumbled", "request a retry"] {
-            ensure!(message.contains(part), "{part}: {message}");
-        }
+        tells(&message, &["people from id = ", " to ", "stumbled", "request a retry"])?;
         Ok(())
     })
 }
